@@ -1,1 +1,33 @@
+//! The vocabulary the other crates share: event time, watermarks, partitions,
+//! offsets, checkpoints, the batches that travel, and the two ports
+//! ([`Source`], [`Sink`]) behind which Kafka, files and the in-memory doubles sit.
+//!
+//! This crate does no I/O, knows no runtime and holds nouns only. If something
+//! here loses its second user, it moves out.
+//!
+//! # The commit contract
+//!
+//! A [`Source`] hands out [`SourceBatch`]es whose [`OffsetRange`]s are
+//! contiguous per partition. Whatever a batch triggers travels on with the end
+//! of that range. A [`Sink`] publishes a [`Transaction`]: the messages, and per
+//! partition the offset *through which everything triggered is inside*. So a
+//! committed offset never runs ahead of its forecasts, and never leaves one out.
 
+pub mod batch;
+pub mod checkpoint;
+pub mod forecast;
+pub mod memory;
+pub mod partition;
+pub mod sink;
+pub mod source;
+pub mod time;
+
+pub use batch::{BadRecord, RecordPosition, SourceBatch};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use forecast::{
+    ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
+};
+pub use partition::{Offset, OffsetRange, Partition};
+pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
+pub use source::{Blame, Source, SourceError, SourceEvent};
+pub use time::{EventTime, Watermark};

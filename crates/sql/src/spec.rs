@@ -1,0 +1,217 @@
+//! What a pipeline file says, checked: the result of planning.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::window::WindowQuery;
+
+/// One `CREATE PIPELINE`, with everything it refers to.
+#[derive(Debug, Clone)]
+pub struct PipelinePlan {
+    /// The pipeline's name.
+    pub name: String,
+    /// The table the windows read.
+    pub source: SourceTable,
+    /// The window view, ready to run.
+    pub window: WindowQuery,
+    /// The arguments of `forecast(…)`.
+    pub forecast: ForecastClause,
+    /// The model it names.
+    pub model: ModelDefinition,
+    /// The table the forecasts go to.
+    pub sink: SinkTable,
+    /// `CREATE PIPELINE … WITH (…)`.
+    pub options: PipelineOptions,
+}
+
+/// A `CREATE TABLE` with columns: records come from it.
+#[derive(Debug, Clone)]
+pub struct SourceTable {
+    /// The table's name.
+    pub name: String,
+    /// Its columns as declared; event time is a microsecond or millisecond
+    /// timestamp without zone, meant as UTC.
+    pub schema: SchemaRef,
+    /// `WATERMARK FOR column AS column - INTERVAL …`.
+    pub watermark: WatermarkClause,
+    /// Where records come from.
+    pub connector: SourceConnector,
+    /// How far a record's event time may lie ahead of its record timestamp
+    /// (`'max.future'`); beyond, it is a bad record. `None`: no bound.
+    pub max_future: Option<Duration>,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL delay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkClause {
+    /// The event-time column.
+    pub column: String,
+    /// How much later than newer records a record may come.
+    pub delay: Duration,
+}
+
+/// The connector of a source table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceConnector {
+    /// `'connector'='kafka'`.
+    Kafka(KafkaSourceOptions),
+    /// `'connector'='filesystem'`.
+    Filesystem(FileOptions),
+}
+
+/// Options of a Kafka source table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KafkaSourceOptions {
+    /// `'topic'`.
+    pub topic: String,
+    /// `'bootstrap.servers'`; the configuration's when absent.
+    pub bootstrap_servers: Option<String>,
+    /// `'group.id'`; `tidecast-<pipeline>` when absent.
+    pub group_id: Option<String>,
+    /// `'scan.startup.mode'`: where to begin without a committed offset.
+    pub startup: StartupMode,
+    /// `'idle.timeout'`: after this long without a record a caught-up
+    /// partition's open windows are closed. `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// `'late.topic'`; late rows are only counted when absent.
+    pub late_topic: Option<String>,
+    /// `'bad.topic'`; bad records are only counted when absent.
+    pub bad_topic: Option<String>,
+    /// `'properties.*'`: librdkafka settings, the prefix taken off.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Where to begin reading without a committed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartupMode {
+    /// `'earliest-offset'`.
+    Earliest,
+    /// `'latest-offset'`.
+    Latest,
+}
+
+/// A `CREATE TABLE` without columns: forecasts go to it.
+#[derive(Debug, Clone)]
+pub struct SinkTable {
+    /// The table's name.
+    pub name: String,
+    /// Where forecasts go.
+    pub connector: SinkConnector,
+}
+
+/// The connector of a sink table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SinkConnector {
+    /// `'connector'='kafka'`.
+    Kafka(KafkaSinkOptions),
+    /// `'connector'='filesystem'`.
+    Filesystem(FileOptions),
+    /// `'connector'='stdout'`: JSON lines.
+    Stdout,
+}
+
+/// Options of a Kafka sink table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KafkaSinkOptions {
+    /// `'topic'`.
+    pub topic: String,
+    /// `'bootstrap.servers'`; the configuration's when absent.
+    pub bootstrap_servers: Option<String>,
+    /// `'delivery'`.
+    pub delivery: Delivery,
+    /// `'properties.*'`: librdkafka settings, the prefix taken off.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What a sink promises about messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Forecasts and source offsets in one Kafka transaction.
+    ExactlyOnce,
+    /// Messages first, offsets after: a crash may repeat messages.
+    AtLeastOnce,
+}
+
+/// Options of a filesystem table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOptions {
+    /// `'path'`: a file.
+    pub path: String,
+    /// `'format'`; by the file's extension when absent.
+    pub format: FileFormat,
+}
+
+/// A file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Comma-separated, with a header line. Also `.csv.gz`.
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// `CREATE MODEL name WITH (…)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelDefinition {
+    /// The model's name.
+    pub name: String,
+    /// `'provider'`: `moirai-moe` or `seasonal-naive`.
+    pub provider: String,
+    /// `'path'`: `builtin:tiny` (the default) or a folder.
+    pub path: Option<String>,
+    /// `'device'`: `auto` (the default), `cpu`, `cuda:0`.
+    pub device: String,
+    /// `'rollout'`: `cached` or `exact`; the provider's default when absent.
+    pub rollout: Option<String>,
+    /// `'patch.size'`, where the checkpoint has several.
+    pub patch_size: Option<usize>,
+    /// `'season'`: season length in steps, for `seasonal-naive`.
+    pub season: Option<usize>,
+}
+
+/// The arguments of `forecast(TABLE view, …)`, in steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastClause {
+    /// Columns of the view that name the series, in order.
+    pub series: Vec<String>,
+    /// Column of the view that is the time of a step.
+    pub time: String,
+    /// Columns of the view to forecast (one in this version).
+    pub targets: Vec<String>,
+    /// Distance of two steps: the window's size.
+    pub step: Duration,
+    /// Steps to forecast.
+    pub horizon: usize,
+    /// Newest steps handed to the model.
+    pub context: usize,
+    /// Observed steps a series needs before it is forecast.
+    pub min_context: usize,
+    /// Sample paths.
+    pub samples: usize,
+    /// Quantile levels, ascending, each in (0, 1).
+    pub quantiles: Vec<f64>,
+    /// When a forecast is made.
+    pub refresh: Refresh,
+}
+
+/// When a forecast is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// `'on_close'`: whenever a window of the series closes (the default).
+    OnClose,
+    /// `'every N steps'`: when the step's index since the epoch is divisible by N.
+    Every(u64),
+    /// `'at_end'`: once per series, when a bounded source ends.
+    AtEnd,
+}
+
+/// `CREATE PIPELINE name WITH (…)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PipelineOptions {
+    /// `'commit.interval'`; the configuration's when absent.
+    pub commit_interval: Option<Duration>,
+}
