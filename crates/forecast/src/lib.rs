@@ -1,1 +1,42 @@
+//! Probabilistic forecasts of time series: tensors in, quantiles out.
+//!
+//! A [`Provider`] turns [`ForecastTask`]s (a context, a horizon, quantile
+//! levels, a seed) into [`Forecast`]s. Two are built in:
+//!
+//! - `moirai-moe`: MOIRAI-MoE (Woo et al. 2024, Liu et al. 2024,
+//!   arXiv 2410.10469) in candle, for the checkpoint embedded here
+//!   (`builtin:tiny`) or any folder with `config.json` and `model.safetensors`;
+//! - `seasonal-naive`: the season before, repeated; the yardstick.
+//!
+//! The crate does no streaming and knows no runtime: it is usable alone.
+//!
+//! ```
+//! use tidecast_forecast::{Context, ForecastTask, ModelSpec, load};
+//!
+//! let mut model = load(&ModelSpec { season: Some(4), ..ModelSpec::seasonal_naive() })?;
+//! let history = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, f32::NAN, 4.0];
+//! let task = ForecastTask::new(Context::univariate(&history), 4);
+//! for outcome in model.forecast(&[task]) {
+//!     assert_eq!(outcome?.mean, [[1.0, 2.0, 3.0, 4.0]]);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Where to read on: [`task`](ForecastTask) for what goes in and out,
+//! `moirai.rs` for the network, `rollout/` for how a horizon longer than one
+//! patch is filled, [`verify`] for the comparison with the reference.
 
+mod batch;
+mod moirai_provider;
+mod normal;
+mod provider;
+mod quantile;
+mod seasonal_naive;
+mod seed;
+mod task;
+pub mod verify;
+
+pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
+pub use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout, load};
+pub use crate::seed::seed_for;
+pub use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};

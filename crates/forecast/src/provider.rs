@@ -1,0 +1,301 @@
+//! What the rest of a system knows of a model.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::moirai_provider;
+use crate::seasonal_naive::SeasonalNaive;
+use crate::task::{Forecast, ForecastTask, TaskError};
+
+/// A model that forecasts batches of series. It belongs to one thread at a
+/// time; inside it may use several.
+pub trait Provider: Send {
+    /// Returns what the model is.
+    fn info(&self) -> &ModelInfo;
+
+    /// Returns the work a task means, in tokens: what batches are limited by.
+    fn cost(&self, task: &ForecastTask) -> usize;
+
+    /// Answers each task, in order. A task that cannot be answered gets an
+    /// error of its own. What a task gets depends on the task alone, whatever
+    /// else is in the batch: exactly for `seasonal-naive`, within 1e-3 scale
+    /// units for `moirai-moe` (matrix products of another height round
+    /// differently, the random numbers are the same).
+    fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>>;
+}
+
+/// What a loaded model is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelInfo {
+    /// `moirai-moe` or `seasonal-naive`.
+    pub provider: String,
+    /// Where it came from: `builtin:tiny` or the folder; empty for a provider
+    /// without weights.
+    pub path: String,
+    /// `sha256:` and the digest of `model.safetensors`, or the provider's own
+    /// version.
+    pub version: String,
+    /// Its size and form in a few words, for people.
+    pub architecture: String,
+    /// Trained parameters.
+    pub parameters: u64,
+    /// Parameters used for one token.
+    pub active_parameters: u64,
+    /// The licence of the weights, if the folder's README states one.
+    pub licence: Option<String>,
+    /// Patch sizes the weights were trained for; empty without patches.
+    pub patch_sizes: Vec<usize>,
+    /// The patch size in use.
+    pub patch_size: Option<usize>,
+    /// Steps of context with which the model is at its best, if known.
+    pub recommended_context: Option<usize>,
+    /// Bytes of the weights as stored.
+    pub weights_bytes: u64,
+    /// The device in use.
+    pub device: String,
+    /// Threads in use.
+    pub threads: usize,
+    /// The rollout in use, if the model has any.
+    pub rollout: Option<Rollout>,
+}
+
+/// How a horizon longer than one patch is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// The reference's loop: location and scale are estimated anew at each
+    /// step of each path, and everything is encoded again. The oracle.
+    Exact,
+    /// Location and scale stay the context's; the context is encoded once per
+    /// series and all its sample paths share the keys and values. Identical
+    /// to [`Exact`](Self::Exact) for a horizon of one patch.
+    Cached,
+}
+
+impl fmt::Display for Rollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Cached => "cached",
+        })
+    }
+}
+
+impl FromStr for Rollout {
+    type Err = LoadError;
+
+    fn from_str(text: &str) -> Result<Self, LoadError> {
+        match text {
+            "exact" => Ok(Self::Exact),
+            "cached" => Ok(Self::Cached),
+            other => Err(LoadError::UnknownRollout { rollout: other.to_owned() }),
+        }
+    }
+}
+
+/// Which model to load and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// `moirai-moe` or `seasonal-naive`.
+    pub provider: String,
+    /// `builtin:tiny` or a folder with `config.json` and `model.safetensors`;
+    /// `None` is `builtin:tiny`.
+    pub path: Option<String>,
+    /// `auto` or `cpu`.
+    pub device: String,
+    /// `None` is [`Rollout::Cached`].
+    pub rollout: Option<Rollout>,
+    /// Which of the checkpoint's patch sizes to use; `None` is 16 if it has
+    /// that, else its smallest.
+    pub patch_size: Option<usize>,
+    /// Season length in steps, for `seasonal-naive`; `None` is 1 (the last
+    /// value goes on). It is not guessed from the data.
+    pub season: Option<usize>,
+    /// Threads; `None` is one per core.
+    pub threads: Option<usize>,
+}
+
+impl Default for ModelSpec {
+    /// `moirai-moe` with the built-in checkpoint.
+    fn default() -> Self {
+        Self {
+            provider: "moirai-moe".to_owned(),
+            path: None,
+            device: "auto".to_owned(),
+            rollout: None,
+            patch_size: None,
+            season: None,
+            threads: None,
+        }
+    }
+}
+
+impl ModelSpec {
+    /// Returns the spec of the seasonal naive forecaster, season 1.
+    pub fn seasonal_naive() -> Self {
+        Self { provider: "seasonal-naive".to_owned(), ..Self::default() }
+    }
+}
+
+/// Loads a model.
+pub fn load(spec: &ModelSpec) -> Result<Box<dyn Provider>, LoadError> {
+    match spec.provider.as_str() {
+        "moirai-moe" => Ok(Box::new(moirai_provider::load(spec)?)),
+        "seasonal-naive" => Ok(Box::new(SeasonalNaive::new(spec.season.unwrap_or(1))?)),
+        other => Err(LoadError::UnknownProvider { provider: other.to_owned() }),
+    }
+}
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No such provider.
+    #[error("unknown provider `{provider}`: expected `moirai-moe` or `seasonal-naive`")]
+    UnknownProvider {
+        /// The name given.
+        provider: String,
+    },
+    /// No such built-in checkpoint.
+    #[error("unknown built-in checkpoint `{path}`: expected `builtin:tiny` or a folder")]
+    UnknownBuiltin {
+        /// The path given.
+        path: String,
+    },
+    /// No such rollout.
+    #[error("unknown rollout `{rollout}`: expected `cached` or `exact`")]
+    UnknownRollout {
+        /// The name given.
+        rollout: String,
+    },
+    /// The device is not one this build can use.
+    #[error("device `{device}` is not supported by this build: use `cpu` or `auto`")]
+    UnsupportedDevice {
+        /// The device given.
+        device: String,
+    },
+    /// The checkpoint has no such patch size.
+    #[error("the checkpoint has no patch size `{asked}`: choose one of {available:?}")]
+    PatchSize {
+        /// The patch size given.
+        asked: usize,
+        /// Those of the checkpoint.
+        available: Vec<usize>,
+    },
+    /// The season has no steps.
+    #[error("season `0`: a season has at least `1` step")]
+    EmptySeason,
+    /// The path is no folder.
+    #[error(
+        "`{}` is not a folder: point to a folder with `config.json` and `model.safetensors`, \
+         or use `builtin:tiny`",
+        path.display()
+    )]
+    NotAFolder {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A file of the checkpoint could not be read.
+    #[error(
+        "`{}` cannot be read: {source}; a checkpoint folder holds `config.json` and \
+         `model.safetensors`",
+        path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// `config.json` says something that cannot be.
+    #[error("`{}`: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
+    /// `model.safetensors` is damaged or something else.
+    #[error("`{}` is damaged or not a safetensors file ({reason}): fetch it again", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor is not there.
+    #[error(
+        "`{}` has no tensor `{name}`: `config.json` asks for it; do the two files belong together?",
+        path.display()
+    )]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// There are tensors that belong to no part of the model.
+    #[error(
+        "`{}` has `{count}` tensors that `config.json` does not account for, the first is \
+         `{name}`; do the two files belong together?",
+        path.display()
+    )]
+    UnexpectedTensor {
+        /// The file.
+        path: PathBuf,
+        /// The first of them.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// A tensor has another shape.
+    #[error(
+        "tensor `{name}` of `{}` has shape {found:?}: {expected:?} expected by `config.json`",
+        path.display()
+    )]
+    WrongShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor's numbers are of a kind that is not read.
+    #[error(
+        "tensor `{name}` of `{}` is stored as `{dtype}`: expected f32, f16, bf16 or f64",
+        path.display()
+    )]
+    UnsupportedDtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// How it is stored.
+        dtype: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "tensor `{name}` of `{}` holds a NaN or an infinity: the training diverged or the file \
+         is damaged",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The thread pool could not be started.
+    #[error("`{threads}` model threads could not be started: {reason}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+    /// The tensor library refused.
+    #[error("the weights could not be prepared: {0}")]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,226 @@
+//! The season before, repeated: the fallback and the yardstick.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::normal::normal_quantile;
+use crate::provider::{LoadError, ModelInfo, Provider};
+use crate::task::{Forecast, ForecastTask, TaskError};
+
+/// Forecasts the last observed value of the same season position, with a
+/// normal error.
+///
+/// For season m and step i the point is the last value at position i mod m of
+/// the season; a missing one is that of the season before, and so on; a
+/// position never observed takes the last observed value before it, or the
+/// first after it. The spread is `sigma * sqrt(floor(i / m) + 1)`, sigma the
+/// root mean square of the seasonal differences of which both ends were
+/// observed. A context no longer than a season is forecast with season 1.
+/// Covariates and prior history are not used.
+#[derive(Debug)]
+pub(crate) struct SeasonalNaive {
+    season: usize,
+    info: ModelInfo,
+}
+
+impl SeasonalNaive {
+    pub(crate) fn new(season: usize) -> Result<Self, LoadError> {
+        if season == 0 {
+            return Err(LoadError::EmptySeason);
+        }
+        let info = ModelInfo {
+            provider: "seasonal-naive".to_owned(),
+            path: String::new(),
+            version: "seasonal-naive/1".to_owned(),
+            architecture: format!("season {season}, normal errors"),
+            parameters: 0,
+            active_parameters: 0,
+            licence: None,
+            patch_sizes: Vec::new(),
+            patch_size: None,
+            recommended_context: None,
+            weights_bytes: 0,
+            device: "cpu".to_owned(),
+            threads: 1,
+            rollout: None,
+        };
+        Ok(Self { season, info })
+    }
+
+    fn one(&self, task: &ForecastTask) -> Result<Forecast, TaskError> {
+        task.check()?;
+        let horizon = task.horizon;
+        let fits: Vec<Fit> =
+            task.context.variates.iter().map(|values| Fit::new(values, self.season)).collect();
+        let mean = fits.iter().map(|fit| (0..horizon).map(|i| fit.point(i)).collect()).collect();
+        let quantiles = task
+            .quantiles
+            .iter()
+            .map(|&level| {
+                let z = normal_quantile(level);
+                let of = |fit: &Fit| {
+                    (0..horizon).map(|i| fit.point(i) + z * fit.spread(i)).collect::<Vec<f64>>()
+                };
+                fits.iter().map(of).collect()
+            })
+            .collect();
+        let samples = task.keep_samples.then(|| {
+            let path = |path: usize| {
+                let mut key = [0; 32];
+                key[..8].copy_from_slice(&task.seed.to_le_bytes());
+                key[8..16].copy_from_slice(&(path as u64).to_le_bytes());
+                let mut random = ChaCha8Rng::from_seed(key);
+                let mut draw = |fit: &Fit, i: usize| {
+                    let z: f64 = StandardNormal.sample(&mut random);
+                    (fit.point(i) + z * fit.spread(i)) as f32
+                };
+                fits.iter().map(|fit| (0..horizon).map(|i| draw(fit, i)).collect()).collect()
+            };
+            (0..task.samples).map(path).collect()
+        });
+        Ok(Forecast { mean, quantiles, samples })
+    }
+}
+
+impl Provider for SeasonalNaive {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn cost(&self, task: &ForecastTask) -> usize {
+        task.context.variates.len()
+    }
+
+    fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
+        tasks.iter().map(|task| self.one(task)).collect()
+    }
+}
+
+/// The last season and the spread of one variate.
+struct Fit {
+    last_season: Vec<f64>,
+    sigma: f64,
+}
+
+impl Fit {
+    /// `values` holds at least one finite value.
+    fn new(values: &[f32], season: usize) -> Self {
+        let season = if values.len() > season { season } else { 1 };
+        let filled = forward_fill(values);
+        let start = values.len().saturating_sub(season);
+        let last_season = (start..values.len())
+            .map(|step| {
+                let same_position = (0..=step).rev().step_by(season);
+                let observed = same_position.map(|s| values[s]).find(|value| value.is_finite());
+                f64::from(observed.unwrap_or(filled[step]))
+            })
+            .collect();
+        let squares: Vec<f64> = values
+            .iter()
+            .zip(values.iter().skip(season))
+            .filter(|(before, after)| before.is_finite() && after.is_finite())
+            .map(|(&before, &after)| (f64::from(after) - f64::from(before)).powi(2))
+            .collect();
+        let sigma = (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt();
+        Self { last_season, sigma }
+    }
+
+    fn point(&self, step: usize) -> f64 {
+        self.last_season[step % self.last_season.len()]
+    }
+
+    fn spread(&self, step: usize) -> f64 {
+        self.sigma * ((step / self.last_season.len() + 1) as f64).sqrt()
+    }
+}
+
+/// Repeats the last observed value over gaps, the first one over a leading gap.
+fn forward_fill(values: &[f32]) -> Vec<f32> {
+    let mut last = values.iter().copied().find(|value| value.is_finite()).unwrap_or(0.0);
+    let mut fill = |&value: &f32| {
+        if value.is_finite() {
+            last = value;
+        }
+        last
+    };
+    values.iter().map(&mut fill).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Context;
+
+    fn forecast(season: usize, task: &ForecastTask) -> Result<Forecast, TaskError> {
+        let mut model = SeasonalNaive::new(season).expect("season");
+        model.forecast(std::slice::from_ref(task)).remove(0)
+    }
+
+    #[test]
+    fn the_spread_grows_with_each_season() {
+        // Differences over season 2: 1, 1, -1 -> sigma 1.
+        let mut task = ForecastTask::new(Context::univariate(&[0.0, 4.0, 1.0, 5.0, 0.0]), 5);
+        task.quantiles = vec![0.5, 0.9];
+        let found = forecast(2, &task).expect("forecast");
+        assert_eq!(found.mean, [[5.0, 0.0, 5.0, 0.0, 5.0]]);
+        assert_eq!(found.quantiles[0], found.mean);
+        let z = 1.281_551_565_544_600_4;
+        for (step, seasons) in [(0, 1.0f64), (1, 1.0), (2, 2.0), (4, 3.0)] {
+            let width = found.quantiles[1][0][step] - found.mean[0][step];
+            assert!((width - z * seasons.sqrt()).abs() < 1e-12, "step {step}: {width}");
+        }
+    }
+
+    #[test]
+    fn a_missing_step_repeats_its_season_position() {
+        let nan = f32::NAN;
+        let values = [1.0, 2.0, nan, 4.0, nan, f32::INFINITY, nan, 8.0];
+        let task = ForecastTask::new(Context::univariate(&values), 4);
+        // Position 2 was never observed: it takes the last observed value
+        // before it, that of step 3.
+        assert_eq!(forecast(4, &task).expect("forecast").mean, [[1.0, 2.0, 4.0, 8.0]]);
+    }
+
+    #[test]
+    fn a_short_context_has_season_one_and_a_constant_has_no_spread() {
+        let task = ForecastTask::new(Context::univariate(&[3.0, 3.0]), 2);
+        let found = forecast(24, &task).expect("forecast");
+        assert_eq!(found.quantiles, vec![vec![vec![3.0, 3.0]]; 3]);
+    }
+
+    #[test]
+    fn what_cannot_be_forecast_says_why() {
+        let good = ForecastTask::new(Context::univariate(&[1.0, 2.0]), 3);
+        let with = |change: fn(&mut ForecastTask)| {
+            let mut task = good.clone();
+            change(&mut task);
+            forecast(1, &task).expect_err("an error")
+        };
+        let nothing = with(|task| task.context.variates[0] = vec![f32::NAN, f32::INFINITY]);
+        assert_eq!(nothing, TaskError::NothingObserved { variate: 0, steps: 2 });
+        assert_eq!(with(|task| task.context.variates.clear()), TaskError::EmptyContext);
+        assert_eq!(with(|task| task.context.variates[0].clear()), TaskError::EmptyContext);
+        assert_eq!(with(|task| task.horizon = 0), TaskError::EmptyHorizon);
+        assert_eq!(with(|task| task.samples = 0), TaskError::NoSamples);
+        let out = with(|task| task.quantiles.push(1.0));
+        assert_eq!(out, TaskError::QuantileOutOfRange { level: 1.0 });
+        assert!(matches!(
+            with(|task| task.quantiles.push(f64::NAN)),
+            TaskError::QuantileOutOfRange { .. }
+        ));
+        let ragged = with(|task| task.context.variates.push(vec![1.0]));
+        assert_eq!(ragged.to_string(), "variate `1` has `1` steps: `2` expected");
+    }
+
+    #[test]
+    fn sample_paths_repeat_with_the_seed() {
+        let mut task = ForecastTask::new(Context::univariate(&[1.0, 2.0, 0.0]), 3);
+        task.keep_samples = true;
+        task.seed = 7;
+        let first = forecast(1, &task).expect("forecast");
+        assert_eq!(first, forecast(1, &task).expect("forecast"));
+        task.seed = 8;
+        assert_ne!(first.samples, forecast(1, &task).expect("forecast").samples);
+    }
+}

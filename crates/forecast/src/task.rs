@@ -1,0 +1,231 @@
+//! What goes into a model and what comes out.
+
+/// The past of one series: one or several variates over the same steps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Context {
+    /// The values to forecast, `[variate][step]`, oldest first, all of one
+    /// length. NaN is a missing step; an infinite value counts as missing.
+    pub variates: Vec<Vec<f32>>,
+    /// What came before the context, one per variate, so that a missing step
+    /// gets the same stand-in as if the whole history had been handed over.
+    /// `None`: the context is the whole history. Used with one variate only;
+    /// several variates have their gaps set to zero, as the reference does.
+    pub prior: Option<Vec<PriorHistory>>,
+    /// Covariates known ahead, `[covariate][step]`: the context's steps and
+    /// then the horizon's. May be empty.
+    pub future_covariates: Vec<Vec<f32>>,
+    /// Covariates known for the past only, `[covariate][step]`. May be empty.
+    pub past_covariates: Vec<Vec<f32>>,
+}
+
+impl Context {
+    /// Returns the context of a series with one variate and no covariates.
+    pub fn univariate(values: &[f32]) -> Self {
+        Self { variates: vec![values.to_vec()], ..Self::default() }
+    }
+
+    /// Returns the number of past steps.
+    pub fn steps(&self) -> usize {
+        self.variates.first().map_or(0, Vec::len)
+    }
+}
+
+/// A summary of the forward-filled history before a context: enough to go on
+/// with the causal mean that stands in for missing steps (gluonts'
+/// `CausalMeanValueImputation`).
+///
+/// "Forward-filled": a missing step repeats the last observed value, and steps
+/// before the first observed one repeat that one.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PriorHistory {
+    /// Sum of the forward-filled values.
+    pub sum: f64,
+    /// Their number; 0 means that there is no history.
+    pub count: u64,
+    /// The newest of them.
+    pub last: f32,
+}
+
+impl PriorHistory {
+    /// Goes on by one step; NaN and infinite values repeat the last one.
+    ///
+    /// Steps before the first observed one are not counted here: hand them to
+    /// the model with the context, or leave them out.
+    ///
+    /// ```
+    /// let mut prior = tidecast_forecast::PriorHistory::default();
+    /// for value in [2.0, f32::NAN, 5.0] {
+    ///     prior.push(value);
+    /// }
+    /// assert_eq!((prior.sum, prior.count, prior.last), (9.0, 3, 5.0));
+    /// ```
+    pub fn push(&mut self, value: f32) {
+        if value.is_finite() {
+            self.last = value;
+        } else if self.count == 0 {
+            return;
+        }
+        self.sum += f64::from(self.last);
+        self.count += 1;
+    }
+}
+
+/// A request for one forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastTask {
+    /// The past.
+    pub context: Context,
+    /// Steps to forecast.
+    pub horizon: usize,
+    /// Sample paths the quantiles are taken from.
+    pub samples: usize,
+    /// Quantile levels, each inside (0, 1).
+    pub quantiles: Vec<f64>,
+    /// Seed of the sample paths; see [`seed_for`](crate::seed_for).
+    pub seed: u64,
+    /// Whether the forecast carries its sample paths.
+    pub keep_samples: bool,
+}
+
+impl ForecastTask {
+    /// Returns a task with 100 samples, the quantiles 0.1, 0.5 and 0.9, and
+    /// seed 0.
+    pub fn new(context: Context, horizon: usize) -> Self {
+        Self {
+            context,
+            horizon,
+            samples: 100,
+            quantiles: vec![0.1, 0.5, 0.9],
+            seed: 0,
+            keep_samples: false,
+        }
+    }
+
+    /// Returns why no model can answer this task, if so.
+    pub(crate) fn check(&self) -> Result<(), TaskError> {
+        let steps = self.context.steps();
+        if steps == 0 {
+            return Err(TaskError::EmptyContext);
+        }
+        if self.horizon == 0 {
+            return Err(TaskError::EmptyHorizon);
+        }
+        if self.samples == 0 {
+            return Err(TaskError::NoSamples);
+        }
+        if let Some(&level) = self.quantiles.iter().find(|level| !(**level > 0.0 && **level < 1.0))
+        {
+            return Err(TaskError::QuantileOutOfRange { level });
+        }
+        let context = &self.context;
+        let lengths = [
+            ("variate", &context.variates, steps),
+            ("future covariate", &context.future_covariates, steps + self.horizon),
+            ("past covariate", &context.past_covariates, steps),
+        ];
+        for (kind, columns, expected) in lengths {
+            for (index, column) in columns.iter().enumerate() {
+                if column.len() != expected {
+                    return Err(TaskError::Ragged { kind, index, found: column.len(), expected });
+                }
+            }
+        }
+        if let Some(prior) = &context.prior
+            && prior.len() != context.variates.len()
+        {
+            return Err(TaskError::PriorMismatch {
+                found: prior.len(),
+                expected: context.variates.len(),
+            });
+        }
+        for (variate, values) in context.variates.iter().enumerate() {
+            if !values.iter().any(|value| value.is_finite()) {
+                return Err(TaskError::NothingObserved { variate, steps });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A probabilistic forecast, in units of the series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Mean of the sample paths, `[variate][step]`.
+    pub mean: Vec<Vec<f64>>,
+    /// Quantiles, `[level][variate][step]`, levels in the order of the task.
+    pub quantiles: Vec<Vec<Vec<f64>>>,
+    /// Sample paths, `[path][variate][step]`, if the task asked for them.
+    pub samples: Option<Vec<Vec<Vec<f32>>>>,
+}
+
+/// Why one task got no forecast; other tasks of its batch are unaffected.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TaskError {
+    /// The context has no steps.
+    #[error("the context is empty: at least `1` step is needed")]
+    EmptyContext,
+    /// No value of a variate was observed.
+    #[error(
+        "none of the `{steps}` steps of variate `{variate}` was observed: at least `1` is needed"
+    )]
+    NothingObserved {
+        /// Index of the variate.
+        variate: usize,
+        /// Steps of the context.
+        steps: usize,
+    },
+    /// The horizon has no steps.
+    #[error("the horizon is `0` steps: ask for at least `1`")]
+    EmptyHorizon,
+    /// No sample paths were asked for.
+    #[error("`0` sample paths asked for: quantiles need at least `1`")]
+    NoSamples,
+    /// A quantile level is not inside (0, 1).
+    #[error("quantile level `{level}` is outside (0, 1)")]
+    QuantileOutOfRange {
+        /// The level.
+        level: f64,
+    },
+    /// A column is shorter or longer than the others.
+    #[error("{kind} `{index}` has `{found}` steps: `{expected}` expected")]
+    Ragged {
+        /// `variate`, `future covariate` or `past covariate`.
+        kind: &'static str,
+        /// Which of them.
+        index: usize,
+        /// Its steps.
+        found: usize,
+        /// The steps it should have.
+        expected: usize,
+    },
+    /// There is not one prior history per variate.
+    #[error("`{found}` prior histories for `{expected}` variates: hand over one each, or none")]
+    PriorMismatch {
+        /// Prior histories handed over.
+        found: usize,
+        /// Variates.
+        expected: usize,
+    },
+    /// The series has more steps than the model can tell apart.
+    #[error(
+        "`{tokens}` tokens in one series: at most `{limit}`; shorten the context or the horizon"
+    )]
+    TooLong {
+        /// Tokens of the series.
+        tokens: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// Every sample path left the range of floating point numbers.
+    #[error("the model gave no finite value at step `{step}`: the series may be out of its range")]
+    NotFinite {
+        /// First such step of the horizon.
+        step: usize,
+    },
+    /// The tensor library refused.
+    #[error("the model failed: {reason}")]
+    Model {
+        /// Its words.
+        reason: String,
+    },
+}
