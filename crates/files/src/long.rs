@@ -1,0 +1,317 @@
+//! The long form of forecasts: one row per step and variate.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde_json::Value;
+
+use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, VariateForecast};
+
+use crate::error::FileError;
+
+const FIXED: [&str; 9] =
+    ["pipeline", "origin", "time", "step", "variate", "mean", "model", "status", "reason"];
+
+/// The columns of the long form, as some messages need them.
+///
+/// | column | type | what it is |
+/// |--------|------|------------|
+/// | `pipeline` | text | the pipeline |
+/// | one per series column | text, integer, number or truth value | the series; `series_` stands before a name that is taken |
+/// | `origin` | UTC timestamp | time of the newest step of the context |
+/// | `time` | UTC timestamp | what the row is a forecast for |
+/// | `step` | integer | 1 for the first step behind the origin |
+/// | `variate` | text | the target column |
+/// | `mean` | number | |
+/// | `q0.1`, … | number | one per quantile level, ascending |
+/// | `model`, `status`, `reason` | text | how it came about |
+///
+/// A message without forecasts (too short, failed) is one row in which `time` to
+/// the last quantile are missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LongTable {
+    series: Vec<(String, DataType)>,
+    levels: Vec<String>,
+    schema: SchemaRef,
+}
+
+impl LongTable {
+    /// Returns the table that holds `messages`, and others with the same series
+    /// columns and quantile levels.
+    pub fn of(messages: &[ForecastMessage]) -> Self {
+        let mut series: Vec<(String, DataType)> = Vec::new();
+        let mut levels: Vec<String> = Vec::new();
+        for message in messages {
+            for (name, value) in &message.series.0 {
+                let data_type = type_of(value);
+                match series.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, known)) => *known = wider(known, &data_type),
+                    None => series.push((name.clone(), data_type)),
+                }
+            }
+            for level in message.variates.iter().flat_map(|variate| variate.quantiles.keys()) {
+                if !levels.contains(level) {
+                    levels.push(level.clone());
+                }
+            }
+        }
+        for (_, data_type) in &mut series {
+            if *data_type == DataType::Null {
+                *data_type = DataType::Utf8;
+            }
+        }
+        let number = |level: &String| level.parse::<f64>().unwrap_or(f64::INFINITY);
+        levels.sort_by(|a, b| number(a).total_cmp(&number(b)));
+        let schema = schema(&series, &levels);
+        Self { series, levels, schema }
+    }
+
+    /// Returns the columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Returns the messages as rows, in their order.
+    ///
+    /// # Errors
+    /// If a message has a series column or a quantile level that the table lacks,
+    /// or a series value of another type; `target` is named in the error.
+    pub fn rows(
+        &self,
+        messages: &[ForecastMessage],
+        target: &str,
+    ) -> Result<RecordBatch, FileError> {
+        let mut rows = Rows::new(self);
+        for message in messages {
+            let failed = |reason| FileError::Layout {
+                target: target.to_owned(),
+                series: message.series.to_string(),
+                reason,
+            };
+            self.check(message).map_err(failed)?;
+            if message.variates.is_empty() {
+                rows.push(self, message, None).map_err(failed)?;
+            }
+            for variate in &message.variates {
+                let quantiles: Vec<Option<Vec<f64>>> =
+                    self.levels.iter().map(|level| variate.quantile(level)).collect();
+                for step in 0..variate.mean.len() {
+                    rows.push(self, message, Some((variate, &quantiles, step))).map_err(failed)?;
+                }
+            }
+        }
+        rows.finish(self)
+    }
+
+    fn check(&self, message: &ForecastMessage) -> Result<(), String> {
+        let known = |name: &String| self.series.iter().any(|(known, _)| known == name);
+        if let Some(name) = message.series.0.keys().find(|name| !known(name)) {
+            return Err(format!(
+                "it has a series column `{name}`, which the first forecast had not"
+            ));
+        }
+        let mut levels = message.variates.iter().flat_map(|variate| variate.quantiles.keys());
+        match levels.find(|level| !self.levels.contains(level)) {
+            Some(level) => Err(format!(
+                "it has the quantile `{level}`, the first forecast had {}",
+                self.levels.join(", ")
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn schema(series: &[(String, DataType)], levels: &[String]) -> SchemaRef {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let mut fields = vec![Field::new("pipeline", DataType::Utf8, false)];
+    for (name, data_type) in series {
+        let is_taken = FIXED.contains(&name.as_str())
+            || name.strip_prefix('q').is_some_and(|level| levels.iter().any(|l| l == level));
+        let name = if is_taken { format!("series_{name}") } else { name.clone() };
+        fields.push(Field::new(name, data_type.clone(), true));
+    }
+    fields.push(Field::new("origin", time.clone(), false));
+    fields.push(Field::new("time", time, true));
+    fields.push(Field::new("step", DataType::Int64, true));
+    fields.push(Field::new("variate", DataType::Utf8, true));
+    fields.push(Field::new("mean", DataType::Float64, true));
+    for level in levels {
+        fields.push(Field::new(format!("q{level}"), DataType::Float64, true));
+    }
+    fields.push(Field::new("model", DataType::Utf8, false));
+    fields.push(Field::new("status", DataType::Utf8, false));
+    fields.push(Field::new("reason", DataType::Utf8, true));
+    Arc::new(Schema::new(fields))
+}
+
+fn type_of(value: &Value) -> DataType {
+    match value {
+        Value::Null => DataType::Null,
+        Value::Bool(_) => DataType::Boolean,
+        Value::Number(number) if number.is_i64() => DataType::Int64,
+        Value::Number(_) => DataType::Float64,
+        _ => DataType::Utf8,
+    }
+}
+
+fn wider(a: &DataType, b: &DataType) -> DataType {
+    match (a, b) {
+        (a, b) if a == b => a.clone(),
+        (DataType::Null, other) | (other, DataType::Null) => other.clone(),
+        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
+            DataType::Float64
+        }
+        _ => DataType::Utf8,
+    }
+}
+
+/// Returns the time that step `number` (from 1) is a forecast for.
+fn time_of_step(message: &ForecastMessage, number: i64) -> EventTime {
+    message.origin.plus_micros(number.saturating_mul(message.step_ms).saturating_mul(1_000))
+}
+
+/// The word for a status, as in the message.
+fn status_text(status: ForecastStatus) -> String {
+    match serde_json::to_value(status) {
+        Ok(Value::String(text)) => text,
+        _ => format!("{status:?}"),
+    }
+}
+
+/// A series column under way.
+enum SeriesBuilder {
+    Text(StringBuilder),
+    Integer(Int64Builder),
+    Number(Float64Builder),
+    Truth(BooleanBuilder),
+}
+
+impl SeriesBuilder {
+    fn new(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Int64 => Self::Integer(Int64Builder::new()),
+            DataType::Float64 => Self::Number(Float64Builder::new()),
+            DataType::Boolean => Self::Truth(BooleanBuilder::new()),
+            _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &Value) -> Result<(), String> {
+        let misfit = |wanted: &str| {
+            format!("`{value}` in series column `{name}` is no {wanted}, as in the first forecast")
+        };
+        match (self, value) {
+            (Self::Text(builder), Value::Null) => builder.append_null(),
+            (Self::Text(builder), Value::String(text)) => builder.append_value(text),
+            (Self::Text(builder), other) => builder.append_value(other.to_string()),
+            (Self::Integer(builder), Value::Null) => builder.append_null(),
+            (Self::Integer(builder), value) => {
+                builder.append_value(value.as_i64().ok_or_else(|| misfit("integer"))?);
+            }
+            (Self::Number(builder), Value::Null) => builder.append_null(),
+            (Self::Number(builder), value) => {
+                builder.append_value(value.as_f64().ok_or_else(|| misfit("number"))?);
+            }
+            (Self::Truth(builder), Value::Null) => builder.append_null(),
+            (Self::Truth(builder), value) => {
+                builder.append_value(value.as_bool().ok_or_else(|| misfit("truth value"))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Integer(builder) => Arc::new(builder.finish()),
+            Self::Number(builder) => Arc::new(builder.finish()),
+            Self::Truth(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// One step of one variate, with the variate's quantiles by level.
+type Step<'a> = (&'a VariateForecast, &'a [Option<Vec<f64>>], usize);
+
+struct Rows {
+    pipeline: StringBuilder,
+    series: Vec<SeriesBuilder>,
+    origin: TimestampMicrosecondBuilder,
+    time: TimestampMicrosecondBuilder,
+    step: Int64Builder,
+    variate: StringBuilder,
+    mean: Float64Builder,
+    quantiles: Vec<Float64Builder>,
+    model: StringBuilder,
+    status: StringBuilder,
+    reason: StringBuilder,
+}
+
+impl Rows {
+    fn new(table: &LongTable) -> Self {
+        Self {
+            pipeline: StringBuilder::new(),
+            series: table.series.iter().map(|(_, kind)| SeriesBuilder::new(kind)).collect(),
+            origin: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            step: Int64Builder::new(),
+            variate: StringBuilder::new(),
+            mean: Float64Builder::new(),
+            quantiles: table.levels.iter().map(|_| Float64Builder::new()).collect(),
+            model: StringBuilder::new(),
+            status: StringBuilder::new(),
+            reason: StringBuilder::new(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        table: &LongTable,
+        message: &ForecastMessage,
+        step: Option<Step<'_>>,
+    ) -> Result<(), String> {
+        self.pipeline.append_value(&message.pipeline);
+        for ((name, _), builder) in table.series.iter().zip(&mut self.series) {
+            builder.push(name, message.series.0.get(name).unwrap_or(&Value::Null))?;
+        }
+        self.origin.append_value(message.origin.as_micros());
+        let number = step.map(|(_, _, index)| i64::try_from(index + 1).unwrap_or(i64::MAX));
+        let time = number.map(|number| time_of_step(message, number).as_micros());
+        self.time.append_option(time);
+        self.step.append_option(number);
+        self.variate.append_option(step.map(|(variate, ..)| &variate.name));
+        self.mean.append_option(step.and_then(|(variate, _, index)| {
+            variate.mean.get(index).copied().filter(|value| value.is_finite())
+        }));
+        for (level, builder) in self.quantiles.iter_mut().enumerate() {
+            builder.append_option(step.and_then(|(_, quantiles, index)| {
+                quantiles.get(level)?.as_ref()?.get(index).copied()
+            }));
+        }
+        self.model.append_value(&message.model.name);
+        self.status.append_value(status_text(message.status));
+        self.reason.append_option(message.reason.as_ref());
+        Ok(())
+    }
+
+    fn finish(mut self, table: &LongTable) -> Result<RecordBatch, FileError> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.pipeline.finish())];
+        columns.extend(self.series.iter_mut().map(SeriesBuilder::finish));
+        columns.push(Arc::new(self.origin.finish()));
+        columns.push(Arc::new(self.time.finish()));
+        columns.push(Arc::new(self.step.finish()));
+        columns.push(Arc::new(self.variate.finish()));
+        columns.push(Arc::new(self.mean.finish()));
+        for builder in &mut self.quantiles {
+            columns.push(Arc::new(builder.finish()));
+        }
+        columns.push(Arc::new(self.model.finish()));
+        columns.push(Arc::new(self.status.finish()));
+        columns.push(Arc::new(self.reason.finish()));
+        Ok(RecordBatch::try_new(table.schema.clone(), columns)?)
+    }
+}

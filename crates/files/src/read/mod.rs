@@ -1,0 +1,113 @@
+//! Readers: each turns a stretch of a file into columns in the table's order,
+//! not yet cast to the table's types.
+
+mod csv;
+mod json;
+mod parquet;
+
+use std::path::Path;
+
+use ::csv::StringRecord;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+
+use crate::error::FileError;
+use crate::format::FileFormat;
+
+pub(crate) use self::csv::{Table as CsvTable, missing_column};
+pub(crate) use self::json::Lines;
+pub(crate) use self::parquet::file_schema;
+
+/// A stretch of rows as the file holds them.
+pub(crate) struct RawBatch {
+    /// One array per column of the table.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// The number of each row, ascending.
+    pub(crate) offsets: Vec<i64>,
+    /// The rows as written, for what turns out to be bad.
+    pub(crate) written: Written,
+    /// What is no row at all: row number, bytes and reason.
+    pub(crate) bad: Vec<(i64, Option<Vec<u8>>, String)>,
+    /// The number of the first row of the stretch.
+    pub(crate) start: i64,
+    /// The number behind its last row.
+    pub(crate) end: i64,
+    /// Size in bytes, for metering.
+    pub(crate) bytes: usize,
+}
+
+/// Rows as written, and the lines they stand on.
+pub(crate) enum Written {
+    /// Fields of a CSV record.
+    Records(Vec<(u64, StringRecord)>),
+    /// Lines.
+    Lines(Vec<(u64, Vec<u8>)>),
+    /// Nothing readable: a columnar format, with these columns.
+    Columns(Vec<String>),
+}
+
+impl RawBatch {
+    /// Returns where a row stands, for a message.
+    pub(crate) fn place(&self, row: usize) -> String {
+        let line = match &self.written {
+            Written::Records(records) => records.get(row).map(|(line, _)| *line),
+            Written::Lines(lines) => lines.get(row).map(|(line, _)| *line),
+            Written::Columns(_) => None,
+        };
+        match (line, self.offsets.get(row)) {
+            (Some(line), _) => format!("line {line}"),
+            (None, Some(offset)) => format!("row {offset}"),
+            (None, None) => "row unknown".to_owned(),
+        }
+    }
+
+    /// Returns a row's bytes, for the dead letter: of a columnar format the
+    /// table's columns as JSON.
+    pub(crate) fn payload(&self, row: usize) -> Option<Vec<u8>> {
+        match &self.written {
+            Written::Records(records) => records.get(row).map(|(_, record)| joined(record)),
+            Written::Lines(lines) => lines.get(row).map(|(_, line)| line.clone()),
+            Written::Columns(names) => {
+                let columns = names
+                    .iter()
+                    .zip(&self.columns)
+                    .map(|(name, column)| (name, column.slice(row, 1)));
+                let batch = RecordBatch::try_from_iter(columns).ok()?;
+                let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
+                writer.write(&batch).ok()?;
+                Some(writer.into_inner())
+            }
+        }
+    }
+}
+
+/// Returns the CSV record as a line again.
+fn joined(record: &StringRecord) -> Vec<u8> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    // Writing to memory: the only failure is running out of it.
+    match writer.write_record(record) {
+        Ok(()) => writer.into_inner().unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Reads a file from some row on.
+pub(crate) trait Reader: Send {
+    /// Returns up to `limit` further rows, or `None` at the end.
+    fn next(&mut self, limit: usize) -> Result<Option<RawBatch>, FileError>;
+}
+
+/// Opens `path` for reading from row `start`, having checked that every column
+/// of `schema` is there.
+pub(crate) fn open(
+    path: &Path,
+    format: FileFormat,
+    schema: &SchemaRef,
+    start: i64,
+) -> Result<Box<dyn Reader>, FileError> {
+    Ok(match format {
+        FileFormat::Csv => Box::new(csv::CsvReader::open(path, schema, start)?),
+        FileFormat::JsonLines => Box::new(json::JsonReader::open(path, schema, start)?),
+        FileFormat::Parquet => Box::new(parquet::ParquetReader::open(path, schema, start)?),
+    })
+}

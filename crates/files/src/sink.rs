@@ -1,0 +1,325 @@
+//! Forecasts into files and to standard output.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, Sink, SinkError, Transaction};
+
+use crate::error::FileError;
+use crate::format::FileFormat;
+use crate::long::LongTable;
+
+/// Writes messages as JSON lines, one message a line, whole transactions at a
+/// time.
+#[derive(Debug)]
+pub struct JsonLinesWriter<W> {
+    writer: W,
+    target: String,
+}
+
+/// The sink of `'connector'='stdout'`: JSON lines on standard output.
+pub type StdoutSink = JsonLinesWriter<Stdout>;
+
+impl StdoutSink {
+    /// Returns the sink on standard output.
+    pub fn stdout() -> Self {
+        Self::new(io::stdout(), "standard output")
+    }
+}
+
+impl<W: Write> JsonLinesWriter<W> {
+    /// Returns a writer on `writer`, which errors call `target`.
+    pub fn new(writer: W, target: impl Into<String>) -> Self {
+        Self { writer, target: target.into() }
+    }
+
+    /// Writes `messages` and flushes.
+    ///
+    /// # Errors
+    /// If the target cannot be written.
+    pub fn write(&mut self, messages: &[ForecastMessage]) -> Result<(), FileError> {
+        self.try_write(messages)
+            .map_err(|source| FileError::Write { target: self.target.clone(), source })
+    }
+
+    fn try_write(&mut self, messages: &[ForecastMessage]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for message in messages {
+            serde_json::to_writer(&mut lines, message)?;
+            lines.push(b'\n');
+        }
+        self.writer.write_all(&lines)?;
+        self.writer.flush()
+    }
+}
+
+impl<W: Write + Send> Sink for JsonLinesWriter<W> {
+    fn publish(&mut self, transaction: Transaction) -> Result<(), SinkError> {
+        report_left_out(&transaction, &self.target);
+        Ok(self.write(&transaction.forecasts)?)
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(self.write(&[])?)
+    }
+}
+
+/// A file of forecasts; a run replaces it.
+///
+/// JSON lines grow as forecasts are made. CSV and Parquet, in the
+/// [long form](LongTable), are written beside the target and take its name when
+/// the sink is closed, so that nobody reads half a file.
+#[derive(Debug)]
+pub struct FileSink(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Lines(JsonLinesWriter<BufWriter<File>>),
+    Long(Box<LongFile>),
+}
+
+impl FileSink {
+    /// Returns a sink that writes `format` to `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn create(path: &Path, format: FileFormat) -> Result<Self, FileError> {
+        let target = path.display().to_string();
+        let failed = |source| FileError::Write { target: target.clone(), source };
+        if format == FileFormat::JsonLines {
+            let file = BufWriter::new(File::create(path).map_err(failed)?);
+            return Ok(Self(Kind::Lines(JsonLinesWriter::new(file, target))));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let part = path.with_file_name(name);
+        let file = File::create(&part).map_err(failed)?;
+        Ok(Self(Kind::Long(Box::new(LongFile {
+            target: path.to_owned(),
+            part: Some(part),
+            format,
+            file: Some(file),
+            table: None,
+            pending: Vec::new(),
+        }))))
+    }
+}
+
+impl Sink for FileSink {
+    fn publish(&mut self, transaction: Transaction) -> Result<(), SinkError> {
+        match &mut self.0 {
+            Kind::Lines(lines) => lines.publish(transaction),
+            Kind::Long(long) => {
+                report_left_out(&transaction, &long.target.display().to_string());
+                Ok(long.write(transaction.forecasts)?)
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        match &mut self.0 {
+            Kind::Lines(lines) => lines.close(),
+            Kind::Long(long) => Ok(long.finish()?),
+        }
+    }
+}
+
+/// Files hold forecasts only; what else came is said, not lost in silence.
+fn report_left_out(transaction: &Transaction, target: &str) {
+    if transaction.late.is_empty() && transaction.bad.is_empty() {
+        return;
+    }
+    tracing::warn!(
+        target_file = target,
+        late_rows = transaction.late.len(),
+        bad_records = transaction.bad.len(),
+        first_error = transaction.bad.first().map(|bad| bad.error.as_str()),
+        "records left out of the forecasts"
+    );
+}
+
+/// A file in the long form under way.
+#[derive(Debug)]
+struct LongFile {
+    target: PathBuf,
+    /// Where it is written until it is whole; `None` when it has its name.
+    part: Option<PathBuf>,
+    format: FileFormat,
+    file: Option<File>,
+    table: Option<(LongTable, LongWriter<File>)>,
+    /// Messages without forecasts that came before the first with some: only
+    /// that one tells the quantile columns.
+    pending: Vec<ForecastMessage>,
+}
+
+impl LongFile {
+    fn write(&mut self, messages: Vec<ForecastMessage>) -> Result<(), FileError> {
+        let target = self.target.display().to_string();
+        if let Some((table, writer)) = &mut self.table {
+            return writer.write(&table.rows(&messages, &target)?, &target);
+        }
+        self.pending.extend(messages);
+        let is_ok = |message: &ForecastMessage| message.status == ForecastStatus::Ok;
+        if self.pending.iter().any(is_ok) { self.open_table(&target) } else { Ok(()) }
+    }
+
+    fn open_table(&mut self, target: &str) -> Result<(), FileError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let pending = std::mem::take(&mut self.pending);
+        let table = LongTable::of(&pending);
+        let mut writer = LongWriter::new(file, self.format, &table, target)?;
+        writer.write(&table.rows(&pending, target)?, target)?;
+        self.table = Some((table, writer));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), FileError> {
+        let target = self.target.display().to_string();
+        self.open_table(&target)?;
+        if let Some((_, writer)) = self.table.take() {
+            writer.finish(&target)?;
+        }
+        if let Some(part) = self.part.take() {
+            fs::rename(&part, &self.target)
+                .map_err(|source| FileError::Write { target, source })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LongFile {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part
+            && let Err(error) = fs::remove_file(part)
+        {
+            tracing::debug!(file = %part.display(), %error, "unfinished file stays");
+        }
+    }
+}
+
+/// Writes batches of the long form.
+enum LongWriter<W: Write + Send> {
+    Csv(Box<arrow_csv::Writer<BufWriter<W>>>),
+    Parquet(Box<ArrowWriter<W>>),
+}
+
+impl<W: Write + Send> std::fmt::Debug for LongWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Csv(_) => "LongWriter::Csv",
+            Self::Parquet(_) => "LongWriter::Parquet",
+        })
+    }
+}
+
+impl<W: Write + Send> LongWriter<W> {
+    fn new(
+        writer: W,
+        format: FileFormat,
+        table: &LongTable,
+        target: &str,
+    ) -> Result<Self, FileError> {
+        if format != FileFormat::Parquet {
+            return Ok(Self::Csv(Box::new(arrow_csv::Writer::new(BufWriter::new(writer)))));
+        }
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .build();
+        let writer = ArrowWriter::try_new(writer, table.schema().clone(), Some(properties))
+            .map_err(|error| parquet_failed(error, target))?;
+        Ok(Self::Parquet(Box::new(writer)))
+    }
+
+    fn write(&mut self, rows: &RecordBatch, target: &str) -> Result<(), FileError> {
+        match self {
+            Self::Csv(writer) => {
+                writer.write(&with_times_as_text(rows)?).map_err(|error| csv_failed(error, target))
+            }
+            Self::Parquet(writer) => {
+                writer.write(rows).map_err(|error| parquet_failed(error, target))
+            }
+        }
+    }
+
+    fn finish(self, target: &str) -> Result<(), FileError> {
+        match self {
+            Self::Csv(writer) => writer
+                .into_inner()
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)
+                .and_then(|mut writer| writer.flush())
+                .map_err(|source| FileError::Write { target: target.to_owned(), source }),
+            Self::Parquet(writer) => {
+                writer.close().map(drop).map_err(|error| parquet_failed(error, target))
+            }
+        }
+    }
+}
+
+/// Writes `messages` as CSV in the [long form](LongTable).
+///
+/// # Errors
+/// If `writer` fails.
+pub fn write_csv(messages: &[ForecastMessage], writer: impl Write + Send) -> Result<(), FileError> {
+    write_long(messages, writer, FileFormat::Csv)
+}
+
+/// Writes `messages` as Parquet in the [long form](LongTable).
+///
+/// # Errors
+/// If `writer` fails.
+pub fn write_parquet(
+    messages: &[ForecastMessage],
+    writer: impl Write + Send,
+) -> Result<(), FileError> {
+    write_long(messages, writer, FileFormat::Parquet)
+}
+
+fn write_long(
+    messages: &[ForecastMessage],
+    writer: impl Write + Send,
+    format: FileFormat,
+) -> Result<(), FileError> {
+    let target = "output";
+    let table = LongTable::of(messages);
+    let mut writer = LongWriter::new(writer, format, &table, target)?;
+    writer.write(&table.rows(messages, target)?, target)?;
+    writer.finish(target)
+}
+
+/// Times as RFC 3339: what CSV writers make of timestamps, every reader
+/// understands in its own way.
+fn with_times_as_text(rows: &RecordBatch) -> Result<RecordBatch, FileError> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        if !matches!(column.data_type(), DataType::Timestamp(..)) {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+            continue;
+        }
+        let times = column.as_primitive::<TimestampMicrosecondType>().iter();
+        let texts: StringArray = times
+            .map(|micros| micros.map(|micros| EventTime::from_micros(micros).to_string()))
+            .collect();
+        fields.push(Field::new(field.name(), DataType::Utf8, field.is_nullable()));
+        columns.push(Arc::new(texts) as ArrayRef);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn parquet_failed(error: ParquetError, target: &str) -> FileError {
+    FileError::Write { target: target.to_owned(), source: io::Error::other(error) }
+}
+
+fn csv_failed(error: arrow::error::ArrowError, target: &str) -> FileError {
+    FileError::Write { target: target.to_owned(), source: io::Error::other(error) }
+}

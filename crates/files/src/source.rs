@@ -1,0 +1,109 @@
+//! A file as a source.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use tidecast_stream::{Offset, Partition, Source, SourceError, SourceEvent};
+
+use crate::conform::conform;
+use crate::error::FileError;
+use crate::format::FileFormat;
+use crate::read::{self, Reader};
+
+/// Rows of one batch.
+pub const BATCH_ROWS: usize = 8192;
+
+/// Which file, and the table it is.
+#[derive(Clone, Debug)]
+pub struct FileSourceConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format; see [`FileFormat::of_path`].
+    pub format: FileFormat,
+    /// The table's columns. All must be in the file, under the same names.
+    pub schema: SchemaRef,
+    /// Most rows of one batch; [`BATCH_ROWS`] unless tested.
+    pub batch_rows: usize,
+}
+
+/// A bounded source: one file, one partition, read once.
+///
+/// Events: `Assigned` (its one partition), after [`Source::start`] its `Batch`es,
+/// `CaughtUp`, and `Finished` from then on. Offsets are row numbers from 0, so
+/// reading may start in the middle. A file keeps no commits: `Assigned` names none.
+pub struct FileSource {
+    config: FileSourceConfig,
+    partition: Partition,
+    state: State,
+}
+
+enum State {
+    New,
+    Announced,
+    Reading(Box<dyn Reader>),
+    Finished,
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSource").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl FileSource {
+    /// Returns a source on the file, having looked whether it can be read and
+    /// has the columns.
+    ///
+    /// # Errors
+    /// If the file is missing, is not in its format, or lacks a column.
+    pub fn open(config: FileSourceConfig) -> Result<Self, FileError> {
+        read::open(&config.path, config.format, &config.schema, 0)?;
+        let partition = Partition::new(config.path.to_string_lossy().as_ref(), 0);
+        Ok(Self { config, partition, state: State::New })
+    }
+
+    /// Returns its one partition: the file's path, number 0.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+impl Source for FileSource {
+    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
+        match &mut self.state {
+            State::New => {
+                self.state = State::Announced;
+                Ok(SourceEvent::Assigned(vec![(self.partition.clone(), None)]))
+            }
+            State::Announced => Ok(SourceEvent::Idle),
+            State::Reading(reader) => match reader.next(self.config.batch_rows.max(1))? {
+                Some(raw) => {
+                    Ok(SourceEvent::Batch(conform(raw, &self.config.schema, &self.partition)?))
+                }
+                None => {
+                    self.state = State::Finished;
+                    Ok(SourceEvent::CaughtUp(self.partition.clone()))
+                }
+            },
+            State::Finished => Ok(SourceEvent::Finished),
+        }
+    }
+
+    fn start(&mut self, partition: &Partition, from: Option<Offset>) -> Result<(), SourceError> {
+        if *partition == self.partition {
+            let FileSourceConfig { path, format, schema, .. } = &self.config;
+            let start = from.map_or(0, |offset| offset.0.max(0));
+            self.state = State::Reading(read::open(path, *format, schema, start)?);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        if partitions.contains(&self.partition) {
+            self.state = State::Finished;
+        }
+        Ok(())
+    }
+}
