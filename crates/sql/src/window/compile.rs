@@ -1,0 +1,457 @@
+//! From a view's logical plan to what runs on a stream.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{TableScan, Volatility};
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::aggregates::group_values::new_group_values;
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use super::aggregate::Aggregate;
+use super::query::{CompileError, Key, QueryPlan, SourceTableInfo, columns_at, is_instant};
+use super::stage::Stage;
+use super::tumble::{TumbleNode, WINDOW_END, WINDOW_START};
+
+/// What a column is known to be, however it is renamed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    EventTime,
+    WindowStart,
+    WindowEnd,
+    Other,
+}
+
+pub(super) struct Compiler<'a> {
+    state: &'a SessionState,
+    source: &'a SourceTableInfo,
+    time_index: usize,
+    description: Vec<String>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(
+        state: &'a SessionState,
+        source: &'a SourceTableInfo,
+    ) -> Result<Self, CompileError> {
+        let event_time = &source.event_time;
+        let (time_index, field) = source.schema.column_with_name(event_time).ok_or_else(|| {
+            CompileError::new(format!("the source table has no column `{event_time}`"))
+                .about(event_time)
+        })?;
+        if !is_instant(field.data_type()) {
+            let found = field.data_type();
+            let message = format!("event time `{event_time}` is {found}; it must be a TIMESTAMP");
+            return Err(CompileError::new(message).about(event_time));
+        }
+        Ok(Self { state, source, time_index, description: Vec::new() })
+    }
+
+    pub(super) fn compile(mut self, view: &LogicalPlan) -> Result<QueryPlan, CompileError> {
+        // From the top down to the scan; what runs first is found last.
+        let (after_nodes, aggregate) = descend(view, |node| match node {
+            LogicalPlan::Aggregate(aggregate) => Some(aggregate),
+            _ => None,
+        })?;
+        let (above_nodes, tumble) = descend(&aggregate.input, as_tumble)?;
+        let (below_nodes, scan) = descend(&tumble.input, |node| match node {
+            LogicalPlan::TableScan(scan) => Some(scan),
+            _ => None,
+        })?;
+
+        let mut below: Vec<Stage> = self.scan(scan)?.into_iter().collect();
+        let mut origins = self.scan_origins(scan);
+        below.extend(self.stages(&below_nodes, &mut origins)?);
+
+        let time = &tumble.time_column;
+        let position = tumble
+            .input
+            .schema()
+            .iter()
+            .position(|(_, field)| field.name() == time)
+            .and_then(|index| origins.get(index));
+        if position != Some(&Origin::EventTime) {
+            let event_time = &self.source.event_time;
+            let message = format!(
+                "windows are cut by `{time}`, but the source's event time is `{event_time}`; \
+                 windows must be cut by the column that WATERMARK FOR names, unchanged"
+            );
+            return Err(CompileError::new(message).about(time));
+        }
+        origins.extend([Origin::WindowStart, Origin::WindowEnd]);
+        let (size, offset) = (tumble.size_micros, tumble.offset_micros);
+        self.description.push(match offset {
+            0 => format!("window: tumbling, {} by `{time}`", micros(size)),
+            _ => {
+                format!("window: tumbling, {} by `{time}`, offset {}", micros(size), micros(offset))
+            }
+        });
+        let above = self.stages(&above_nodes, &mut origins)?;
+
+        let input = aggregate.input.schema();
+        let keys = self.keys(aggregate, &origins)?;
+        let aggregates = aggregate
+            .aggr_expr
+            .iter()
+            .map(|expression| self.aggregate(expression, input))
+            .collect::<Result<Vec<_>, _>>()?;
+        let own_keys: Vec<usize> = (0..keys.len())
+            .filter(|index| matches!(keys.get(*index), Some(Key::Expression(_))))
+            .collect();
+        let grouped = Arc::clone(aggregate.schema.inner());
+        let key_schema = columns_at(&grouped, &own_keys);
+        if !own_keys.is_empty() {
+            new_group_values(Arc::clone(&key_schema), &GroupOrdering::None)?;
+        }
+        let mut origins = vec![Origin::Other; grouped.fields().len()];
+        let after = self.stages(&after_nodes, &mut origins)?;
+
+        Ok(QueryPlan {
+            source: self.source.clone(),
+            time_index: self.time_index,
+            size_micros: size,
+            offset_micros: offset,
+            below,
+            windowed: windowed_schema(tumble),
+            above,
+            keys,
+            key_schema,
+            aggregates,
+            grouped,
+            after,
+            output: Arc::clone(view.schema().inner()),
+            description: self.description,
+        })
+    }
+
+    /// The scan's columns out of the source's, where they are not the same.
+    fn scan(&self, scan: &TableScan) -> Result<Option<Stage>, CompileError> {
+        if !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(CompileError::new(
+                "the plan was optimised: filters or limits have moved into the scan",
+            ));
+        }
+        let wanted = scan.projected_schema.inner();
+        if wanted.fields() == self.source.schema.fields() {
+            return Ok(None);
+        }
+        let expressions = wanted
+            .fields()
+            .iter()
+            .map(|field| {
+                let index = self.source.schema.index_of(field.name()).map_err(|_| {
+                    CompileError::new(format!("the source has no column `{}`", field.name()))
+                        .about(field.name())
+                })?;
+                Ok(Arc::new(PhysicalColumn::new(field.name(), index)) as Arc<dyn PhysicalExpr>)
+            })
+            .collect::<Result<Vec<_>, CompileError>>()?;
+        Ok(Some(Stage::Project { expressions, schema: Arc::clone(wanted) }))
+    }
+
+    fn scan_origins(&self, scan: &TableScan) -> Vec<Origin> {
+        let is_time = |name: &str| name == self.source.event_time;
+        let fields = scan.projected_schema.fields().iter();
+        fields
+            .map(|field| if is_time(field.name()) { Origin::EventTime } else { Origin::Other })
+            .collect()
+    }
+
+    /// Compiles projections and filters, given from the top down.
+    fn stages(
+        &mut self,
+        nodes: &[&LogicalPlan],
+        origins: &mut Vec<Origin>,
+    ) -> Result<Vec<Stage>, CompileError> {
+        let mut stages = Vec::new();
+        for node in nodes.iter().rev() {
+            match node {
+                LogicalPlan::Filter(node) => {
+                    self.description.push(format!("filter: {}", node.predicate.human_display()));
+                    stages.push(Stage::Filter(
+                        self.expression(&node.predicate, node.input.schema())?,
+                    ));
+                }
+                LogicalPlan::Projection(node) => {
+                    let input = node.input.schema();
+                    let expressions = node
+                        .expr
+                        .iter()
+                        .map(|expression| self.expression(expression, input))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    *origins = node.expr.iter().map(|e| origin_of(e, input, origins)).collect();
+                    let texts: Vec<_> =
+                        node.expr.iter().map(|e| e.human_display().to_string()).collect();
+                    self.description.push(format!("select: {}", texts.join(", ")));
+                    let schema = Arc::clone(node.schema.inner());
+                    stages.push(Stage::Project { expressions, schema });
+                }
+                // An alias changes names only; columns are known by position.
+                _ => {}
+            }
+        }
+        Ok(stages)
+    }
+
+    fn keys(
+        &mut self,
+        aggregate: &AggregateNode,
+        origins: &[Origin],
+    ) -> Result<Vec<Key>, CompileError> {
+        let input = aggregate.input.schema();
+        let mut keys = Vec::with_capacity(aggregate.group_expr.len());
+        for expression in &aggregate.group_expr {
+            if matches!(expression, Expr::GroupingSet(_)) {
+                return Err(CompileError::new(
+                    "GROUPING SETS, ROLLUP and CUBE are not supported on a stream; \
+                     list the keys in GROUP BY",
+                ));
+            }
+            keys.push(match origin_of(expression, input, origins) {
+                Origin::WindowStart => Key::WindowStart,
+                Origin::WindowEnd => Key::WindowEnd,
+                _ => Key::Expression(self.expression(expression, input)?),
+            });
+        }
+        if keys.iter().all(|key| matches!(key, Key::Expression(_))) {
+            return Err(CompileError::new(format!(
+                "the view's groups span windows; GROUP BY must contain `{WINDOW_START}` or \
+                 `{WINDOW_END}`"
+            )));
+        }
+        let texts: Vec<_> =
+            aggregate.group_expr.iter().map(|e| e.human_display().to_string()).collect();
+        self.description.push(format!("group by: {}", texts.join(", ")));
+        Ok(keys)
+    }
+
+    fn aggregate(
+        &mut self,
+        expression: &Expr,
+        input: &DFSchemaRef,
+    ) -> Result<Aggregate, CompileError> {
+        self.refuse_volatile(expression)?;
+        self.description.push(format!("aggregate: {}", expression.human_display()));
+        let name = expression.schema_name().to_string();
+        let simplified = self.simplify(expression, input)?.unalias_nested().data;
+        let plain = match simplified {
+            Expr::AggregateFunction(function) => function,
+            // A rewrite to something that is no aggregate, or not only one.
+            _ => match expression.clone().unalias_nested().data {
+                Expr::AggregateFunction(function) => function,
+                other => {
+                    let message = format!("`{other}` is not an aggregate");
+                    return Err(CompileError::new(message));
+                }
+            },
+        };
+        let distinct = plain.params.distinct;
+        let plain = without_distinct(plain);
+        let context = PhysicalPlanningContext::default();
+        let lowered = LoweredAggregateBuilder::new(
+            &plain,
+            input,
+            input.as_arrow(),
+            self.state.execution_props(),
+            &context,
+        )
+        .with_name(name)
+        .build()?;
+        let function = lowered.aggregate;
+        let own_name = function.fun().name();
+        let sorts_itself = function.fun().supports_within_group_clause()
+            || own_name == "string_agg"
+            || function.order_sensitivity() != AggregateOrderSensitivity::HardRequirement;
+        if !function.order_bys().is_empty() && !sorts_itself {
+            let message = format!(
+                "ORDER BY inside `{own_name}` is not supported on a stream; `first_value`, \
+                 `last_value`, `array_agg` and `string_agg` can sort, otherwise leave it out: \
+                 rows come in the order of their offsets"
+            );
+            return Err(CompileError::new(message).about(own_name));
+        }
+        let mut inputs = function.expressions();
+        let arguments = inputs.len();
+        inputs.extend(function.order_bys().iter().map(|key| Arc::clone(&key.expr)));
+        let types = inputs
+            .iter()
+            .take(arguments)
+            .map(|argument| argument.data_type(input.as_arrow()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let distinct_schema = Aggregate::distinct_schema(types);
+        let aggregate = Aggregate {
+            function: Arc::clone(&function),
+            distinct,
+            filter: lowered.filter,
+            inputs,
+            arguments,
+            distinct_schema,
+        };
+        // What cannot start fails here, where the text of the view is at hand.
+        aggregate.start()?;
+        function.create_accumulator()?;
+        Ok(aggregate)
+    }
+
+    /// Compiles a scalar expression.
+    fn expression(
+        &self,
+        expression: &Expr,
+        input: &DFSchemaRef,
+    ) -> Result<Arc<dyn PhysicalExpr>, CompileError> {
+        self.refuse_volatile(expression)?;
+        let expression = self.simplify(expression, input)?;
+        let context = PhysicalPlanningContext::default();
+        let props = self.state.execution_props();
+        Ok(create_physical_expr(&expression, input, props, &context)?)
+    }
+
+    /// Evaluates constants, as DataFusion's optimizer would: some functions take
+    /// literals only.
+    fn simplify(&self, expression: &Expr, input: &DFSchemaRef) -> Result<Expr, CompileError> {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::clone(input))
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .build();
+        let simplified = ExprSimplifier::new(context).simplify(expression.clone())?;
+        let same = data_type(&simplified, input) == data_type(expression, input);
+        Ok(if same { simplified } else { expression.clone() })
+    }
+
+    fn refuse_volatile(&self, expression: &Expr) -> Result<(), CompileError> {
+        let mut found = None;
+        expression.apply(|node| {
+            found = match node {
+                Expr::ScalarFunction(call)
+                    if call.func.signature().volatility != Volatility::Immutable =>
+                {
+                    let name = call.func.name();
+                    let message = format!(
+                        "`{name}` gives another result each time it is asked; a replay could not \
+                         reproduce the windows, so only functions of the row are allowed here"
+                    );
+                    Some(CompileError::new(message).about(name))
+                }
+                Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
+                    Some(CompileError::new(
+                        "subqueries inside expressions are not supported on a stream",
+                    ))
+                }
+                Expr::WindowFunction(call) => {
+                    let name = call.fun.name().to_owned();
+                    let message = format!(
+                        "the window function `{name}` … OVER is not supported on a stream; \
+                         aggregate over TUMBLE instead"
+                    );
+                    Some(CompileError::new(message).about(name))
+                }
+                _ => None,
+            };
+            Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        found.map_or(Ok(()), Err)
+    }
+}
+
+/// Walks down through projections, filters and aliases to the node wanted;
+/// returns those walked through, from the top down.
+fn descend<'p, T: 'p>(
+    mut plan: &'p LogicalPlan,
+    wanted: impl Fn(&'p LogicalPlan) -> Option<T>,
+) -> Result<(Vec<&'p LogicalPlan>, T), CompileError> {
+    let mut passed = Vec::new();
+    loop {
+        if let Some(found) = wanted(plan) {
+            return Ok((passed, found));
+        }
+        passed.push(plan);
+        plan = match plan {
+            LogicalPlan::Projection(node) => &node.input,
+            LogicalPlan::Filter(node) => &node.input,
+            LogicalPlan::SubqueryAlias(node) => &node.input,
+            other => return Err(CompileError::new(unexpected(other))),
+        };
+    }
+}
+
+fn as_tumble(node: &LogicalPlan) -> Option<&TumbleNode> {
+    match node {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Says what a node that does not belong there is, in the words of SQL.
+fn unexpected(node: &LogicalPlan) -> String {
+    let found = match node {
+        LogicalPlan::TableScan(scan) => {
+            return format!(
+                "`{}` is read without a window; a view must read FROM TUMBLE(TABLE {}, \
+                 DESCRIPTOR(…), INTERVAL …) and GROUP BY {WINDOW_START}, {WINDOW_END}",
+                scan.table_name, scan.table_name
+            );
+        }
+        LogicalPlan::Extension(_) => {
+            return format!(
+                "the view does not aggregate; it needs GROUP BY {WINDOW_START}, {WINDOW_END} \
+                 and aggregates such as avg(…)"
+            );
+        }
+        LogicalPlan::Aggregate(_) => "a second GROUP BY",
+        LogicalPlan::Distinct(_) => "SELECT DISTINCT",
+        LogicalPlan::Join(_) => "JOIN",
+        LogicalPlan::Union(_) => "UNION",
+        LogicalPlan::Sort(_) => "ORDER BY",
+        LogicalPlan::Limit(_) => "LIMIT",
+        LogicalPlan::Window(_) => "a window function with OVER",
+        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => "a query without a table",
+        LogicalPlan::Subquery(_) => "a subquery",
+        LogicalPlan::Unnest(_) => "UNNEST",
+        other => return format!("`{}` is not supported on a stream", other.display()),
+    };
+    format!(
+        "{found} is not supported on a stream; a view is one SELECT with one GROUP BY over one TUMBLE"
+    )
+}
+
+fn origin_of(expression: &Expr, input: &DFSchema, origins: &[Origin]) -> Origin {
+    match expression {
+        Expr::Alias(alias) => origin_of(&alias.expr, input, origins),
+        Expr::Column(column) => origin_of_column(column, input, origins),
+        _ => Origin::Other,
+    }
+}
+
+fn origin_of_column(column: &Column, input: &DFSchema, origins: &[Origin]) -> Origin {
+    let index = input.maybe_index_of_column(column);
+    index.and_then(|index| origins.get(index)).copied().unwrap_or(Origin::Other)
+}
+
+fn without_distinct(mut function: AggregateFunction) -> Expr {
+    function.params.distinct = false;
+    Expr::AggregateFunction(function)
+}
+
+fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
+    use datafusion::logical_expr::UserDefinedLogicalNodeCore;
+    Arc::clone(tumble.schema().inner())
+}
+
+fn data_type(expression: &Expr, input: &DFSchema) -> Option<DataType> {
+    expression.get_type(input).ok()
+}
+
+fn micros(length: i64) -> String {
+    let length = length.unsigned_abs();
+    humantime::format_duration(std::time::Duration::from_micros(length)).to_string()
+}
