@@ -1,0 +1,35 @@
+//! What of the configuration is the engine's.
+
+use tidecast_engine::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig};
+
+use super::Config;
+
+impl Config {
+    /// Returns the settings of the engine.
+    pub fn engine(&self) -> EngineConfig {
+        let Self { kafka, pipeline, model, .. } = self;
+        EngineConfig {
+            kafka: KafkaDefaults {
+                bootstrap_servers: kafka.bootstrap_servers.clone(),
+                group_id: kafka.group_id.clone(),
+                properties: kafka.properties.clone(),
+            },
+            commit_interval: pipeline.commit_interval,
+            max_batch_records: pipeline.max_batch_records,
+            mailbox_capacity: pipeline.mailbox_capacity,
+            drain_timeout: pipeline.drain_timeout,
+            restart: RestartConfig {
+                max_restarts: pipeline.restart_max,
+                window: pipeline.restart_window,
+                backoff: pipeline.restart_backoff,
+                max_backoff: pipeline.restart_backoff_max,
+            },
+            model: ModelLimits {
+                threads: model.threads,
+                max_batch_tokens: model.max_batch_tokens,
+                max_batch_tasks: model.max_batch_tasks,
+                max_wait: model.max_wait,
+            },
+        }
+    }
+}

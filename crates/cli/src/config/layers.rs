@@ -1,0 +1,327 @@
+//! Gathering what was said, and by whom.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::error::ConfigError;
+use super::written::Written;
+use super::written::layer::Layer;
+use super::{DEFAULTS, Setting};
+
+/// The one table whose keys are not ours.
+const PROPERTIES: (&str, &str) = ("kafka", "properties");
+const ENVIRONMENT_PREFIX: &str = "TIDECAST_";
+
+/// The settings so far, and who said each.
+pub(super) struct Layers {
+    defaults: Table,
+    merged: Table,
+    /// By full key (`kafka.group_id`).
+    origins: BTreeMap<String, String>,
+}
+
+impl Layers {
+    /// Returns the defaults alone.
+    pub(super) fn defaults() -> Result<Self, ConfigError> {
+        let place = "config/tidecast.toml";
+        let defaults: Table =
+            toml::from_str(DEFAULTS).map_err(|error| syntax(place, DEFAULTS, &error))?;
+        Ok(Self { merged: defaults.clone(), defaults, origins: BTreeMap::new() })
+    }
+
+    /// Puts a file over what there is.
+    pub(super) fn add_file(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
+        let spanned = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
+        for (section, content) in spanned.get_ref() {
+            let place = |offset: usize| format!("`{file}` line {}", line_of(text, offset));
+            let section_place = place(section.span().start);
+            let section = section.get_ref().as_ref();
+            self.check_section(section, &section_place)?;
+            let DeValue::Table(content) = content.get_ref() else { continue };
+            for (key, value) in content {
+                let key_place = place(key.span().start);
+                let key = key.get_ref().as_ref();
+                self.check_key(section, key, &key_place)?;
+                match value.get_ref() {
+                    DeValue::Table(properties) if (section, key) == PROPERTIES => {
+                        for name in properties.keys() {
+                            let property = format!("{section}.{key}.{}", name.get_ref());
+                            self.origins.insert(property, place(name.span().start));
+                        }
+                    }
+                    _ => {
+                        self.origins.insert(format!("{section}.{key}"), key_place);
+                    }
+                }
+            }
+        }
+        // Once more with types: here a wrong value still has its place.
+        toml::from_str::<Layer>(text).map_err(|error| syntax(file, text, &error))?;
+        let layer: Table = toml::from_str(text).map_err(|error| syntax(file, text, &error))?;
+        merge(&mut self.merged, layer);
+        Ok(())
+    }
+
+    /// Puts the variables `TIDECAST_<SECTION>__<KEY>` over what there is.
+    pub(super) fn add_environment(
+        &mut self,
+        environment: &[(String, String)],
+    ) -> Result<(), ConfigError> {
+        let mut variables: Vec<_> = environment.iter().collect();
+        variables.sort();
+        for (variable, value) in variables {
+            let Some(rest) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            let place = format!("environment variable `{variable}`");
+            let rest = rest.to_lowercase();
+            match rest.split_once("__") {
+                Some((section, key)) => self.set(section, key, "__", value, &place)?,
+                None => self.check_underscores(&rest, &place)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts `section.key=value` over what there is.
+    pub(super) fn add_assignment(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let place = format!("--set `{assignment}`");
+        let parts = assignment
+            .split_once('=')
+            .and_then(|(path, value)| Some((path.trim().split_once('.')?, value.trim())));
+        let Some(((section, key), value)) = parts else {
+            return Err(ConfigError::Value {
+                place,
+                message: "expected section.key=value, as in `log.level=debug`".to_owned(),
+            });
+        };
+        self.set(section, key, ".", value, &place)
+    }
+
+    /// Returns everything as written.
+    pub(super) fn written(&self) -> Result<Written, ConfigError> {
+        Written::deserialize(Value::Table(self.merged.clone())).map_err(|error| {
+            ConfigError::Value {
+                place: "configuration".to_owned(),
+                message: error.message().to_owned(),
+            }
+        })
+    }
+
+    /// Returns who said the setting with this full key.
+    pub(super) fn place_of(&self, key: &str) -> String {
+        self.origins.get(key).cloned().unwrap_or_else(|| "default configuration".to_owned())
+    }
+
+    /// Returns all settings, in the order of the defaults.
+    pub(super) fn in_force(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for section in section_names() {
+            let Some(Value::Table(content)) = self.merged.get(section) else { continue };
+            let mut properties = Vec::new();
+            for key in key_names(section) {
+                match content.get(key) {
+                    Some(Value::Table(table)) => {
+                        for (name, value) in table {
+                            let path = format!("{section}.{key}");
+                            properties.push(self.setting(&path, name, value));
+                        }
+                    }
+                    Some(value) => settings.push(self.setting(section, key, value)),
+                    None => {}
+                }
+            }
+            settings.extend(properties);
+        }
+        settings
+    }
+
+    fn setting(&self, section: &str, key: &str, value: &Value) -> Setting {
+        let is_property = section.contains('.');
+        let is_secret = is_property
+            && ["password", "secret", "token", "key.pem", "sasl.jaas"]
+                .iter()
+                .any(|word| key.contains(word));
+        let value = if is_secret { "\"********\"".to_owned() } else { value.to_string() };
+        Setting {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value,
+            origin: self.origins.get(&format!("{section}.{key}")).cloned(),
+        }
+    }
+
+    /// Puts one value, given as text, over what there is.
+    fn set(
+        &mut self,
+        section: &str,
+        key: &str,
+        separator: &str,
+        text: &str,
+        place: &str,
+    ) -> Result<(), ConfigError> {
+        self.check_section(section, place)?;
+        let (key, property) = match key.split_once(separator) {
+            Some((key, property)) if (section, key) == PROPERTIES => (key, Some(property)),
+            _ => (key, None),
+        };
+        self.check_key(section, key, place)?;
+        // librdkafka's names have dots, which a variable's name cannot have.
+        let property = property.map(|property| match separator {
+            "__" => property.replace('_', "."),
+            _ => property.to_owned(),
+        });
+        let default = self.defaults.get(section).and_then(|content| content.get(key));
+        let value = match (default, &property) {
+            (Some(Value::Table(_)), None) => {
+                return Err(ConfigError::Value {
+                    place: place.to_owned(),
+                    message: format!(
+                        "`{section}.{key}` is a table; name the property, as in `{section}{separator}{key}{separator}…`"
+                    ),
+                });
+            }
+            (Some(Value::Integer(_)), _) => {
+                text.trim().parse().map(Value::Integer).map_err(|_| ConfigError::Value {
+                    place: place.to_owned(),
+                    message: format!("`{text}` is no whole number"),
+                })?
+            }
+            (Some(Value::Boolean(_)), _) => {
+                text.trim().parse().map(Value::Boolean).map_err(|_| ConfigError::Value {
+                    place: place.to_owned(),
+                    message: format!("`{text}` is neither `true` nor `false`"),
+                })?
+            }
+            _ => Value::String(text.to_owned()),
+        };
+        let (path, inner) = match property {
+            Some(property) => {
+                let path = format!("{section}.{key}.{property}");
+                (path, Value::Table(Table::from_iter([(property, value)])))
+            }
+            None => (format!("{section}.{key}"), value),
+        };
+        let content = Table::from_iter([(key.to_owned(), inner)]);
+        let layer = Table::from_iter([(section.to_owned(), Value::Table(content))]);
+        Layer::deserialize(Value::Table(layer.clone())).map_err(|error| ConfigError::Value {
+            place: place.to_owned(),
+            message: error.message().to_owned(),
+        })?;
+        self.origins.insert(path, place.to_owned());
+        merge(&mut self.merged, layer);
+        Ok(())
+    }
+
+    fn check_section(&self, section: &str, place: &str) -> Result<(), ConfigError> {
+        if self.defaults.contains_key(section) {
+            return Ok(());
+        }
+        // A key of some section, written at the top of the file.
+        let home = self.defaults.iter().find(|(_, content)| content.get(section).is_some());
+        let hint = match home {
+            Some((home, _)) => format!("; `{section}` belongs under `[{home}]`"),
+            None => hint(section, self.defaults.keys()),
+        };
+        Err(ConfigError::UnknownKey { place: place.to_owned(), key: section.to_owned(), hint })
+    }
+
+    fn check_key(&self, section: &str, key: &str, place: &str) -> Result<(), ConfigError> {
+        let Some(Value::Table(content)) = self.defaults.get(section) else { return Ok(()) };
+        if content.contains_key(key) {
+            return Ok(());
+        }
+        let home = self.defaults.iter().find(|(_, other)| other.get(key).is_some());
+        let hint = match home {
+            Some((home, _)) => format!("; `{key}` belongs under `[{home}]`"),
+            None => hint(key, content.keys()),
+        };
+        Err(ConfigError::UnknownKey {
+            place: place.to_owned(),
+            key: format!("{section}.{key}"),
+            hint,
+        })
+    }
+
+    /// Refuses `TIDECAST_KAFKA_GROUP_ID`: one underscore where two belong is easy
+    /// to write and hard to find. Other variables with our prefix are not ours.
+    fn check_underscores(&self, rest: &str, place: &str) -> Result<(), ConfigError> {
+        for (section, content) in &self.defaults {
+            let key = rest.strip_prefix(section.as_str()).and_then(|rest| rest.strip_prefix('_'));
+            if let Some(key) = key.filter(|key| content.get(key).is_some()) {
+                let meant = format!("{section}__{key}").to_uppercase();
+                return Err(ConfigError::UnknownKey {
+                    place: place.to_owned(),
+                    key: rest.to_owned(),
+                    hint: format!("; did you mean `{ENVIRONMENT_PREFIX}{meant}`?"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn hint<'a>(wrong: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let score = |name: &&&str| (strsim::jaro_winkler(wrong, name) * 1e6) as u64;
+    match known.iter().max_by_key(score) {
+        Some(nearest) if strsim::jaro_winkler(wrong, nearest) > 0.75 => {
+            format!("; did you mean `{nearest}`?")
+        }
+        _ => format!("; there are {}", known.join(", ")),
+    }
+}
+
+/// Section names, in the order of the defaults' text: TOML tables do not keep it.
+fn section_names() -> impl Iterator<Item = &'static str> {
+    DEFAULTS
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'))
+        .filter(|name| !name.contains('.'))
+}
+
+/// Keys of a section, in the order of the defaults' text.
+fn key_names(section: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    let mut current = "";
+    for line in DEFAULTS.lines() {
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            current = header;
+            match header.split_once('.') {
+                Some((parent, name)) if parent == section => names.push(name),
+                _ => {}
+            }
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && current == section
+            && !line.starts_with('#')
+        {
+            names.push(key);
+        }
+    }
+    names
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn syntax(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().map(|span| line_of(text, span.start));
+    let place = match line {
+        Some(line) => format!("`{file}` line {line}"),
+        None => format!("`{file}`"),
+    };
+    ConfigError::Syntax { place, message: error.message().replace('\n', "; ") }
+}

@@ -1,0 +1,169 @@
+use std::path::{Path, PathBuf};
+
+use super::layers::Layers;
+use super::*;
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no sample in {}", folder.display());
+    files
+}
+
+fn load(environment: &[(&str, &str)], set: &[&str]) -> Result<Config, String> {
+    let text = |text: &&str| (*text).to_owned();
+    Config::load(&ConfigSources {
+        file: None,
+        environment: environment.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        set: set.iter().map(text).collect(),
+    })
+    .map_err(|error| error.to_string())
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let mut layers = Layers::defaults().map_err(|error| error.to_string())?;
+    layers
+        .add_file("my.toml", text)
+        .and_then(|()| Config::from_layers(&layers))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_shipped_configuration_parses() {
+    for path in files("../../config") {
+        let sources = ConfigSources { file: Some(path.clone()), ..ConfigSources::default() };
+        Config::load(&sources).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// Each sample says in its first line what it is refused with.
+#[test]
+fn every_invalid_sample_is_refused_with_its_message() {
+    let mut differences = String::new();
+    for path in files("tests/config/invalid") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: "));
+        let found = load_text(&text).err();
+        if expected.is_none() || found.as_deref() != expected {
+            let found = found.unwrap_or_else(|| "(accepted)".to_owned());
+            differences += &format!("{}\n    # expect: {found}\n", path.display());
+        }
+    }
+    assert!(differences.is_empty(), "not refused as their first lines say:\n{differences}");
+}
+
+#[test]
+fn later_sources_go_over_earlier_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    let text = "[kafka]\nbootstrap_servers = 'file:1'\ngroup_id = 'g'\n\
+        [kafka.properties]\n'security.protocol' = 'SSL'\n'fetch.min.bytes' = 5\n\
+        [model]\nthreads = 3\n";
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(&ConfigSources {
+        file: Some(path.clone()),
+        environment: [
+            ("TIDECAST_KAFKA__BOOTSTRAP_SERVERS", "environment:1"),
+            ("TIDECAST_KAFKA__PROPERTIES__SSL_CA_LOCATION", "/ca.pem"),
+            ("TIDECAST_MODEL__THREADS", "2"),
+            ("TIDECAST_SERVER__ENABLED", "false"),
+            ("TIDECAST_CONFIG", "not ours"),
+            ("OTHER__THING", "not ours"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
+        set: vec!["model.threads=0".to_owned(), "kafka.properties.client.id=me".to_owned()],
+    })
+    .unwrap();
+    assert_eq!(config.kafka.bootstrap_servers, "environment:1");
+    assert_eq!(config.kafka.group_id.as_deref(), Some("g"));
+    let properties: Vec<_> = config
+        .kafka
+        .properties
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let expected = [
+        ("client.id", "me"),
+        ("fetch.min.bytes", "5"),
+        ("security.protocol", "SSL"),
+        ("ssl.ca.location", "/ca.pem"),
+    ];
+    assert_eq!(properties, expected);
+    assert_eq!(config.model.threads, None);
+    assert!(!config.server.enabled);
+    assert_eq!(config.pipeline.commit_interval, Duration::from_millis(200), "the default stays");
+    let printed = config.to_toml();
+    assert!(printed.contains("threads = 0  # --set `model.threads=0`"), "{printed}");
+    assert!(printed.contains("group_id = \"g\"  # `"), "{printed}");
+    assert_eq!(load_text(&printed).unwrap().kafka, config.kafka, "what is printed can be read");
+}
+
+#[test]
+fn all_defaults_are_printed_in_their_order_and_secrets_are_not() {
+    let config = load(&[("TIDECAST_KAFKA__PROPERTIES__SASL_PASSWORD", "hush")], &[]).unwrap();
+    let printed = config.to_toml();
+    assert!(!printed.contains("hush"), "{printed}");
+    let keys = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("sasl"))
+            .filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()))
+            .collect()
+    };
+    assert_eq!(keys(&printed), keys(DEFAULTS));
+}
+
+#[test]
+fn a_wrong_variable_or_flag_is_named() {
+    let cases = [
+        (
+            load(&[("TIDECAST_KAFKA__BOOTSTRAP_SERVER", "x")], &[]),
+            "environment variable `TIDECAST_KAFKA__BOOTSTRAP_SERVER`: there is no setting \
+             `kafka.bootstrap_server`; did you mean `bootstrap_servers`?",
+        ),
+        (
+            load(&[("TIDECAST_KAFKA_GROUP_ID", "x")], &[]),
+            "environment variable `TIDECAST_KAFKA_GROUP_ID`: there is no setting \
+             `kafka_group_id`; did you mean `TIDECAST_KAFKA__GROUP_ID`?",
+        ),
+        (
+            load(&[("TIDECAST_MODEL__THREADS", "many")], &[]),
+            "environment variable `TIDECAST_MODEL__THREADS`: `many` is no whole number",
+        ),
+        (
+            load(&[("TIDECAST_MODEL__MAX_WAIT", "soon")], &[]),
+            "environment variable `TIDECAST_MODEL__MAX_WAIT`: invalid value: string \"soon\", \
+             expected a duration",
+        ),
+        (
+            load(&[("TIDECAST_MODLE__THREADS", "2")], &[]),
+            "environment variable `TIDECAST_MODLE__THREADS`: there is no setting `modle`; \
+             did you mean `model`?",
+        ),
+        (
+            load(&[], &["log.level"]),
+            "--set `log.level`: expected section.key=value, as in `log.level=debug`",
+        ),
+        (
+            load(&[], &["server.listen=9464"]),
+            "--set `server.listen=9464`: `server.listen` is `9464`; expected address:port, \
+             such as 127.0.0.1:9464",
+        ),
+        (
+            load(&[], &["kafka.properties=x"]),
+            "--set `kafka.properties=x`: `kafka.properties` is a table; name the property, \
+             as in `kafka.properties.…`",
+        ),
+    ];
+    for (result, expected) in cases {
+        assert_eq!(result.expect_err(expected), expected);
+    }
+    let sources = ConfigSources { file: Some("/nowhere.toml".into()), ..Default::default() };
+    let error = Config::load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read configuration `/nowhere.toml`"), "{error}");
+}
