@@ -1,0 +1,190 @@
+//! What is wrong with a script, and where.
+
+use std::fmt;
+
+use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+
+/// Everything wrong with a set of scripts, in the order of their text.
+///
+/// Printed, it is one block per error: place and message, the line, and a
+/// caret below what the message is about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SqlErrors {
+    /// The errors; at least one.
+    pub errors: Vec<SqlError>,
+}
+
+impl fmt::Display for SqlErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong, with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SqlError {
+    /// Name of the script, as given to [`crate::parse_scripts`].
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters of the line it is about; at least 1.
+    pub width: usize,
+    /// What was found, what was expected, and the remedy.
+    pub message: String,
+    /// The line of the script.
+    pub source_line: String,
+}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        // Tabs stay tabs, so that the caret stands below its character in any
+        // terminal.
+        let indent: String = self
+            .source_line
+            .chars()
+            .take(self.column.saturating_sub(1))
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        writeln!(f, " {margin} |")?;
+        writeln!(f, " {number} | {}", self.source_line)?;
+        write!(f, " {margin} | {indent}{}", "^".repeat(self.width.max(1)))
+    }
+}
+
+/// Something wrong at a place of the script at hand, before the script is named.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Problem {
+    /// Where; empty when only the caller knows.
+    pub(crate) span: Span,
+    /// What; see [`SqlError::message`].
+    pub(crate) message: String,
+    /// Follows from a problem that is reported where it arose.
+    pub(crate) is_consequence: bool,
+}
+
+impl Problem {
+    /// Returns the problem `message` at `span`.
+    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), is_consequence: false }
+    }
+
+    /// Returns a problem of which nothing needs to be said.
+    pub(crate) fn consequence() -> Self {
+        Self { span: Span::empty(), message: String::new(), is_consequence: true }
+    }
+
+    /// Returns the problem, placed at `span` if it had no place.
+    pub(crate) fn or_at(mut self, span: Span) -> Self {
+        if self.span == Span::empty() {
+            self.span = span;
+        }
+        self
+    }
+
+    /// Returns the problem as an error in the script `file` with text `text`.
+    pub(crate) fn into_error(self, file: &str, text: &str) -> SqlError {
+        let Span { start, end } = self.span;
+        let start = if start.line == 0 { Location { line: 1, column: 1 } } else { start };
+        let line = as_index(start.line);
+        let column = as_index(start.column);
+        let source_line =
+            text.lines().nth(line - 1).unwrap_or_default().trim_end_matches('\r').to_owned();
+        let rest_of_line = (source_line.chars().count() + 1).saturating_sub(column);
+        let width = if end.line == start.line {
+            as_index(end.column).saturating_sub(column)
+        } else if end.line > start.line {
+            rest_of_line
+        } else {
+            1
+        };
+        SqlError {
+            file: file.to_owned(),
+            line,
+            column,
+            width: width.clamp(1, rest_of_line.max(1)),
+            message: self.message,
+            source_line,
+        }
+    }
+}
+
+fn as_index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX).max(1)
+}
+
+/// Returns `; did you mean …?` with the candidate nearest to `found`, or
+/// nothing when none is near.
+pub(crate) fn did_you_mean<'a>(
+    found: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    match nearest(found, candidates) {
+        Some(candidate) => format!("; did you mean `{candidate}`?"),
+        None => String::new(),
+    }
+}
+
+/// Returns the candidate whose spelling is nearest to `found`, if any is near.
+pub(crate) fn nearest<'a>(
+    found: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Half of the letters: below that, a suggestion is noise.
+    const NEAR: f64 = 0.5;
+    let found = found.to_lowercase();
+    let score =
+        |candidate: &str| strsim::normalized_damerau_levenshtein(&found, &candidate.to_lowercase());
+    candidates
+        .into_iter()
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|(score, _)| *score >= NEAR)
+        .max_by(|(a, left), (b, right)| a.total_cmp(b).then_with(|| right.cmp(left)))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the names in backticks, with commas between.
+pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_below_what_is_meant() {
+        let span = Span::new(Location { line: 2, column: 9 }, Location { line: 2, column: 12 });
+        let error = Problem::new(span, "unknown column `kwh`")
+            .into_error("a.sql", "CREATE VIEW v AS\n\tSELECT kwh FROM t");
+        assert_eq!(
+            error.to_string(),
+            "a.sql:2:9: unknown column `kwh`\n   |\n 2 | \tSELECT kwh FROM t\n   | \t       ^^^"
+        );
+    }
+
+    #[test]
+    fn a_place_past_the_text_is_still_printed() {
+        let span = Span::new(Location { line: 9, column: 9 }, Location { line: 9, column: 12 });
+        let error = Problem::new(span, "m").into_error("a.sql", "SELECT 1");
+        assert!(error.to_string().starts_with("a.sql:9:9: m"));
+    }
+
+    #[test]
+    fn suggestions_are_near_or_absent() {
+        assert_eq!(nearest("kwh", ["site", "kw", "ts"]), Some("kw"));
+        assert_eq!(nearest("Topic", ["topic", "format"]), Some("topic"));
+        assert_eq!(nearest("colour", ["topic", "format"]), None);
+    }
+}

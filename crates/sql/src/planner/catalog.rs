@@ -1,0 +1,349 @@
+//! What names mean, and planning of the views by DataFusion.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DataFusionError, SchemaError, Span as PlanSpan, TableReference};
+use datafusion::error::Result;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::{
+    AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ParserOptions, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+
+use super::checks::{check_query, mentions};
+use super::tumble::{TumblePlanner, external};
+use crate::dialect::{ViewStatement, lower_first};
+use crate::error::{Problem, did_you_mean, quoted_list};
+
+/// Returns the planner's session: DataFusion's functions, our window function,
+/// and text as `Utf8`, which is what the JSON decoder fills.
+pub(super) fn session_state() -> SessionState {
+    let mut config = SessionConfig::new();
+    let options = &mut config.options_mut().sql_parser;
+    options.map_string_types_to_utf8view = false;
+    options.collect_spans = true;
+    SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config)
+        .with_relation_planners(vec![Arc::new(TumblePlanner)])
+        .build()
+}
+
+/// A statement's number in the list of all statements.
+pub(super) type StatementIndex = usize;
+
+/// Every table and view by name, views planned when first asked for.
+#[derive(Debug)]
+pub(super) struct Catalog<'a> {
+    pub(super) state: SessionState,
+    /// Columns of the sources.
+    pub(super) sources: BTreeMap<String, SchemaRef>,
+    /// Names of the sinks, which cannot be read.
+    pub(super) sinks: BTreeSet<String>,
+    /// Tables whose declaration is wrong: nothing more is said about them.
+    pub(super) broken: BTreeSet<String>,
+    pub(super) views: BTreeMap<String, (StatementIndex, &'a ViewStatement)>,
+    planned: RefCell<HashMap<String, Planned>>,
+    problems: RefCell<Vec<(StatementIndex, Problem)>>,
+}
+
+#[derive(Debug, Clone)]
+enum Planned {
+    InProgress,
+    Failed,
+    Done(LogicalPlan),
+}
+
+impl<'a> Catalog<'a> {
+    pub(super) fn new(state: SessionState) -> Self {
+        Self {
+            state,
+            sources: BTreeMap::new(),
+            sinks: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            views: BTreeMap::new(),
+            planned: RefCell::default(),
+            problems: RefCell::default(),
+        }
+    }
+
+    /// Returns what went wrong in views so far, by statement.
+    pub(super) fn take_problems(&self) -> Vec<(StatementIndex, Problem)> {
+        self.problems.take()
+    }
+
+    /// Returns the analysed plan of a view.
+    ///
+    /// # Errors
+    /// A consequence if the view is wrong, which is reported once with it; a
+    /// problem without place if it leads back to itself.
+    pub(super) fn view(&self, name: &str) -> Result<LogicalPlan, Problem> {
+        let known = self.planned.borrow().get(name).cloned();
+        match known {
+            Some(Planned::Done(plan)) => return Ok(plan),
+            Some(Planned::Failed) => return Err(Problem::consequence()),
+            Some(Planned::InProgress) => {
+                return Err(Problem::new(
+                    Span::empty(),
+                    format!("view `{name}` leads back to itself, expected views without a circle"),
+                ));
+            }
+            None => {}
+        }
+        let Some((index, view)) = self.views.get(name) else {
+            return Err(self.unknown_table(name));
+        };
+        self.planned.borrow_mut().insert(name.to_owned(), Planned::InProgress);
+        let outcome = self.query(&view.query, view.name.span);
+        let (planned, outcome) = match outcome {
+            Ok(plan) => (Planned::Done(plan.clone()), Ok(plan)),
+            Err(problems) => {
+                let mut all = self.problems.borrow_mut();
+                all.extend(problems.into_iter().map(|problem| (*index, problem)));
+                (Planned::Failed, Err(Problem::consequence()))
+            }
+        };
+        self.planned.borrow_mut().insert(name.to_owned(), planned);
+        outcome
+    }
+
+    /// Returns the analysed plan of a query: types coerced, shape as written.
+    ///
+    /// # Errors
+    /// Everything that is found wrong; what has no better place is at `place`.
+    pub(super) fn query(&self, query: &Query, place: Span) -> Result<LogicalPlan, Vec<Problem>> {
+        let problems = check_query(query, &self.state);
+        if !problems.is_empty() {
+            return Err(problems.into_iter().map(|problem| problem.or_at(place)).collect());
+        }
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        let planner = SqlToRel::new_with_options(self, options);
+        planner
+            .sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+            .and_then(|plan| {
+                let options = self.state.config_options();
+                self.state.analyzer().execute_and_check(plan, options, |_, _| {})
+            })
+            .map_err(|error| self.problems_of(&error, query, place))
+    }
+
+    /// Returns the names that can stand in `FROM`.
+    fn readable_names(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().chain(self.views.keys()).map(String::as_str)
+    }
+
+    /// Says that there is no such table to read.
+    pub(super) fn unknown_table(&self, name: &str) -> Problem {
+        if self.broken.contains(name) {
+            return Problem::consequence();
+        }
+        if self.sinks.contains(name) {
+            return Problem::new(
+                Span::empty(),
+                format!(
+                    "table `{name}` is a sink, since it has no columns, and cannot be read; \
+                     expected a table with columns or a view"
+                ),
+            );
+        }
+        let wanted = match quoted_list(self.readable_names()) {
+            names if names.is_empty() => "a CREATE TABLE with columns".to_owned(),
+            names => format!("one of {names}"),
+        };
+        let remedy = did_you_mean(name, self.readable_names());
+        Problem::new(Span::empty(), format!("unknown table `{name}`, expected {wanted}{remedy}"))
+    }
+
+    /// Gives DataFusion's errors a place and our words.
+    fn problems_of(&self, error: &DataFusionError, query: &Query, place: Span) -> Vec<Problem> {
+        let mut found = Vec::new();
+        collect(error, None, &mut found);
+        let mentioned = mentions(query);
+        found
+            .into_iter()
+            .map(|problem| {
+                if problem.span != Span::empty() || problem.is_consequence {
+                    return problem;
+                }
+                let span = mention_in(&problem.message, &mentioned);
+                problem.or_at(span.unwrap_or(place))
+            })
+            .collect()
+    }
+}
+
+/// Walks an error to its causes; `span` is the place said on the way.
+fn collect(error: &DataFusionError, span: Option<Span>, found: &mut Vec<Problem>) {
+    let place = || span.unwrap_or(Span::empty());
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            collect(inner, diagnostic.span.map(parser_span).or(span), found);
+        }
+        DataFusionError::Context(_, inner) => collect(inner, span, found),
+        DataFusionError::Shared(inner) => collect(inner, span, found),
+        DataFusionError::Collection(errors) => {
+            for error in errors {
+                collect(error, span, found);
+            }
+        }
+        DataFusionError::External(inner) => match inner.downcast_ref::<Problem>() {
+            Some(problem) => found.push(problem.clone().or_at(place())),
+            None => found.push(Problem::new(place(), inner.to_string())),
+        },
+        DataFusionError::SchemaError(inner, _) => found.push(schema_problem(inner, place())),
+        other => {
+            let text = other.strip_backtrace();
+            let text = match text.split_once(": ") {
+                Some(("Error during planning" | "This feature is not implemented", rest)) => rest,
+                _ => &text,
+            };
+            let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let message = lower_first(one_line.trim_end_matches('.'));
+            found.push(Problem::new(place(), message));
+        }
+    }
+}
+
+fn schema_problem(error: &SchemaError, place: Span) -> Problem {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let own = field.spans().first().map(parser_span).unwrap_or(place);
+            let mut names: Vec<_> = valid_fields.iter().map(|field| field.name()).collect();
+            names.dedup();
+            Problem::new(
+                own,
+                format!(
+                    "unknown column `{}`, expected one of {}{}",
+                    field.name(),
+                    quoted_list(names.iter().copied()),
+                    did_you_mean(field.name(), names.iter().copied())
+                ),
+            )
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let own = field.spans().first().map(parser_span).unwrap_or(place);
+            Problem::new(own, format!("column `{}` is ambiguous, expected table.column", field.name()))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Problem::new(
+            place,
+            format!("column `{name}` appears twice, expected another name for one: … AS name"),
+        ),
+    }
+}
+
+/// Returns where the statement mentions a word that an error message quotes.
+fn mention_in(message: &str, mentioned: &[(String, Span)]) -> Option<Span> {
+    message
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| !word.is_empty())
+        .find_map(|word| mentioned.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)))
+        .map(|(_, span)| *span)
+}
+
+fn parser_span(span: PlanSpan) -> Span {
+    let location = |place: datafusion::common::Location| Location {
+        line: place.line,
+        column: place.column,
+    };
+    Span::new(location(span.start), location(span.end))
+}
+
+/// A table as a plan sees it: columns, and for a view its plan.
+#[derive(Debug)]
+struct CatalogTable {
+    schema: SchemaRef,
+    plan: Option<LogicalPlan>,
+}
+
+impl TableSource for CatalogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
+        self.plan.as_ref().map(Cow::Borrowed)
+    }
+}
+
+impl ContextProvider for Catalog<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        if name.schema().is_some() {
+            return Err(external(Problem::new(
+                Span::empty(),
+                format!("`{name}` has several parts, expected one name: there are no schemas"),
+            )));
+        }
+        let table = name.table();
+        if let Some(schema) = self.sources.get(table) {
+            let schema = Arc::clone(schema);
+            return Ok(Arc::new(CatalogTable { schema, plan: None }));
+        }
+        let plan = self.view(table).map_err(external)?;
+        let schema = Arc::clone(plan.schema().inner());
+        Ok(Arc::new(CatalogTable { schema, plan: Some(plan) }))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        None
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,461 @@
+//! `SELECT * FROM forecast(TABLE view, name => value, …)`: the top of a pipeline.
+
+use std::time::Duration;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{
+    FunctionArg, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, TableFactor,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::arguments::Arguments;
+use super::lineage::{GroupKey, WindowView};
+use super::tumble::{SpanOr, TableArgument, argument_parts, table_argument, table_function};
+use super::types::{is_numeric, sql_name};
+use crate::dialect::{Name, Placed, single_name};
+use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::spec::{ForecastClause, Refresh};
+
+/// Steps of context when the call does not say: what the built-in checkpoint
+/// was measured to do best with.
+pub(super) const DEFAULT_CONTEXT: usize = 1_024;
+/// Sample paths when the call does not say.
+pub(super) const DEFAULT_SAMPLES: usize = 100;
+/// Observed steps that a series needs when the call does not say.
+pub(super) const DEFAULT_MIN_CONTEXT: usize = 16;
+/// Quantile levels when the call does not say.
+pub(super) const DEFAULT_QUANTILES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// Bounds against slips of the keyboard: beyond them a series would take
+/// memory or time by the gigabyte or the hour.
+const MOST_STEPS: usize = 100_000;
+const MOST_SAMPLES: usize = 10_000;
+
+/// What a pipeline's query says: the call, taken apart.
+#[derive(Debug)]
+pub(super) struct ForecastCall<'a> {
+    /// Where `forecast` stands.
+    pub(super) span: Span,
+    /// The view or query it reads.
+    pub(super) input: ForecastInput<'a>,
+    arguments: &'a [FunctionArg],
+}
+
+/// The first argument of `forecast`.
+#[derive(Debug)]
+pub(super) enum ForecastInput<'a> {
+    /// `TABLE view`.
+    View(Name),
+    /// `(SELECT …)`.
+    Query(&'a Query),
+}
+
+impl<'a> ForecastCall<'a> {
+    /// Returns the call that a pipeline's query is.
+    ///
+    /// # Errors
+    /// If it says anything else; `place` is where the pipeline is named.
+    pub(super) fn of(query: &'a Query, place: Span) -> Result<Self, Problem> {
+        const ONLY: &str = "expected only SELECT * FROM forecast(TABLE view, …) in this version; \
+                            filters and expressions go into the view";
+        let refuse = |span: Span| Problem::new(span.or(place), format!("a pipeline says more than it can, {ONLY}"));
+        let SetExpr::Select(select) = query.body.as_ref() else {
+            return Err(refuse(query.span()));
+        };
+        let has_more = query.with.is_some()
+            || query.order_by.is_some()
+            || query.limit_clause.is_some()
+            || query.fetch.is_some()
+            || query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty()
+            || !query.locks.is_empty();
+        if has_more {
+            let span = query
+                .order_by
+                .as_ref()
+                .map(Spanned::span)
+                .or(query.limit_clause.as_ref().map(Spanned::span))
+                .unwrap_or_else(Span::empty);
+            return Err(refuse(span.or(query.span())));
+        }
+        let factor = only_table(select).map_err(refuse)?;
+        let Some((name, arguments)) = table_function(factor) else {
+            let found = factor.to_string();
+            return Err(Problem::new(
+                factor.span().or(place),
+                format!("a pipeline reads from `{found}`, {ONLY}"),
+            ));
+        };
+        match name.value.as_str() {
+            "forecast" => {}
+            "ai_forecast" => {
+                return Err(Problem::new(
+                    name.span,
+                    "`ai_forecast` is not supported in this version, expected `forecast`",
+                ));
+            }
+            other => {
+                return Err(Problem::new(
+                    name.span,
+                    format!(
+                        "unknown table function `{other}` in a pipeline, expected `forecast`{}",
+                        did_you_mean(other, ["forecast"])
+                    ),
+                ));
+            }
+        }
+        if let TableFactor::Table { name, .. } = factor
+            && name.0.len() > 1
+        {
+            return Err(Problem::new(
+                name.span(),
+                format!("`{name}` is not supported in this version, expected `forecast`"),
+            ));
+        }
+        let no_table = || {
+            Problem::new(name.span, "forecast needs a table first, expected forecast(TABLE view, …)")
+        };
+        let (first, rest) = arguments.split_first().ok_or_else(no_table)?;
+        let (None, Some(expression)) = argument_parts(first) else { return Err(no_table()) };
+        let input = match table_argument(expression).ok_or_else(no_table)? {
+            TableArgument::Named(name) => ForecastInput::View(single_name(&name)?),
+            TableArgument::Query(query) => ForecastInput::Query(query),
+        };
+        Ok(Self { span: name.span, input, arguments: rest })
+    }
+
+    /// Returns what the arguments mean for the view with plan `plan`, and the
+    /// model they name.
+    pub(super) fn resolve(
+        &self,
+        plan: &LogicalPlan,
+        view: &WindowView<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(ForecastClause, Option<Placed<String>>)> {
+        let arguments = Arguments::new(self.arguments, self.span, problems);
+        let before = problems.len();
+        let columns = Columns { plan, view, call: self.span };
+        let step_micros = view.tumble.size_micros;
+
+        let model = arguments.text("model", problems);
+        let series = columns.series(&arguments, problems);
+        let time = columns.time(&arguments, problems);
+        let target = columns.target(&arguments, &series, problems);
+        let horizon = arguments.steps("horizon", step_micros, MOST_STEPS, problems);
+        if horizon.is_none() && problems.len() == before {
+            problems.push(self.missing("horizon", "horizon => 96"));
+        }
+        let context = arguments
+            .steps("context", step_micros, MOST_STEPS, problems)
+            .unwrap_or(DEFAULT_CONTEXT);
+        let min_context = arguments
+            .count("min_context", context, problems)
+            .unwrap_or(DEFAULT_MIN_CONTEXT.min(context));
+        let samples =
+            arguments.count("samples", MOST_SAMPLES, problems).unwrap_or(DEFAULT_SAMPLES);
+        let quantiles = arguments
+            .quantiles("quantiles", problems)
+            .unwrap_or_else(|| DEFAULT_QUANTILES.to_vec());
+        let refresh = arguments
+            .text("refresh", problems)
+            .and_then(|text| refresh(&text, problems))
+            .unwrap_or(Refresh::OnClose);
+        if problems.len() > before {
+            return None;
+        }
+        let clause = ForecastClause {
+            series: series.into_iter().map(|name| name.value).collect(),
+            time: time?.value,
+            targets: vec![target?.value],
+            step: Duration::from_micros(step_micros.unsigned_abs()),
+            horizon: horizon?,
+            context,
+            min_context,
+            samples,
+            quantiles,
+            refresh,
+        };
+        Some((clause, model))
+    }
+
+    fn missing(&self, name: &str, example: &str) -> Problem {
+        Problem::new(
+            self.span,
+            format!("argument `{name}` of forecast is missing, expected for instance {example}"),
+        )
+    }
+}
+
+/// Returns the only relation of `SELECT * FROM relation`, or where there is more.
+fn only_table(select: &Select) -> Result<&TableFactor, Span> {
+    let place = select.select_token.0.span;
+    let [SelectItem::Wildcard(options)] = select.projection.as_slice() else {
+        let spans = select.projection.iter().map(Spanned::span);
+        return Err(Span::union_iter(spans).or(place));
+    };
+    let plain_star = options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none()
+        && options.opt_ilike.is_none();
+    if !plain_star || select.distinct.is_some() || select.top.is_some() {
+        return Err(place);
+    }
+    let ungrouped = match &select.group_by {
+        GroupByExpr::Expressions(keys, modifiers) => keys.is_empty() && modifiers.is_empty(),
+        GroupByExpr::All(_) => false,
+    };
+    if !ungrouped {
+        return Err(select.group_by.span().or(place));
+    }
+    for clause in [&select.selection, &select.having, &select.qualify, &select.prewhere] {
+        if let Some(expression) = clause {
+            return Err(expression.span().or(place));
+        }
+    }
+    match select.from.as_slice() {
+        [only] if only.joins.is_empty() => Ok(&only.relation),
+        [first, ..] => Err(first.joins.first().map_or(place, Spanned::span).or(place)),
+        [] => Err(place),
+    }
+}
+
+/// The view's columns, as the arguments name them.
+struct Columns<'a> {
+    plan: &'a LogicalPlan,
+    view: &'a WindowView<'a>,
+    call: Span,
+}
+
+impl Columns<'_> {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.plan.schema().fields().iter().map(|field| field.name().as_str())
+    }
+
+    /// Whether the view has this column; if not, says so.
+    fn exists(&self, name: &Placed<String>, problems: &mut Vec<Problem>) -> bool {
+        let exists = self.names().any(|known| known == name.value);
+        if !exists {
+            problems.push(Problem::new(
+                name.span,
+                format!(
+                    "unknown column `{}`, expected one of {}{}",
+                    name.value,
+                    quoted_list(self.names()),
+                    did_you_mean(&name.value, self.names())
+                ),
+            ));
+        }
+        exists
+    }
+
+    /// The series columns: group keys, and all of them, since otherwise a
+    /// series would have several rows for a step.
+    fn series(
+        &self,
+        arguments: &Arguments<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Placed<String>> {
+        let before = problems.len();
+        let mut series: Vec<Placed<String>> = Vec::new();
+        let keys = self.view.group_keys();
+        let mut used = vec![false; keys.len()];
+        for name in arguments.texts("series", problems).unwrap_or_default() {
+            if series.iter().any(|other| other.value == name.value) {
+                problems.push(Problem::new(
+                    name.span,
+                    format!("series column `{}` is named twice", name.value),
+                ));
+                continue;
+            }
+            if !self.exists(&name, problems) {
+                continue;
+            }
+            let index = self.view.group_of(self.plan, &name.value);
+            let key = index.and_then(|index| Some((index, *keys.get(index)?)));
+            match key {
+                Some((index, GroupKey::Series)) => {
+                    if let Some(used) = used.get_mut(index) {
+                        *used = true;
+                    }
+                    series.push(name);
+                }
+                Some((_, GroupKey::Window)) => problems.push(Problem::new(
+                    name.span,
+                    format!("`{}` is the window's time, expected a column that names a series", name.value),
+                )),
+                None => {
+                    let wanted = quoted_list(self.names().filter(|column| self.is_series_key(column)));
+                    problems.push(Problem::new(
+                        name.span,
+                        format!(
+                            "`{}` is not a group key of the view, expected {}",
+                            name.value,
+                            if wanted.is_empty() {
+                                "no series: the view has one series".to_owned()
+                            } else {
+                                format!("one of {wanted}")
+                            }
+                        ),
+                    ));
+                }
+            }
+        }
+        if problems.len() > before {
+            return series;
+        }
+        let missing = keys
+            .iter()
+            .zip(&used)
+            .zip(&self.view.aggregate.group_expr)
+            .find(|((key, used), _)| **key == GroupKey::Series && !**used);
+        if let Some((_, expression)) = missing {
+            let place = series.last().map_or(self.call, |name| name.span);
+            let wanted = quoted_list(self.names().filter(|column| self.is_series_key(column)));
+            problems.push(Problem::new(
+                place,
+                format!(
+                    "the view is grouped by `{}` too, so a series would have several rows for a \
+                     step; expected every group key in series: {wanted}",
+                    expression.human_display()
+                ),
+            ));
+        }
+        series
+    }
+
+    fn is_series_key(&self, column: &str) -> bool {
+        let keys = self.view.group_keys();
+        let index = self.view.group_of(self.plan, column);
+        index.and_then(|index| keys.get(index).copied()) == Some(GroupKey::Series)
+    }
+
+    fn is_window_time(&self, column: &str) -> bool {
+        let keys = self.view.group_keys();
+        let index = self.view.group_of(self.plan, column);
+        index.and_then(|index| keys.get(index).copied()) == Some(GroupKey::Window)
+    }
+
+    fn time(
+        &self,
+        arguments: &Arguments<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Placed<String>> {
+        let before = problems.len();
+        let wanted = || match quoted_list(self.names().filter(|name| self.is_window_time(name))) {
+            names if names.is_empty() => {
+                "window_start or window_end among the view's columns".to_owned()
+            }
+            names => format!("one of {names}"),
+        };
+        let Some(name) = arguments.text("time", problems) else {
+            if problems.len() == before {
+                problems.push(Problem::new(
+                    self.call,
+                    format!(
+                        "argument `time` of forecast is missing, expected the column of a step's \
+                         time: {}",
+                        wanted()
+                    ),
+                ));
+            }
+            return None;
+        };
+        if !self.exists(&name, problems) {
+            return None;
+        }
+        if !self.is_window_time(&name.value) {
+            problems.push(Problem::new(
+                name.span,
+                format!(
+                    "`{}` is not window_start or window_end of the view, expected {}",
+                    name.value,
+                    wanted()
+                ),
+            ));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn target(
+        &self,
+        arguments: &Arguments<'_>,
+        series: &[Placed<String>],
+        problems: &mut Vec<Problem>,
+    ) -> Option<Placed<String>> {
+        let before = problems.len();
+        let named = arguments.texts("target", problems);
+        let target = match named.as_deref() {
+            Some([target]) => target.clone(),
+            Some([_, second, ..]) => {
+                problems.push(Problem::new(
+                    second.span,
+                    "one target column in this version, found a second",
+                ));
+                return None;
+            }
+            Some([]) | None => {
+                if problems.len() == before {
+                    problems.push(Problem::new(
+                        self.call,
+                        "argument `target` of forecast is missing, expected the column to \
+                         forecast: target => 'column'",
+                    ));
+                }
+                return None;
+            }
+        };
+        if !self.exists(&target, problems) {
+            return None;
+        }
+        let field = self.plan.schema().field_with_unqualified_name(&target.value).ok()?;
+        if !is_numeric(field.data_type()) {
+            problems.push(Problem::new(
+                target.span,
+                format!(
+                    "target `{}` is of type {}, expected a number",
+                    target.value,
+                    sql_name(field.data_type())
+                ),
+            ));
+            return None;
+        }
+        if series.iter().any(|name| name.value == target.value) {
+            problems.push(Problem::new(
+                target.span,
+                format!("`{}` names the series, expected another column as target", target.value),
+            ));
+            return None;
+        }
+        Some(target)
+    }
+}
+
+/// Reads `'on_close'`, `'every N steps'` or `'at_end'`.
+fn refresh(text: &Placed<String>, problems: &mut Vec<Problem>) -> Option<Refresh> {
+    const WANTED: &str = "`on_close`, `every N steps` or `at_end`";
+    let said = text.value.trim().to_lowercase();
+    let words: Vec<_> = said.split_whitespace().collect();
+    let message = match words.as_slice() {
+        ["on_close"] => return Some(Refresh::OnClose),
+        ["at_end"] => return Some(Refresh::AtEnd),
+        ["every", "step"] => return Some(Refresh::Every(1)),
+        ["every", count, "step" | "steps"] => match count.parse::<u64>() {
+            Ok(count) if count > 0 => return Some(Refresh::Every(count)),
+            _ => format!("`{count}` is no number of steps, expected a whole number above zero"),
+        },
+        ["on_late"] => {
+            format!("refresh => 'on_late' is not supported in this version, expected {WANTED}")
+        }
+        _ => format!(
+            "unknown refresh `{}`, expected {WANTED}{}",
+            text.value,
+            did_you_mean(&said, ["on_close", "every 1 steps", "at_end"])
+        ),
+    };
+    problems.push(Problem::new(text.span, message));
+    None
+}

@@ -1,0 +1,441 @@
+//! All definitions of all scripts, and the pipelines they make.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::catalog::{Catalog, session_state};
+use super::forecast::{ForecastCall, ForecastInput};
+use super::lineage::WindowView;
+use super::models::{DEFAULT_MODEL, default_model, model};
+use super::options::{OptionReader, OptionRules};
+use super::tables::{PlannedSink, option_of, same_cluster, sink_table, source_table};
+use super::{Place, Scripts};
+use crate::dialect::{Name, PipelineStatement, Placed, Statement, TableStatement};
+use crate::error::{Problem, SqlErrors, did_you_mean, quoted_list};
+use crate::spec::{
+    Delivery, ModelDefinition, PipelineOptions, PipelinePlan, SinkConnector, SinkTable,
+    SourceConnector, SourceTable,
+};
+use crate::window::{SourceTableInfo, WindowQuery};
+
+const PIPELINE: OptionRules = OptionRules {
+    owner: "a pipeline",
+    known: &["commit.interval"],
+    unsupported: &["snapshot.interval", "checkpoint.interval", "max.lateness", "overload"],
+    has_properties: false,
+};
+
+/// A source and the statement that declares it.
+struct Source {
+    table: SourceTable,
+}
+
+/// Everything that is declared, by name. A name whose declaration is wrong maps
+/// to `None`.
+pub(super) struct Definitions<'a> {
+    catalog: Catalog<'a>,
+    sources: BTreeMap<String, Option<Source>>,
+    sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
+    models: BTreeMap<String, Option<ModelDefinition>>,
+    pipelines: Vec<(usize, &'a PipelineStatement)>,
+    /// Some statement did not parse, so a name that is not there may be its.
+    pub(super) may_lack_statements: bool,
+}
+
+impl<'a> Definitions<'a> {
+    /// Sorts the statements by what they declare.
+    pub(super) fn of(statements: &'a [Statement], problems: &mut Vec<(Place, Problem)>) -> Self {
+        let mut definitions = Self {
+            catalog: Catalog::new(session_state()),
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            models: BTreeMap::new(),
+            pipelines: Vec::new(),
+            may_lack_statements: false,
+        };
+        let mut names = BTreeSet::new();
+        for (index, statement) in statements.iter().enumerate() {
+            let name = statement.name();
+            let (kind, space) = match statement {
+                // Tables and views are read by the same syntax.
+                Statement::Table(_) | Statement::View(_) => ("table or view", 0),
+                Statement::Model(_) => ("model", 1),
+                Statement::Pipeline(_) => ("pipeline", 2),
+            };
+            if !names.insert((space, name.value.as_str())) {
+                let message =
+                    format!("{kind} `{}` is created twice, expected another name", name.value);
+                problems.push((Place::Statement(index), Problem::new(name.span, message)));
+                continue;
+            }
+            let mut found = Vec::new();
+            definitions.add(index, statement, &mut found);
+            problems.extend(found.into_iter().map(|problem| (Place::Statement(index), problem)));
+        }
+        definitions
+    }
+
+    fn add(&mut self, index: usize, statement: &'a Statement, problems: &mut Vec<Problem>) {
+        let name = statement.name().value.clone();
+        let before = problems.len();
+        match statement {
+            Statement::Table(table) => match &table.columns {
+                Some(columns) => {
+                    let source = source_table(table, columns, problems);
+                    let source = source.filter(|_| problems.len() == before);
+                    match &source {
+                        Some(source) => {
+                            self.catalog.sources.insert(name.clone(), source.schema.clone());
+                        }
+                        None => {
+                            self.catalog.broken.insert(name.clone());
+                        }
+                    }
+                    self.sources.insert(name, source.map(|table| Source { table }));
+                }
+                None => {
+                    let sink = sink_table(table, problems);
+                    let sink = sink.filter(|_| problems.len() == before);
+                    self.catalog.sinks.insert(name.clone());
+                    self.sinks.insert(name, sink.map(|sink| (sink, table)));
+                }
+            },
+            Statement::Model(statement) => {
+                self.models.insert(name, model(statement, problems));
+            }
+            Statement::View(view) => {
+                self.catalog.views.insert(name, (index, view));
+            }
+            Statement::Pipeline(pipeline) => self.pipelines.push((index, pipeline)),
+        }
+    }
+
+    /// Returns the plan of every pipeline that is right. Views that no pipeline
+    /// uses are planned too, for their errors.
+    pub(super) fn pipelines(&self, problems: &mut Vec<(Place, Problem)>) -> Vec<PipelinePlan> {
+        for name in self.catalog.views.keys() {
+            // What is wrong is kept by the catalog, with the view's place.
+            let _planned_or_reported = self.catalog.view(name);
+        }
+        let mut plans = Vec::new();
+        for (index, statement) in &self.pipelines {
+            let mut found = Vec::new();
+            let plan = self.pipeline(statement, &mut found);
+            if found.is_empty() {
+                plans.extend(plan);
+            }
+            problems.extend(found.into_iter().map(|problem| (Place::Statement(*index), problem)));
+        }
+        let in_views = self.catalog.take_problems().into_iter();
+        problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
+        if self.may_lack_statements {
+            // A name that is unknown may be that of a statement that did not
+            // parse; one error at a time says more.
+            problems.retain(|(place, problem)| {
+                matches!(place, Place::File(_)) || !problem.message.starts_with("unknown table")
+            });
+        }
+        plans
+    }
+
+    fn pipeline(
+        &self,
+        statement: &PipelineStatement,
+        problems: &mut Vec<Problem>,
+    ) -> Option<PipelinePlan> {
+        let options = pipeline_options(statement, problems);
+        let sink = self.sink(&statement.sink, problems);
+        let call = match ForecastCall::of(&statement.query, statement.name.span) {
+            Ok(call) => call,
+            Err(problem) => {
+                problems.push(problem);
+                return None;
+            }
+        };
+        let (plan, place) = self.input(&call, problems)?;
+        let view = match WindowView::of(&plan) {
+            Ok(view) => view,
+            Err(message) => {
+                problems.push(Problem::new(
+                    place,
+                    format!("this is not a view that forecast can read: {message}"),
+                ));
+                return None;
+            }
+        };
+        let resolved = call.resolve(&plan, &view, problems);
+        let source = &self.sources.get(view.table)?.as_ref()?.table;
+        self.check_time(&view, source, place, problems);
+        let window = self.window(&plan, source, place, problems);
+        let (forecast, model_name) = resolved?;
+        let model = self.model(model_name.as_ref(), problems);
+        let sink = self.check_delivery(sink?, source, &statement.sink, problems)?;
+        Some(PipelinePlan {
+            name: statement.name.value.clone(),
+            source: source.clone(),
+            window: window?,
+            forecast,
+            model: model?,
+            sink,
+            options,
+        })
+    }
+
+    /// Returns the plan of what the pipeline reads, and where it is named.
+    fn input(
+        &self,
+        call: &ForecastCall<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(LogicalPlan, Span)> {
+        match &call.input {
+            ForecastInput::View(name) => {
+                if self.sources.contains_key(&name.value) {
+                    problems.push(Problem::new(
+                        name.span,
+                        format!(
+                            "`{}` is a table, expected a view with regular steps: CREATE VIEW name \
+                             AS SELECT … FROM TUMBLE(TABLE {}, …) … GROUP BY …",
+                            name.value, name.value
+                        ),
+                    ));
+                    return None;
+                }
+                match self.catalog.view(&name.value) {
+                    Ok(plan) => Some((plan, name.span)),
+                    Err(problem) => {
+                        problems.push(problem.or_at(name.span));
+                        None
+                    }
+                }
+            }
+            ForecastInput::Query(query) => match self.catalog.query(query, call.span) {
+                Ok(plan) => Some((plan, call.span)),
+                Err(found) => {
+                    problems.extend(found);
+                    None
+                }
+            },
+        }
+    }
+
+    /// The window's time must be the column that the watermark is about.
+    fn check_time(
+        &self,
+        view: &WindowView<'_>,
+        source: &SourceTable,
+        place: Span,
+        problems: &mut Vec<Problem>,
+    ) {
+        let event_time = &source.watermark.column;
+        if view.time_column().as_ref() != Some(event_time) {
+            problems.push(Problem::new(
+                place,
+                format!(
+                    "the view's windows are over `{}`, expected `{event_time}`, the column that \
+                     the watermark of `{}` is for",
+                    view.tumble.time_column, source.name
+                ),
+            ));
+        }
+    }
+
+    fn window(
+        &self,
+        plan: &LogicalPlan,
+        source: &SourceTable,
+        place: Span,
+        problems: &mut Vec<Problem>,
+    ) -> Option<WindowQuery> {
+        let info = source_info(source);
+        match WindowQuery::compile(plan, &self.catalog.state, &info) {
+            Ok(window) => Some(window),
+            // The checks before say the same with a better place.
+            Err(_) if !problems.is_empty() => None,
+            Err(error) => {
+                problems.push(Problem::new(place, error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn sink(
+        &self,
+        name: &Name,
+        problems: &mut Vec<Problem>,
+    ) -> Option<&(PlannedSink, &'a TableStatement)> {
+        if let Some(sink) = self.sinks.get(&name.value) {
+            return sink.as_ref();
+        }
+        let is_source = self.sources.contains_key(&name.value);
+        if is_source || self.catalog.views.contains_key(&name.value) {
+            let kind = if is_source { "a source, since it has columns" } else { "a view" };
+            problems.push(Problem::new(
+                name.span,
+                format!(
+                    "`{}` is {kind}, and cannot be written; expected a table without columns",
+                    name.value
+                ),
+            ));
+            return None;
+        }
+        let names = || self.sinks.keys().map(String::as_str);
+        let wanted = match quoted_list(names()) {
+            names if names.is_empty() => {
+                format!("CREATE TABLE {} WITH (…) without columns", name.value)
+            }
+            names => format!("one of {names}"),
+        };
+        let remedy = did_you_mean(&name.value, names());
+        problems.push(Problem::new(
+            name.span,
+            format!("unknown table `{}`, expected {wanted}{remedy}", name.value),
+        ));
+        None
+    }
+
+    fn model(
+        &self,
+        name: Option<&Placed<String>>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<ModelDefinition> {
+        let wanted = name.map_or(DEFAULT_MODEL, |name| name.value.as_str());
+        if let Some(model) = self.models.get(wanted) {
+            return model.clone();
+        }
+        if wanted == DEFAULT_MODEL {
+            return Some(default_model());
+        }
+        let names = || self.models.keys().map(String::as_str).chain([DEFAULT_MODEL]);
+        let remedy = did_you_mean(wanted, names());
+        problems.push(Problem::new(
+            name.map_or(Span::empty(), |name| name.span),
+            format!("unknown model `{wanted}`, expected one of {}{remedy}", quoted_list(names())),
+        ));
+        None
+    }
+
+    /// Exactly once needs offsets to commit with the forecasts, on one cluster.
+    fn check_delivery(
+        &self,
+        (sink, statement): &(PlannedSink, &'a TableStatement),
+        source: &SourceTable,
+        place: &Name,
+        problems: &mut Vec<Problem>,
+    ) -> Option<SinkTable> {
+        let mut table = sink.table.clone();
+        let SinkConnector::Kafka(options) = &mut table.connector else { return Some(table) };
+        if options.delivery == Delivery::AtLeastOnce {
+            return Some(table);
+        }
+        match &source.connector {
+            SourceConnector::Filesystem(_) if sink.delivery_span.is_some() => {
+                problems.push(Problem::new(
+                    place.span,
+                    format!(
+                        "`{}` asks for exactly-once, and `{}` is a file, which has no offsets to \
+                         commit; expected 'delivery'='at-least-once'",
+                        statement.name.value, source.name
+                    ),
+                ));
+                None
+            }
+            SourceConnector::Filesystem(_) => {
+                options.delivery = Delivery::AtLeastOnce;
+                Some(table)
+            }
+            SourceConnector::Kafka(source_options) => {
+                let one_cluster = same_cluster(
+                    source_options.bootstrap_servers.as_deref(),
+                    options.bootstrap_servers.as_deref(),
+                );
+                if !one_cluster {
+                    let span = option_of(&statement.options, "delivery").map(|value| value.span);
+                    let _the_sink_may_stand_in_another_file = span;
+                    problems.push(Problem::new(
+                        place.span,
+                        format!(
+                            "`{}` and `{}` are on different clusters, and a transaction cannot \
+                             span them; expected equal `bootstrap.servers`, or \
+                             'delivery'='at-least-once'",
+                            source.name, statement.name.value
+                        ),
+                    ));
+                    return None;
+                }
+                Some(table)
+            }
+        }
+    }
+}
+
+fn pipeline_options(
+    statement: &PipelineStatement,
+    problems: &mut Vec<Problem>,
+) -> PipelineOptions {
+    let reader = OptionReader::new(&statement.options, PIPELINE, problems);
+    let commit_interval = reader.duration("commit.interval", false, problems).flatten();
+    PipelineOptions { commit_interval }
+}
+
+fn source_info(source: &SourceTable) -> SourceTableInfo {
+    let micros = |duration: std::time::Duration| {
+        i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    };
+    SourceTableInfo {
+        schema: source.schema.clone(),
+        event_time: source.watermark.column.clone(),
+        delay_micros: micros(source.watermark.delay),
+        max_future_micros: source.max_future.map(micros),
+    }
+}
+
+/// A view as DataFusion planned it: what [`WindowQuery::compile`] takes, and,
+/// with [`crate::window::to_batch_plan`], an ordinary batch query of the same
+/// meaning to compare with.
+#[derive(Debug)]
+pub struct PlannedView {
+    /// The analysed plan: types coerced, shape as written. Its table scan has a
+    /// schema and no rows.
+    pub plan: LogicalPlan,
+    /// The table it reads, named as in the plan's scan.
+    pub table: String,
+    /// What that table says about time.
+    pub source: SourceTableInfo,
+    /// The session it was planned in.
+    pub state: SessionState,
+}
+
+/// Plans one window view of a script, without a pipeline around it.
+///
+/// # Errors
+/// Everything wrong with the script.
+pub fn plan_view(script: &str, view: &str) -> Result<PlannedView, SqlErrors> {
+    let files = [("script.sql".to_owned(), script.to_owned())];
+    let scripts = Scripts::read(&files);
+    let mut problems = scripts.problems.clone();
+    let definitions = Definitions::of(&scripts.statements, &mut problems);
+    let outcome = definitions.catalog.view(view).and_then(|plan| {
+        let window = WindowView::of(&plan)
+            .map_err(|message| Problem::new(Span::empty(), message))?;
+        let table = window.table.to_owned();
+        let source = definitions.sources.get(&table).and_then(Option::as_ref);
+        let source = source_info(&source.ok_or_else(Problem::consequence)?.table);
+        Ok((plan, table, source))
+    });
+    let in_views = definitions.catalog.take_problems().into_iter();
+    problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
+    let planned = match outcome {
+        Ok((plan, table, source)) => {
+            let state = definitions.catalog.state.clone();
+            Some(PlannedView { plan, table, source, state })
+        }
+        Err(problem) => {
+            problems.push((Place::File(0), problem));
+            None
+        }
+    };
+    scripts.outcome(planned, problems)?.ok_or_else(|| SqlErrors { errors: Vec::new() })
+}

@@ -1,0 +1,463 @@
+//! `CREATE TABLE`: sources, which have columns and a watermark, and sinks,
+//! which have neither.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::options::{OptionReader, OptionRules};
+use super::types::{column_type, sql_name};
+use crate::dialect::{ColumnList, Name, OptionList, Placed, TableStatement};
+use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::spec::{
+    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, SinkConnector,
+    SinkTable, SourceConnector, SourceTable, StartupMode, WatermarkClause,
+};
+
+/// `'idle.timeout'` when the table does not say: a stream that stops shows its
+/// last window half a minute later.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `'max.future'` when the table does not say: more than clocks drift, less
+/// than a wrong year.
+const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3_600);
+
+const KAFKA_SOURCE: OptionRules = OptionRules {
+    owner: "a kafka source table",
+    known: &[
+        "connector",
+        "topic",
+        "format",
+        "bootstrap.servers",
+        "group.id",
+        "scan.startup.mode",
+        "idle.timeout",
+        "max.future",
+        "late.topic",
+        "bad.topic",
+    ],
+    unsupported: &["value.format", "key.format", "schema.registry.url", "scan.bounded.mode"],
+    has_properties: true,
+};
+
+const FILE_SOURCE: OptionRules = OptionRules {
+    owner: "a filesystem source table",
+    known: &["connector", "path", "format"],
+    unsupported: &["source.monitor-interval"],
+    has_properties: false,
+};
+
+const KAFKA_SINK: OptionRules = OptionRules {
+    owner: "a kafka sink table",
+    known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
+    unsupported: &["value.format", "key.format", "schema.registry.url"],
+    has_properties: true,
+};
+
+const FILE_SINK: OptionRules = OptionRules {
+    owner: "a filesystem sink table",
+    known: &["connector", "path", "format", "layout"],
+    unsupported: &["partition.by"],
+    has_properties: false,
+};
+
+const STDOUT_SINK: OptionRules = OptionRules {
+    owner: "a stdout sink table",
+    known: &["connector", "format", "layout"],
+    unsupported: &[],
+    has_properties: false,
+};
+
+/// librdkafka settings that Tidecast sets itself, and what to say instead.
+const OWN_PROPERTIES: [(&str, &str); 7] = [
+    ("auto.offset.reset", "use 'scan.startup.mode'"),
+    ("enable.auto.commit", "offsets are committed with the forecasts"),
+    ("enable.auto.offset.store", "offsets are committed with the forecasts"),
+    ("enable.idempotence", "use 'delivery'"),
+    ("transactional.id", "use 'delivery'; the id follows from the pipeline"),
+    ("enable.partition.eof", "the source needs it"),
+    ("isolation.level", "the source reads committed records"),
+];
+
+/// A sink and what it left open.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedSink {
+    pub(super) table: SinkTable,
+    /// Where `'delivery'` is said, if it is.
+    pub(super) delivery_span: Option<Span>,
+}
+
+/// Returns the source that `CREATE TABLE` with columns declares.
+pub(super) fn source_table(
+    statement: &TableStatement,
+    columns: &ColumnList,
+    problems: &mut Vec<Problem>,
+) -> Option<SourceTable> {
+    let schema = schema(columns, problems);
+    let watermark = watermark(&statement.name, columns, &schema, problems);
+    let place = statement.name.span;
+    let options = &statement.options;
+    let mut max_future = None;
+    let connector = match connector(options, place, &["kafka", "filesystem"], problems)? {
+        "kafka" => {
+            let reader = OptionReader::new(options, KAFKA_SOURCE, problems);
+            max_future =
+                reader.duration("max.future", true, problems).unwrap_or(Some(DEFAULT_MAX_FUTURE));
+            kafka_source(&reader, place, problems).map(SourceConnector::Kafka)
+        }
+        _ => {
+            let reader = OptionReader::new(options, FILE_SOURCE, problems);
+            file_options(&reader, place, problems).map(SourceConnector::Filesystem)
+        }
+    };
+    let (watermark, connector) = (watermark?, connector?);
+    let name = statement.name.value.clone();
+    Some(SourceTable { name, schema, watermark, connector, max_future })
+}
+
+/// Returns the sink that `CREATE TABLE` without columns declares.
+pub(super) fn sink_table(
+    statement: &TableStatement,
+    problems: &mut Vec<Problem>,
+) -> Option<PlannedSink> {
+    let place = statement.name.span;
+    let options = &statement.options;
+    let mut delivery_span = None;
+    let connectors = ["kafka", "filesystem", "stdout"];
+    let connector = match connector(options, place, &connectors, problems)? {
+        "kafka" => {
+            let reader = OptionReader::new(options, KAFKA_SINK, problems);
+            delivery_span = reader.span("delivery");
+            kafka_sink(&reader, place, problems).map(SinkConnector::Kafka)
+        }
+        "filesystem" => {
+            let reader = OptionReader::new(options, FILE_SINK, problems);
+            layout(&reader, problems);
+            file_options(&reader, place, problems).map(SinkConnector::Filesystem)
+        }
+        _ => {
+            let reader = OptionReader::new(options, STDOUT_SINK, problems);
+            layout(&reader, problems);
+            json_format(&reader, problems);
+            Some(SinkConnector::Stdout)
+        }
+    };
+    let table = SinkTable { name: statement.name.value.clone(), connector: connector? };
+    Some(PlannedSink { table, delivery_span })
+}
+
+/// Returns the value of `'connector'`, one of `known`.
+fn connector<'a>(
+    options: &'a OptionList,
+    place: Span,
+    known: &[&str],
+    problems: &mut Vec<Problem>,
+) -> Option<&'a str> {
+    let Some((_, value)) = options.pairs.iter().find(|(key, _)| key.value == "connector") else {
+        problems.push(Problem::new(
+            place,
+            format!(
+                "option `connector` is missing, expected 'connector'= one of {}",
+                quoted_list(known.iter().copied())
+            ),
+        ));
+        return None;
+    };
+    if known.contains(&value.value.as_str()) {
+        return Some(&value.value);
+    }
+    let remedy = did_you_mean(&value.value, known.iter().copied());
+    let wanted = quoted_list(known.iter().copied());
+    let message = if value.value == "stdout" {
+        format!("a source cannot read from `stdout`, expected one of {wanted}")
+    } else {
+        format!("unknown connector `{}`, expected one of {wanted}{remedy}", value.value)
+    };
+    problems.push(Problem::new(value.span, message));
+    None
+}
+
+fn schema(list: &ColumnList, problems: &mut Vec<Problem>) -> SchemaRef {
+    let mut fields = Vec::with_capacity(list.columns.len());
+    let mut names = HashSet::new();
+    for column in &list.columns {
+        let name = &column.name;
+        if !names.insert(&name.value) {
+            problems.push(Problem::new(
+                name.span,
+                format!("column `{}` is declared twice", name.value),
+            ));
+            continue;
+        }
+        if matches!(name.value.as_str(), "window_start" | "window_end") {
+            problems.push(Problem::new(
+                name.span,
+                format!("`{}` is a column that TUMBLE adds, expected another name", name.value),
+            ));
+        }
+        match column_type(&column.data_type.value) {
+            Ok(data_type) => fields.push(Field::new(&name.value, data_type, !column.not_null)),
+            Err(message) => {
+                problems.push(Problem::new(column.data_type.span, message));
+                // A stand-in, so that the views of the table do not report the
+                // column as unknown on top.
+                fields.push(Field::new(&name.value, DataType::Null, true));
+            }
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
+fn watermark(
+    table: &Name,
+    list: &ColumnList,
+    schema: &Schema,
+    problems: &mut Vec<Problem>,
+) -> Option<WatermarkClause> {
+    let example = list
+        .columns
+        .iter()
+        .find(|column| {
+            matches!(column_type(&column.data_type.value), Ok(DataType::Timestamp(_, _)))
+        })
+        .map_or("ts", |column| column.name.value.as_str());
+    let watermark = match list.watermarks.as_slice() {
+        [watermark] => watermark,
+        [] => {
+            problems.push(Problem::new(
+                table.span,
+                format!(
+                    "table `{}` has no watermark, expected for instance \
+                     `WATERMARK FOR {example} AS {example} - INTERVAL '10' SECOND` in its column list",
+                    table.value
+                ),
+            ));
+            return None;
+        }
+        [_, second, ..] => {
+            problems.push(Problem::new(second.span, "a table has one watermark, found a second"));
+            return None;
+        }
+    };
+    let column = &watermark.column;
+    let data_type = match schema.field_with_name(&column.value) {
+        Ok(field) => field.data_type(),
+        Err(_) => {
+            let names = || schema.fields().iter().map(|field| field.name().as_str());
+            problems.push(Problem::new(
+                column.span,
+                format!(
+                    "unknown column `{}`, expected one of {}{}",
+                    column.value,
+                    quoted_list(names()),
+                    did_you_mean(&column.value, names())
+                ),
+            ));
+            return None;
+        }
+    };
+    match data_type {
+        DataType::Timestamp(_, None) => {
+            Some(WatermarkClause { column: column.value.clone(), delay: watermark.delay })
+        }
+        // The type was refused where it stands.
+        DataType::Null => None,
+        other => {
+            problems.push(Problem::new(
+                column.span,
+                format!(
+                    "event time `{}` is of type {}, expected TIMESTAMP or TIMESTAMP(3)",
+                    column.value,
+                    sql_name(other)
+                ),
+            ));
+            None
+        }
+    }
+}
+
+fn kafka_source(
+    reader: &OptionReader<'_>,
+    place: Span,
+    problems: &mut Vec<Problem>,
+) -> Option<KafkaSourceOptions> {
+    json_format(reader, problems);
+    let startup = reader.choice(
+        "scan.startup.mode",
+        &[("earliest-offset", StartupMode::Earliest), ("latest-offset", StartupMode::Latest)],
+        &["group-offsets", "timestamp", "specific-offsets"],
+        problems,
+    );
+    let mut properties = own_properties(reader, problems);
+    let bootstrap_servers = either("bootstrap.servers", reader, &mut properties, problems);
+    let group_id = either("group.id", reader, &mut properties, problems);
+    let idle_timeout =
+        reader.duration("idle.timeout", true, problems).unwrap_or(Some(DEFAULT_IDLE_TIMEOUT));
+    let late_topic = reader.filled("late.topic", problems);
+    let bad_topic = reader.filled("bad.topic", problems);
+    let topic = reader.required("topic", place, problems)?;
+    for (option, other) in [("late.topic", &late_topic), ("bad.topic", &bad_topic)] {
+        if other.as_deref() == Some(topic.as_str()) {
+            problems.push(Problem::new(
+                reader.span(option).unwrap_or(place),
+                format!(
+                    "option `{option}` is `{topic}`, the topic that is read, expected another one"
+                ),
+            ));
+        }
+    }
+    Some(KafkaSourceOptions {
+        topic,
+        bootstrap_servers,
+        group_id,
+        startup: startup.unwrap_or(StartupMode::Earliest),
+        idle_timeout,
+        late_topic,
+        bad_topic,
+        properties,
+    })
+}
+
+fn kafka_sink(
+    reader: &OptionReader<'_>,
+    place: Span,
+    problems: &mut Vec<Problem>,
+) -> Option<KafkaSinkOptions> {
+    json_format(reader, problems);
+    layout(reader, problems);
+    let delivery = reader.choice(
+        "delivery",
+        &[("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)],
+        &["at-most-once", "none"],
+        problems,
+    );
+    let mut properties = own_properties(reader, problems);
+    let bootstrap_servers = either("bootstrap.servers", reader, &mut properties, problems);
+    Some(KafkaSinkOptions {
+        topic: reader.required("topic", place, problems)?,
+        bootstrap_servers,
+        delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
+        properties,
+    })
+}
+
+fn own_properties(
+    reader: &OptionReader<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    for (name, (span, value)) in reader.properties() {
+        if let Some((_, instead)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == name) {
+            problems.push(Problem::new(
+                span,
+                format!("librdkafka's `{name}` is set by Tidecast, expected no such property: {instead}"),
+            ));
+        } else {
+            properties.insert(name.to_owned(), value.value.clone());
+        }
+    }
+    properties
+}
+
+/// Returns option `name`, or the property of that name, which is Flink's way
+/// to say it.
+fn either(
+    name: &str,
+    reader: &OptionReader<'_>,
+    properties: &mut BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let property = properties.remove(name);
+    let option = reader.filled(name, problems);
+    if let (Some(_), Some(_), Some(span)) = (&option, &property, reader.span(name)) {
+        problems.push(Problem::new(
+            span,
+            format!("`{name}` is given twice, expected it without `properties.{name}`"),
+        ));
+    }
+    option.or(property)
+}
+
+fn json_format(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) {
+    let later = ["avro", "avro-confluent", "arrow", "arrow-ipc", "protobuf", "csv", "raw"];
+    let _json_is_the_only_one: Option<()> =
+        reader.choice("format", &[("json", ())], &later, problems);
+}
+
+fn layout(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) {
+    let _nested_is_the_only_one: Option<()> =
+        reader.choice("layout", &[("nested", ())], &["long"], problems);
+}
+
+fn file_options(
+    reader: &OptionReader<'_>,
+    place: Span,
+    problems: &mut Vec<Problem>,
+) -> Option<FileOptions> {
+    let format = reader.choice(
+        "format",
+        &[
+            ("csv", FileFormat::Csv),
+            ("json", FileFormat::JsonLines),
+            ("jsonl", FileFormat::JsonLines),
+            ("parquet", FileFormat::Parquet),
+        ],
+        &["avro", "arrow", "orc"],
+        problems,
+    );
+    let path = reader.required("path", place, problems)?;
+    if let Some(format) = format {
+        return Some(FileOptions { path, format });
+    }
+    if reader.text("format").is_some() {
+        return None;
+    }
+    let Some(format) = format_of(&path) else {
+        problems.push(Problem::new(
+            reader.span("path").unwrap_or(place),
+            format!(
+                "the name of `{path}` does not tell its format, expected .csv, .csv.gz, .jsonl, \
+                 .ndjson, .json or .parquet, or option `format`"
+            ),
+        ));
+        return None;
+    };
+    Some(FileOptions { path, format })
+}
+
+fn format_of(path: &str) -> Option<FileFormat> {
+    let lower = path.to_lowercase();
+    if lower.ends_with(".csv.gz") {
+        return Some(FileFormat::Csv);
+    }
+    match Path::new(&lower).extension()?.to_str()? {
+        "csv" => Some(FileFormat::Csv),
+        "jsonl" | "ndjson" | "json" => Some(FileFormat::JsonLines),
+        "parquet" => Some(FileFormat::Parquet),
+        _ => None,
+    }
+}
+
+/// Whether two placed texts say the same.
+pub(super) fn same_cluster(left: Option<&str>, right: Option<&str>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => {
+            let brokers = |text: &str| {
+                let mut names: Vec<_> = text.split(',').map(|b| b.trim().to_owned()).collect();
+                names.sort();
+                names
+            };
+            brokers(left) == brokers(right)
+        }
+        _ => true,
+    }
+}
+
+/// Returns the text and place of an option, if given.
+pub(super) fn option_of<'a>(list: &'a OptionList, name: &str) -> Option<&'a Placed<String>> {
+    list.pairs.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
+}
