@@ -68,18 +68,25 @@ async fn run<A: Actor>(
 ) -> ActorExit {
     loop {
         let deadline = actor.deadline();
-        let outcome = tokio::select! {
-            biased;
-            () = sleep_until(deadline) => actor.on_deadline(context).await,
-            message = receiver.recv() => match message {
-                Some(message) => actor.handle(message, context).await,
-                None => return exit_of(actor.finish(context).await),
-            },
+        let outcome = if is_due(deadline) {
+            actor.on_deadline(context).await
+        } else {
+            tokio::select! {
+                message = receiver.recv() => match message {
+                    Some(message) => actor.handle(message, context).await,
+                    None => return exit_of(actor.finish(context).await),
+                },
+                () = sleep_until(deadline) => actor.on_deadline(context).await,
+            }
         };
         if let Err(exit) = outcome {
             return exit;
         }
     }
+}
+
+fn is_due(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -108,10 +115,9 @@ fn run_blocking<A: BlockingActor>(
 ) -> ActorExit {
     loop {
         let deadline = actor.deadline();
-        let is_due = deadline.is_some_and(|deadline| deadline <= Instant::now());
         let outcome = if context.kill_switch().is_killed() {
             return ActorExit::Killed;
-        } else if is_due {
+        } else if is_due(deadline) {
             actor.on_deadline(context)
         } else {
             match receiver.blocking_recv_or_killed(deadline, context.kill_switch()) {

@@ -368,8 +368,8 @@ impl Restarts {
         self.recent.retain(|restart| now.duration_since(*restart) < window);
         if self.recent.len() >= self.policy.max_restarts {
             let reason = format!(
-                "given up after {} restarts within {window:?}: {reason}",
-                self.recent.len()
+                "the budget of {} restarts within {window:?} is spent: {reason}",
+                self.policy.max_restarts
             );
             return Verdict::End(Status::Failed { reason });
         }
