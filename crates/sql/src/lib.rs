@@ -21,3 +21,7 @@ pub use error::{SqlError, SqlErrors};
 pub use explain::explain;
 pub use planner::parse_scripts;
 pub use spec::*;
+pub use window::{
+    CompileError, ForcedClose, Prior, ReplayPoint, SeriesContext, SourceTableInfo, WindowError,
+    WindowQuery, Windower, WindowerOutput,
+};

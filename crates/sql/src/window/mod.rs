@@ -19,10 +19,21 @@
 //! how many rows they are handed at once are fed in pieces of a fixed size.
 
 mod aggregate;
+mod clock;
 mod compile;
+mod contexts;
+mod json;
+mod open;
+mod operator;
 mod query;
 mod stage;
 mod tumble;
+mod windower;
 
+pub use contexts::{ContextRings, Prior, SeriesContext};
+pub use operator::{
+    ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOperator, WindowOutput,
+};
 pub use query::{CompileError, SourceTableInfo, WindowQuery};
 pub use tumble::{TumbleNode, WINDOW_END, WINDOW_START, to_batch_plan};
+pub use windower::{ForcedClose, ReplayPoint, Windower, WindowerOutput};

@@ -48,6 +48,10 @@ impl Selection {
         Self { rows, origin: UInt32Array::from_iter_values(start as u32..end as u32) }
     }
 
+    fn slice(&self, from: usize, rows: usize) -> Self {
+        Self { rows: self.rows.slice(from, rows), origin: self.origin.slice(from, rows) }
+    }
+
     /// Keeps the rows for which `mask` is true.
     pub(crate) fn filter(self, mask: &BooleanArray) -> Result<Self> {
         let mask = match mask.null_count() {
@@ -106,4 +110,30 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
         .iter()
         .fold(text.as_str(), |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// Does `work` for all rows at once or, where that fails, for ever smaller
+/// parts, until the rows that fail stand alone. Parts come to `done` in order.
+///
+/// One bad row costs a logarithm of evaluations, and what becomes of a row does
+/// not depend on its neighbours.
+pub(crate) fn run_apart<T>(
+    selection: Selection,
+    work: &mut impl FnMut(Selection) -> Result<T>,
+    done: &mut impl FnMut(T),
+    failed: &mut impl FnMut(Selection, DataFusionError),
+) {
+    let rows = selection.rows.num_rows();
+    if rows == 0 {
+        return;
+    }
+    match work(selection.clone()) {
+        Ok(result) => done(result),
+        Err(error) if rows == 1 => failed(selection, error),
+        Err(_) => {
+            let half = rows / 2;
+            run_apart(selection.slice(0, half), work, done, failed);
+            run_apart(selection.slice(half, rows - half), work, done, failed);
+        }
+    }
 }

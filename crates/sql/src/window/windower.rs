@@ -1,0 +1,370 @@
+//! From source batches to contexts that want a forecast.
+
+use std::collections::VecDeque;
+
+use datafusion::arrow::array::{Int64Array, RecordBatch};
+use serde::{Deserialize, Serialize};
+use tidecast_stream::{
+    BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SourceBatch, Watermark,
+};
+
+use super::contexts::{ContextRings, SeriesContext};
+use super::json;
+use super::operator::{FailedGroup, WindowError, WindowOperator, WindowOutput};
+use crate::spec::{PipelinePlan, Refresh};
+
+/// How many forced closes [`ReplayPoint`] remembers; more would not fit beside a
+/// committed offset.
+const CLOSES_KEPT: usize = 32;
+
+/// Windows and contexts of one partition of a pipeline.
+///
+/// # Replay
+/// There are no snapshots of the state in this version. Instead [`replay_point`]
+/// says from which offset re-reading rebuilds it: the first record of any window
+/// that is open or that a context still reaches back to. Whoever commits keeps
+/// it beside the offset; a successor calls [`restore`], feeds the records from
+/// [`ReplayPoint::from`] up to the committed offset and discards what comes out,
+/// then goes on. Windows, late rows and the values of contexts are then those of
+/// the predecessor, to the bit. Two things are not:
+///
+/// * [`Prior`](super::Prior) covers what was re-read only. (A series whose whole
+///   history fits into its context has no prior anyway.)
+/// * Of the closes that the wall clock forced, the newest 32 within that
+///   stretch are repeated where they happened. After an older one, a record that
+///   came late is counted in; only the context's older steps can show that.
+///
+/// [`replay_point`]: Self::replay_point
+/// [`restore`]: Self::restore
+#[derive(Debug)]
+pub struct Windower {
+    operator: WindowOperator,
+    rings: ContextRings,
+    refresh: Refresh,
+    window_micros: i64,
+    partition: Option<Partition>,
+    /// Where the last batch ended.
+    position: Offset,
+    /// Closed windows that contexts reach back to, oldest first.
+    closed: VecDeque<(EventTime, Offset)>,
+    /// First instant of the oldest window that contexts reach back to.
+    reach: Option<i64>,
+    /// Forced closes so far.
+    closes: VecDeque<ForcedClose>,
+    /// Forced closes to repeat during a replay, in order.
+    to_repeat: VecDeque<ForcedClose>,
+}
+
+/// What a batch led to.
+#[derive(Debug, Default)]
+pub struct WindowerOutput {
+    /// Contexts that want a forecast, in order of time.
+    pub contexts: Vec<SeriesContext>,
+    /// Rows that came after their window had closed.
+    pub late: Vec<LateRecord>,
+    /// Rows that cannot be used, and groups of a closed window without a result.
+    /// The payload is the row as JSON, since the bytes it came as are gone; for a
+    /// group it is the group as JSON, and the place that of its window's first
+    /// record. What the source could not decode ([`SourceBatch::bad`]) is not
+    /// repeated here.
+    pub bad: Vec<BadRecord>,
+    /// Windows that closed.
+    pub windows_closed: usize,
+    /// Rows taken in.
+    pub rows: usize,
+    /// Steps of some series for which no row came.
+    pub gap_steps: usize,
+    /// Target values of closed windows that were null or not finite.
+    pub missing_values: usize,
+}
+
+/// Where a replay has to start, and with what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayPoint {
+    /// The first offset to read again; `None`: nothing needs to be.
+    pub from: Option<Offset>,
+    /// The watermark to start from: windows that ended before are done with.
+    pub floor: Watermark,
+    /// What the wall clock closed on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub closes: Vec<ForcedClose>,
+}
+
+/// A close that no record brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForcedClose {
+    /// The offset of the first record after it.
+    pub offset: Offset,
+    /// The watermark it moved to.
+    pub watermark: Watermark,
+}
+
+impl Windower {
+    /// Returns a windower that has seen nothing.
+    ///
+    /// # Errors
+    /// If the `forecast` clause does not fit the view.
+    pub fn new(plan: &PipelinePlan) -> Result<Self, WindowError> {
+        Ok(Self {
+            operator: WindowOperator::new(&plan.window)?,
+            rings: ContextRings::new(&plan.forecast, &plan.window.output_schema())?,
+            refresh: plan.forecast.refresh,
+            window_micros: plan.window.size_micros(),
+            partition: None,
+            position: Offset::default(),
+            closed: VecDeque::new(),
+            reach: None,
+            closes: VecDeque::new(),
+            to_repeat: VecDeque::new(),
+        })
+    }
+
+    /// Takes a batch.
+    ///
+    /// # Errors
+    /// If the batch is not of the source's schema. Bad rows are no error.
+    pub fn process(&mut self, batch: &SourceBatch) -> Result<WindowerOutput, WindowError> {
+        self.partition = Some(batch.partition.clone());
+        let mut output = WindowerOutput::default();
+        let mut done = 0;
+        while let Some(close) = self.to_repeat.front().copied() {
+            if close.offset > batch.range.end() {
+                break;
+            }
+            self.to_repeat.pop_front();
+            let until = batch.offsets.values().partition_point(|row| *row < close.offset.0);
+            self.take_rows(batch, done..until.max(done), &mut output)?;
+            done = until.max(done);
+            self.position = close.offset;
+            self.force(close.watermark, &mut output)?;
+        }
+        self.take_rows(batch, done..batch.rows.num_rows(), &mut output)?;
+        self.position = batch.range.end();
+        Ok(output)
+    }
+
+    /// Closes all open windows, as when nothing comes from the partition.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn close_all(&mut self) -> Result<WindowerOutput, WindowError> {
+        let before = self.operator.watermark();
+        let closed = self.operator.close_all()?;
+        let mut output = WindowerOutput::default();
+        self.remember_close(before);
+        self.settle(closed, &NoRows, &mut output)?;
+        Ok(output)
+    }
+
+    /// Ends a bounded source: closes all open windows and, where forecasts are
+    /// wanted `'at_end'`, returns the context of every series.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn finish(&mut self) -> Result<WindowerOutput, WindowError> {
+        let mut output = self.close_all()?;
+        if self.refresh == Refresh::AtEnd {
+            output.contexts = self.rings.contexts();
+        }
+        Ok(output)
+    }
+
+    /// Moves the watermark forward, as a forced close did that is repeated.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn advance_to(&mut self, watermark: Watermark) -> Result<WindowerOutput, WindowError> {
+        let mut output = WindowerOutput::default();
+        self.force(watermark, &mut output)?;
+        Ok(output)
+    }
+
+    /// Returns the watermark behind the last record.
+    pub fn watermark(&self) -> Watermark {
+        self.operator.watermark()
+    }
+
+    /// Returns how many series have a context.
+    pub fn series(&self) -> usize {
+        self.rings.series()
+    }
+
+    /// Returns how many windows are open.
+    pub fn open_windows(&self) -> usize {
+        self.operator.open_windows()
+    }
+
+    /// Returns the offset to re-read from so that open windows and contexts are
+    /// as they are now; `None` if there are none.
+    pub fn replay_from(&self) -> Option<Offset> {
+        let closed = self.closed.iter().map(|(_, first_offset)| *first_offset);
+        closed.chain(self.operator.replay_from()).min()
+    }
+
+    /// Returns what a successor needs to rebuild this state.
+    pub fn replay_point(&self) -> ReplayPoint {
+        let Some(from) = self.replay_from() else {
+            let floor = self.operator.watermark();
+            return ReplayPoint { from: None, floor, closes: Vec::new() };
+        };
+        // No window that matters ended before the oldest of them starts, and the
+        // watermark at `from` was below its end: between the two no window ends,
+        // so this decides about lateness as the true watermark did.
+        let floor = self.reach.into_iter().chain(self.operator.oldest_open()).min();
+        ReplayPoint {
+            from: Some(from),
+            floor: floor.map(EventTime::from_micros).map(Watermark::at).unwrap_or_default(),
+            closes: self.closes.iter().filter(|close| close.offset > from).copied().collect(),
+        }
+    }
+
+    /// Prepares for the replay that `point` describes; call it before the first
+    /// batch.
+    ///
+    /// # Errors
+    /// None on a windower that has seen nothing.
+    pub fn restore(&mut self, point: &ReplayPoint) -> Result<(), WindowError> {
+        self.operator.advance_to(point.floor)?;
+        self.to_repeat = point.closes.iter().copied().collect();
+        Ok(())
+    }
+
+    fn take_rows(
+        &mut self,
+        batch: &SourceBatch,
+        range: std::ops::Range<usize>,
+        output: &mut WindowerOutput,
+    ) -> Result<(), WindowError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let rows = batch.rows.slice(range.start, range.len());
+        let offsets = batch.offsets.slice(range.start, range.len());
+        let timestamps = batch.timestamps.slice(range.start, range.len());
+        let windows = self.operator.push(&rows, &offsets, &timestamps)?;
+        output.rows += rows.num_rows();
+        self.settle(windows, &Rows { rows, offsets }, output)
+    }
+
+    fn force(
+        &mut self,
+        watermark: Watermark,
+        output: &mut WindowerOutput,
+    ) -> Result<(), WindowError> {
+        let before = self.operator.watermark();
+        let closed = self.operator.advance_to(watermark)?;
+        self.remember_close(before);
+        self.settle(closed, &NoRows, output)
+    }
+
+    fn remember_close(&mut self, before: Watermark) {
+        let watermark = self.operator.watermark();
+        if watermark == before {
+            return;
+        }
+        if self.closes.len() == CLOSES_KEPT {
+            self.closes.pop_front();
+        }
+        self.closes.push_back(ForcedClose { offset: self.position, watermark });
+    }
+
+    /// Moves what the operator said into contexts and records.
+    fn settle(
+        &mut self,
+        windows: WindowOutput,
+        rows: &dyn Describe,
+        output: &mut WindowerOutput,
+    ) -> Result<(), WindowError> {
+        let WindowOutput { closed, failed, late, rejected } = windows;
+        if let Some(partition) = &self.partition {
+            let place = |offset| RecordPosition { partition: partition.clone(), offset };
+            let described = rows.describe(late.iter().map(|late| late.row).collect());
+            output.late.extend(late.iter().zip(described).map(|(late, (offset, row))| {
+                let watermark = late.watermark.event_time().unwrap_or(EventTime::MIN);
+                let reason = format!(
+                    "its window ended at {}, the watermark was at {watermark}",
+                    late.window_end
+                );
+                LateRecord { position: place(offset), row, reason }
+            }));
+            let described = rows.describe(rejected.iter().map(|rejected| rejected.row).collect());
+            output.bad.extend(
+                rejected.into_iter().zip(described).map(|(rejected, (offset, row))| {
+                    bad(place(offset), Some(row), rejected.reason)
+                }),
+            );
+            output.bad.extend(failed.into_iter().map(|failed| {
+                let FailedGroup { window_end, first_offset, group, reason } = failed;
+                let payload = group.map(|group| json::some_objects(&group, 0..1).concat());
+                let error =
+                    format!("the window that ended at {window_end} has no result: {reason}");
+                bad(place(first_offset), payload, error)
+            }));
+        }
+        if closed.is_empty() {
+            return Ok(());
+        }
+        output.windows_closed += closed.len();
+        let refresh = self.refresh;
+        let is_due = |step: i64| match refresh {
+            Refresh::OnClose => true,
+            Refresh::Every(steps) => {
+                step.rem_euclid(i64::try_from(steps.max(1)).unwrap_or(i64::MAX)) == 0
+            }
+            Refresh::AtEnd => false,
+        };
+        for window in closed {
+            let absorbed = self.rings.absorb(&window.rows, window.start, is_due)?;
+            output.contexts.extend(absorbed.contexts);
+            output.gap_steps += absorbed.gap_steps;
+            output.missing_values += absorbed.missing_values;
+            if let Some(partition) = &self.partition {
+                for (row, reason) in absorbed.refused {
+                    let payload = json::some_objects(&window.rows, row..row + 1).concat();
+                    let offset = window.first_offset;
+                    let position = RecordPosition { partition: partition.clone(), offset };
+                    output.bad.push(bad(position, Some(payload), reason));
+                }
+            }
+            self.closed.push_back((window.start, window.first_offset));
+        }
+        self.reach = self.rings.reaches_back_to(self.window_micros);
+        let reach = self.reach.map_or(EventTime::from_micros(i64::MAX), EventTime::from_micros);
+        self.closed.retain(|(start, _)| *start >= reach);
+        let from = self.replay_from();
+        self.closes.retain(|close| from.is_some_and(|from| close.offset > from));
+        Ok(())
+    }
+}
+
+/// Finds the rows that the operator speaks of.
+trait Describe {
+    /// Returns offset and JSON of each row.
+    fn describe(&self, rows: Vec<usize>) -> Vec<(Offset, String)>;
+}
+
+struct Rows {
+    rows: RecordBatch,
+    offsets: Int64Array,
+}
+
+impl Describe for Rows {
+    fn describe(&self, rows: Vec<usize>) -> Vec<(Offset, String)> {
+        let offsets: Vec<Offset> =
+            rows.iter().map(|row| Offset(self.offsets.value(*row))).collect();
+        offsets.into_iter().zip(json::some_objects(&self.rows, rows.into_iter())).collect()
+    }
+}
+
+/// A close without rows speaks of none.
+struct NoRows;
+
+impl Describe for NoRows {
+    fn describe(&self, _rows: Vec<usize>) -> Vec<(Offset, String)> {
+        Vec::new()
+    }
+}
+
+fn bad(position: RecordPosition, payload: Option<String>, error: String) -> BadRecord {
+    BadRecord { position, key: None, payload: payload.map(String::into_bytes), error }
+}
