@@ -1,1 +1,37 @@
+//! Kafka behind the two ports of `tidecast-stream`. This is the only crate that
+//! sees rdkafka; the others exchange Arrow batches and forecast messages with it.
+//!
+//! - [`KafkaSource`] reads a topic as a member of a consumer group, in batches,
+//!   and decodes them ([`JsonDecoder`]) to the table's columns.
+//! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
+//!   transaction or at least once. [`GroupCommitter`] is the source's half of
+//!   that; it also works alone, for sinks that are not Kafka.
+//! - [`MockBroker`], [`Producer`], [`TopicReader`] and [`create_topics`] are what
+//!   a demonstration or a test needs besides.
+//!
+//! There is no async runtime here: a source is polled, and a sink called, by a
+//! thread that may block.
 
+mod admin;
+mod client;
+mod committer;
+mod config;
+mod decode;
+mod encode;
+mod error;
+mod mock;
+mod native;
+mod rebalance;
+mod sink;
+mod source;
+mod tools;
+
+pub use admin::create_topics;
+pub use committer::GroupCommitter;
+pub use config::{ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, StartupMode};
+pub use decode::{Decoded, JsonDecoder, Payload};
+pub use error::KafkaToolError;
+pub use mock::MockBroker;
+pub use sink::KafkaSink;
+pub use source::KafkaSource;
+pub use tools::{Isolation, Producer, ReadFrom, Record, TopicReader};

@@ -1,0 +1,67 @@
+//! Creating topics, for demonstrations and tests.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::error::{KafkaToolError, Verdict};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Creates topics, each with its number of partitions, with one replica. Topics
+/// that exist are left as they are.
+///
+/// # Errors
+/// If the broker does not answer or refuses.
+pub fn create_topics(bootstrap: &str, topics: &[(&str, i32)]) -> Result<(), KafkaToolError> {
+    let doing = "creating topics";
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    let admin: AdminClient<DefaultClientContext> =
+        config.create().map_err(|error| Verdict::of(doing, bootstrap, &error))?;
+    let topics: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(1)))
+        .collect();
+    let options =
+        AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let results = wait(admin.create_topics(&topics, &options))
+        .map_err(|error| Verdict::of(doing, bootstrap, &error))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                let doing = format!("creating topic `{topic}`");
+                return Err(Verdict::of_code(&doing, bootstrap, code).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for `future` on this thread; rdkafka completes it from its own.
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What a source or a sink needs to know, and librdkafka's settings made of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+/// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
+#[derive(Clone, Debug)]
+pub struct KafkaSourceConfig {
+    /// The brokers to ask first, `host:port` separated by commas.
+    pub bootstrap_servers: String,
+    /// The consumer group that shares the topic's partitions.
+    pub group_id: String,
+    /// The topic.
+    pub topic: String,
+    /// The table's columns.
+    pub schema: SchemaRef,
+    /// Where to begin in a partition without a committed offset.
+    pub startup: StartupMode,
+    /// librdkafka's settings, over our own.
+    pub properties: BTreeMap<String, String>,
+    /// The most records of a [`SourceBatch`](tidecast_stream::SourceBatch).
+    pub max_batch_records: usize,
+    /// How long a batch that is not full waits for more records.
+    pub linger: Duration,
+    /// How long the broker and the topic may be missing at the start, and how
+    /// long a request may take.
+    pub timeout: Duration,
+}
+
+impl KafkaSourceConfig {
+    /// Returns the defaults: earliest offset, batches of 8,192 records, 5 ms of
+    /// linger, 15 s of patience.
+    pub fn new(
+        bootstrap_servers: impl Into<String>,
+        group_id: impl Into<String>,
+        topic: impl Into<String>,
+        schema: SchemaRef,
+    ) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            group_id: group_id.into(),
+            topic: topic.into(),
+            schema,
+            startup: StartupMode::Earliest,
+            properties: BTreeMap::new(),
+            max_batch_records: 8_192,
+            linger: Duration::from_millis(5),
+            timeout: Duration::from_secs(15),
+        }
+    }
+
+    /// Returns librdkafka's settings for this source.
+    ///
+    /// # Errors
+    /// If a property is unknown, ill-formed or one that we have to set ourselves.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig, ConfigError> {
+        check_topic(&self.topic)?;
+        let mut config = ClientConfig::new();
+        // Measured: with librdkafka's own defaults a consumer reads at half the
+        // rate. The last of these bounds the memory that prefetching takes.
+        config
+            .set("fetch.message.max.bytes", "4194304")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.min.messages", "1000000")
+            .set("queued.max.messages.kbytes", "262144");
+        let new_protocol =
+            self.properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer");
+        if !new_protocol {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        apply(&mut config, &self.properties, SOURCE_RESERVED)?;
+        let strategy = self.properties.get("partition.assignment.strategy");
+        if let Some(strategy) = strategy.filter(|strategy| *strategy != "cooperative-sticky") {
+            return Err(ConfigError::Eager { strategy: strategy.clone() });
+        }
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("allow.auto.create.topics", "false");
+        check(&config)?;
+        Ok(config)
+    }
+}
+
+/// Where to begin reading without a committed offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StartupMode {
+    /// At the oldest record that is still there.
+    #[default]
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+}
+
+/// Where a [`KafkaSink`](crate::KafkaSink) writes, and what it promises.
+#[derive(Clone, Debug)]
+pub struct KafkaSinkConfig {
+    /// The brokers to ask first, `host:port` separated by commas.
+    pub bootstrap_servers: String,
+    /// The topic of the forecasts.
+    pub topic: String,
+    /// The topic of late rows; they are only counted when absent.
+    pub late_topic: Option<String>,
+    /// The topic of records that could not be used; they are only counted when
+    /// absent.
+    pub bad_topic: Option<String>,
+    /// What is promised about the messages.
+    pub delivery: Delivery,
+    /// librdkafka's settings, over our own.
+    pub properties: BTreeMap<String, String>,
+    /// How long the brokers and the topics may be missing at the start.
+    pub timeout: Duration,
+}
+
+impl KafkaSinkConfig {
+    /// Returns the defaults: at least once, no side topics, 15 s of patience.
+    pub fn new(bootstrap_servers: impl Into<String>, topic: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            topic: topic.into(),
+            late_topic: None,
+            bad_topic: None,
+            delivery: Delivery::AtLeastOnce,
+            properties: BTreeMap::new(),
+            timeout: Duration::from_secs(15),
+        }
+    }
+
+    /// Returns librdkafka's settings for this sink.
+    ///
+    /// # Errors
+    /// If a property is unknown, ill-formed or one that we have to set ourselves.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig, ConfigError> {
+        self.topics().try_for_each(check_topic)?;
+        let mut config = ClientConfig::new();
+        config.set("compression.type", "zstd").set("linger.ms", "2");
+        if matches!(self.delivery, Delivery::ExactlyOnce { .. }) {
+            // Until a dead process's open transaction times out, readers of the
+            // topic wait at its first record. librdkafka's default is a minute.
+            config.set("transaction.timeout.ms", "30000");
+        }
+        apply(&mut config, &self.properties, SINK_RESERVED)?;
+        config.set("bootstrap.servers", &self.bootstrap_servers).set("enable.idempotence", "true");
+        if let Delivery::ExactlyOnce { transactional_id } = &self.delivery {
+            config.set("transactional.id", transactional_id);
+        }
+        check(&config)?;
+        Ok(config)
+    }
+
+    /// Returns all topics the sink writes to.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.topic), self.late_topic.as_ref(), self.bad_topic.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+}
+
+/// What a sink promises about messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Messages and source offsets in one Kafka transaction.
+    ExactlyOnce {
+        /// Names this writer across restarts. A new writer with the same name
+        /// fences the old one off and ends its open transaction. Two living
+        /// writers must not share it: one per pipeline *and* instance.
+        transactional_id: String,
+    },
+    /// Messages first, offsets after: a crash may repeat messages.
+    AtLeastOnce,
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// librdkafka does not know the property or refuses its value.
+    #[error(
+        "property `{name}` = `{value}`: {reason}; see librdkafka's CONFIGURATION.md for names and values"
+    )]
+    Property {
+        /// The property.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// Kafka would not accept the name.
+    #[error("topic `{name}`: expected 1 to 249 letters, digits, `.`, `_` or `-`")]
+    Topic {
+        /// The name.
+        name: String,
+    },
+    /// The property would break what the source or sink promises.
+    #[error("property `{name}` cannot be set: {reason}; remove it")]
+    Reserved {
+        /// The property.
+        name: String,
+        /// Who sets it, and why.
+        reason: &'static str,
+    },
+    /// An assignment strategy that stops all partitions at each rebalance.
+    #[error(
+        "partition.assignment.strategy `{strategy}` is not supported; expected `cooperative-sticky`, or `group.protocol` = `consumer` without a strategy"
+    )]
+    Eager {
+        /// The strategy asked for.
+        strategy: String,
+    },
+}
+
+/// Checks that Kafka would accept `name` for a topic.
+pub(crate) fn check_topic(name: &str) -> Result<(), ConfigError> {
+    let fits = (1..=249).contains(&name.len()) && name != "." && name != "..";
+    let allowed =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    match fits && name.chars().all(allowed) {
+        true => Ok(()),
+        false => Err(ConfigError::Topic { name: name.to_owned() }),
+    }
+}
+
+const CONNECTION: &str = "the connection's own option sets it";
+const OFFSETS: &str = "offsets are committed together with the forecasts they led to";
+
+const SOURCE_RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", CONNECTION),
+    ("metadata.broker.list", CONNECTION),
+    ("group.id", CONNECTION),
+    ("enable.auto.commit", OFFSETS),
+    ("enable.auto.offset.store", OFFSETS),
+    ("auto.offset.reset", "the startup mode says where to begin"),
+    ("enable.partition.eof", "the source has to know when it has caught up"),
+    ("allow.auto.create.topics", "a misspelt topic must not spring into being"),
+];
+
+const SINK_RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", CONNECTION),
+    ("metadata.broker.list", CONNECTION),
+    ("transactional.id", "the delivery option sets it"),
+    ("enable.idempotence", "without it retries would double or reorder messages"),
+];
+
+fn apply(
+    config: &mut ClientConfig,
+    properties: &BTreeMap<String, String>,
+    reserved: &[(&'static str, &'static str)],
+) -> Result<(), ConfigError> {
+    for (name, value) in properties {
+        if let Some((_, reason)) = reserved.iter().find(|(taken, _)| taken == name) {
+            return Err(ConfigError::Reserved { name: name.clone(), reason });
+        }
+        config.set(name, value);
+    }
+    Ok(())
+}
+
+/// Asks librdkafka whether it accepts every setting.
+fn check(config: &ClientConfig) -> Result<(), ConfigError> {
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, reason, name, value)) => {
+            Err(ConfigError::Property { name, value, reason: tidy(&reason) })
+        }
+        Err(other) => Err(ConfigError::Property {
+            name: "?".to_owned(),
+            value: String::new(),
+            reason: other.to_string(),
+        }),
+    }
+}
+
+/// librdkafka's sentences in the form of ours.
+fn tidy(reason: &str) -> String {
+    let reason = reason.trim().trim_end_matches('.');
+    let mut characters = reason.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => "not accepted".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    fn source(properties: &[(&str, &str)]) -> Result<ClientConfig, ConfigError> {
+        let mut config = KafkaSourceConfig::new("b:9092", "g", "t", Arc::new(Schema::empty()));
+        config.properties =
+            properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        config.client_config()
+    }
+
+    #[test]
+    fn an_unknown_property_is_named() {
+        let error = source(&[("fetch.mx.bytes", "1")]).unwrap_err().to_string();
+        assert!(error.contains("`fetch.mx.bytes`"), "{error}");
+        assert!(error.contains("no such configuration property"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let error = source(&[("session.timeout.ms", "soon")]).unwrap_err().to_string();
+        assert!(error.contains("`session.timeout.ms` = `soon`"), "{error}");
+    }
+
+    #[test]
+    fn what_the_promises_rest_on_cannot_be_overridden() {
+        let error = source(&[("enable.auto.commit", "true")]).unwrap_err().to_string();
+        assert!(error.contains("committed together"), "{error}");
+        let error = source(&[("partition.assignment.strategy", "range")]).unwrap_err().to_string();
+        assert!(error.contains("cooperative-sticky"), "{error}");
+        let mut sink = KafkaSinkConfig::new("b:9092", "t");
+        sink.properties.insert("transactional.id".to_owned(), "x".to_owned());
+        assert!(matches!(sink.client_config(), Err(ConfigError::Reserved { .. })));
+    }
+
+    #[test]
+    fn a_topic_that_kafka_would_refuse_is_refused_at_once() {
+        for name in ["", "a b", "a\0b", "..", &"x".repeat(250)] {
+            let error = KafkaSinkConfig::new("b:9092", name).client_config().unwrap_err();
+            assert!(matches!(error, ConfigError::Topic { .. }), "{error}");
+        }
+        assert_eq!(check_topic("a.b_c-1"), Ok(()));
+    }
+
+    #[test]
+    fn the_users_properties_win_over_the_tuned_ones() {
+        let config = source(&[("fetch.wait.max.ms", "7"), ("client.id", "me")]).unwrap();
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(config.get("client.id"), Some("me"));
+    }
+
+    #[test]
+    fn the_new_group_protocol_goes_without_a_strategy() {
+        let config = source(&[("group.protocol", "consumer")]).unwrap();
+        assert_eq!(config.get("partition.assignment.strategy"), None);
+    }
+}

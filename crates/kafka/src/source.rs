@@ -1,0 +1,413 @@
+//! Reads a topic as a member of a consumer group.
+
+mod batches;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent};
+use tracing::{debug, info, warn};
+
+use crate::client::{self, TopicState};
+use crate::committer::GroupCommitter;
+use crate::config::{KafkaSourceConfig, StartupMode};
+use crate::decode::JsonDecoder;
+use crate::error::{Verdict, sentence};
+use crate::native::{self, BatchQueue};
+use crate::rebalance::{Change, SourceContext};
+
+/// How long a wait for records may delay the report of a rebalance.
+const SLICE: Duration = Duration::from_millis(25);
+
+/// How long the topic may be reported missing while we are in the group.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic, read through a consumer group.
+///
+/// It is polled by one thread, without which neither rebalances nor closing go
+/// on. Not polling is how to slow it down: librdkafka prefetches a bounded amount
+/// and keeps up the heartbeats, but after `max.poll.interval.ms` (5 minutes)
+/// without a poll the group takes the partitions away.
+///
+/// Ranges cover what is not there, too: records that retention or compaction has
+/// removed, aborted transactions, transaction markers. So a batch may have
+/// neither rows nor bad records and still move the partition on.
+///
+/// Dropping it leaves the group; commit before.
+pub struct KafkaSource {
+    config: KafkaSourceConfig,
+    topic: Arc<str>,
+    /// Before `consumer`, whose client it uses.
+    queue: BatchQueue<SourceContext>,
+    consumer: Arc<BaseConsumer<SourceContext>>,
+    decoder: JsonDecoder,
+    reading: BTreeMap<i32, Reading>,
+    ready: VecDeque<SourceEvent>,
+    /// Since when the topic is reported missing.
+    missing_since: Option<Instant>,
+}
+
+/// A started partition.
+#[derive(Debug)]
+struct Reading {
+    partition: Partition,
+    /// The position up to which ranges have been handed out.
+    next: Offset,
+    meters: batches::Meters,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("topic", &self.topic)
+            .field("group_id", &self.config.group_id)
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    /// Connects to the brokers, checks that the topic is there and joins the group.
+    ///
+    /// # Errors
+    /// If a setting is wrong, or within the configured patience no broker answers
+    /// or the topic does not exist.
+    pub fn connect(config: KafkaSourceConfig) -> Result<Self, SourceError> {
+        let doing = format!("reading topic `{}`", config.topic);
+        let judge = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
+        let settings = config.client_config().map_err(Verdict::from)?;
+        let decoder =
+            JsonDecoder::new(config.schema.clone(), config.max_batch_records).map_err(|error| {
+                Verdict::user(format!("{doing}: a column's type cannot be read from JSON: {error}"))
+            })?;
+        let consumer: BaseConsumer<SourceContext> = settings
+            .create_with_context(SourceContext::new(&config.topic))
+            .map_err(|error| judge(&error))?;
+        let consumer = Arc::new(consumer);
+        // Errors that concern no call come with the events.
+        let serve = || drop(consumer.poll(Duration::ZERO));
+        match client::find_topic(consumer.client(), &config.topic, config.timeout, serve) {
+            TopicState::Partitions(partitions) => {
+                info!(topic = %config.topic, partitions, group = %config.group_id, "topic found");
+            }
+            TopicState::Failed(code) => {
+                let cause = match code {
+                    RDKafkaErrorCode::UnknownTopicOrPartition => code,
+                    other => consumer.context().last_error.get().unwrap_or(other),
+                };
+                return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause).into());
+            }
+        }
+        consumer.subscribe(&[&config.topic]).map_err(|error| judge(&error))?;
+        let queue = BatchQueue::new(Arc::clone(&consumer), config.max_batch_records.max(1))
+            .ok_or_else(|| Verdict::internal(format!("{doing}: no queue could be made")))?;
+        Ok(Self {
+            topic: Arc::from(config.topic.as_str()),
+            queue,
+            consumer,
+            decoder,
+            reading: BTreeMap::new(),
+            ready: VecDeque::new(),
+            missing_since: None,
+            config,
+        })
+    }
+
+    /// Returns a handle that commits offsets for this source's group.
+    pub fn committer(&self) -> GroupCommitter {
+        GroupCommitter {
+            consumer: Arc::clone(&self.consumer),
+            topic: Arc::clone(&self.topic),
+            group_id: Arc::from(self.config.group_id.as_str()),
+            bootstrap: Arc::from(self.config.bootstrap_servers.as_str()),
+        }
+    }
+
+    fn doing(&self) -> String {
+        format!("reading topic `{}`", self.topic)
+    }
+
+    fn judge(&self, error: &KafkaError) -> Verdict {
+        Verdict::of(&self.doing(), &self.config.bootstrap_servers, error)
+    }
+
+    fn partition(&self, number: i32) -> Partition {
+        Partition::new(Arc::clone(&self.topic), number)
+    }
+
+    /// Serves librdkafka's events for up to `wait`: rebalances, errors.
+    fn serve_events(&mut self, wait: Duration) -> Result<(), SourceError> {
+        match self.consumer.poll(wait) {
+            None => {}
+            Some(Ok(message)) => {
+                drop(message);
+                debug!(topic = %self.topic, "a message came without its partition being started");
+            }
+            Some(Err(error)) => self.on_error(&error)?,
+        }
+        let missing = self.missing_since.is_some_and(|since| since.elapsed() > TOPIC_PATIENCE);
+        if missing {
+            let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+            let verdict = Verdict::of_code(&self.doing(), &self.config.bootstrap_servers, code);
+            return Err(verdict.into());
+        }
+        Ok(())
+    }
+
+    fn on_error(&mut self, error: &KafkaError) -> Result<(), SourceError> {
+        use RDKafkaErrorCode as Code;
+        let Some(code) = error.rdkafka_error_code() else {
+            return Err(self.judge(error).into());
+        };
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return Err(self.judge(error).into());
+        }
+        match code {
+            // librdkafka mends these by itself, however long it takes.
+            Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::NetworkException
+            | Code::Retry => {
+                warn!(
+                    topic = %self.topic, bootstrap = %self.config.bootstrap_servers,
+                    reason = %sentence(code), "connection trouble; trying again",
+                );
+                Ok(())
+            }
+            Code::PollExceeded => {
+                warn!(
+                    topic = %self.topic, group = %self.config.group_id,
+                    "records were not taken for `max.poll.interval.ms`; rejoining the group",
+                );
+                Ok(())
+            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => {
+                self.missing_since.get_or_insert_with(Instant::now);
+                warn!(topic = %self.topic, "the topic is reported missing; waiting for it");
+                Ok(())
+            }
+            _ => Err(self.judge(error).into()),
+        }
+    }
+
+    /// Turns the next change of ownership into an event.
+    fn next_change(&mut self) -> Result<Option<SourceEvent>, SourceError> {
+        let Some(change) = self.consumer.context().ownership().next_change() else {
+            return Ok(None);
+        };
+        let event = match change {
+            Change::Assigned(numbers) => {
+                info!(topic = %self.topic, partitions = ?numbers, "partitions assigned");
+                self.missing_since = None;
+                SourceEvent::Assigned(self.committed(&numbers)?)
+            }
+            Change::Revoked(numbers) => {
+                info!(topic = %self.topic, partitions = ?numbers, "partitions revoked");
+                self.discard_ready(&numbers);
+                SourceEvent::Revoked(numbers.iter().map(|n| self.partition(*n)).collect())
+            }
+            Change::Lost(numbers) => {
+                warn!(topic = %self.topic, partitions = ?numbers, "partitions lost");
+                self.discard_ready(&numbers);
+                for number in &numbers {
+                    self.reading.remove(number);
+                }
+                SourceEvent::Lost(numbers.iter().map(|n| self.partition(*n)).collect())
+            }
+        };
+        Ok(Some(event))
+    }
+
+    /// Asks what the last owners of these partitions committed.
+    fn committed(
+        &self,
+        numbers: &[i32],
+    ) -> Result<Vec<(Partition, Option<PartitionCommit>)>, SourceError> {
+        let mut list = self.consumer.context().list(numbers);
+        if !numbers.is_empty() {
+            list = self
+                .consumer
+                .committed_offsets(list, self.config.timeout)
+                .map_err(|error| self.judge(&error))?;
+        }
+        let mut assigned = Vec::with_capacity(numbers.len());
+        for (element, metadata) in list.elements().iter().zip(native::metadata(&list)) {
+            element.error().map_err(|error| self.judge(&error))?;
+            let partition = self.partition(element.partition());
+            let commit = match element.offset() {
+                KafkaOffset::Offset(offset) => Some(PartitionCommit {
+                    partition: partition.clone(),
+                    offset: Offset(offset),
+                    metadata,
+                }),
+                _ => None,
+            };
+            assigned.push((partition, commit));
+        }
+        Ok(assigned)
+    }
+
+    /// Drops batches that were not handed out before their partition was taken
+    /// away: its next owner reads them again.
+    fn discard_ready(&mut self, numbers: &[i32]) {
+        self.ready.retain(|event| match event {
+            SourceEvent::Batch(batch) => !numbers.contains(&batch.partition.number),
+            SourceEvent::CaughtUp(partition) => !numbers.contains(&partition.number),
+            _ => true,
+        });
+    }
+
+    /// Returns where `number` begins by the startup mode.
+    fn startup_position(&self, number: i32) -> Result<Offset, SourceError> {
+        let (first, end) = self.bounds(number)?;
+        Ok(match self.config.startup {
+            StartupMode::Earliest => first,
+            StartupMode::Latest => end,
+        })
+    }
+
+    /// Asks for the partition's first offset and its end.
+    fn bounds(&self, number: i32) -> Result<(Offset, Offset), SourceError> {
+        let (first, end) = self
+            .consumer
+            .fetch_watermarks(&self.topic, number, self.config.timeout)
+            .map_err(|error| self.judge(&error))?;
+        Ok((Offset(first), Offset(end)))
+    }
+
+    fn assign(&self, number: i32, from: Offset) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(from.0))
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            .map_err(|error| {
+                Verdict::transient(format!(
+                    "{}: partition {number} could not be started at {from}: {error}",
+                    self.doing()
+                ))
+                .into()
+            })
+    }
+
+    /// Goes on where records still are, if retention has overtaken the reader;
+    /// refuses to go back, which would repeat forecasts.
+    fn on_out_of_range(&mut self, number: i32) -> Result<(), SourceError> {
+        let Some(next) = self.reading.get(&number).map(|reading| reading.next) else {
+            return Ok(());
+        };
+        let (first, end) = self.bounds(number)?;
+        if next >= first {
+            return Err(Verdict::user(format!(
+                "partition `{}[{number}]` ends at {end}, but the group `{}` stands at {next}: the \
+                 topic was deleted and created anew; delete the group's offsets (and the \
+                 pipeline's snapshots) or choose another 'group.id'",
+                self.topic, self.config.group_id
+            ))
+            .into());
+        }
+        warn!(
+            topic = %self.topic, partition = number, from = %next, first = %first,
+            "records were removed before they were read (retention); going on at the first left",
+        );
+        let list = self.consumer.context().list(&[number]);
+        self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
+        self.assign(number, first)
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            self.serve_events(Duration::ZERO)?;
+            if let Some(event) = self.next_change()? {
+                return Ok(event);
+            }
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.reading.is_empty() {
+                self.serve_events(left.min(SLICE))?;
+            } else {
+                self.take_batches(left.min(SLICE))?;
+            }
+            if self.ready.is_empty() && Instant::now() >= deadline {
+                return Ok(self.next_change()?.unwrap_or(SourceEvent::Idle));
+            }
+        }
+    }
+
+    fn start(&mut self, partition: &Partition, from: Option<Offset>) -> Result<(), SourceError> {
+        let number = partition.number;
+        if partition.topic != self.topic {
+            let message = format!("{}: `{partition}` is of another topic", self.doing());
+            return Err(Verdict::internal(message).into());
+        }
+        {
+            let ownership = self.consumer.context().ownership();
+            if !ownership.owned.contains(&number) || ownership.revoking.contains(&number) {
+                // The event that says so is on its way.
+                debug!(%partition, "not started: it is being taken away");
+                return Ok(());
+            }
+            if ownership.started.contains(&number) {
+                let message = format!("{}: `{partition}` is started already", self.doing());
+                return Err(Verdict::internal(message).into());
+            }
+        }
+        let from = match from {
+            Some(from) => from,
+            None => self.startup_position(number)?,
+        };
+        if !self.queue.forward(&self.topic, number) {
+            let message = format!("{}: `{partition}` has no queue", self.doing());
+            return Err(Verdict::internal(message).into());
+        }
+        self.assign(number, from)?;
+        self.consumer.context().ownership().started.insert(number);
+        let meters = batches::Meters::of(partition);
+        let reading = Reading { partition: partition.clone(), next: from, meters };
+        self.reading.insert(number, reading);
+        debug!(%partition, %from, "reading");
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        let numbers: Vec<i32> = partitions.iter().map(|partition| partition.number).collect();
+        for number in &numbers {
+            self.reading.remove(number);
+        }
+        self.discard_ready(&numbers);
+        self.consumer
+            .context()
+            .release(&self.consumer, numbers)
+            .map_err(|error| self.judge(&error).into())
+    }
+}
+
+impl Drop for KafkaSource {
+    /// Leaves the group now: a committer may keep the client itself alive.
+    fn drop(&mut self) {
+        self.consumer.context().close(&self.consumer);
+        match self.consumer.close_queue() {
+            Ok(()) => {
+                let deadline = Instant::now() + self.config.timeout;
+                while !self.consumer.closed() && Instant::now() < deadline {
+                    drop(self.consumer.poll(SLICE));
+                }
+            }
+            Err(error) => debug!(topic = %self.topic, %error, "the consumer could not be closed"),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From messages as they come to batches per partition.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use arrow::array::Int64Array;
+use metrics::{Counter, Gauge};
+use rdkafka::error::RDKafkaErrorCode;
+use tidecast_stream::{
+    BadRecord, Offset, OffsetRange, Partition, RecordPosition, SourceBatch, SourceError,
+    SourceEvent,
+};
+use tracing::warn;
+
+use super::{KafkaSource, Reading};
+use crate::decode::{Decoded, JsonDecoder, Payload};
+use crate::error::{Verdict, sentence};
+use crate::native::Message;
+
+/// Payload bytes after which a run is closed: far below what Arrow's 32-bit
+/// string offsets can count, whatever the size of the records.
+const MAX_RUN_BYTES: usize = 128 << 20;
+
+/// What is measured of one partition.
+pub(super) struct Meters {
+    records: Counter,
+    bytes: Counter,
+    bad: Counter,
+    lag: Gauge,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meters")
+    }
+}
+
+impl Meters {
+    pub(super) fn of(partition: &Partition) -> Self {
+        let labels =
+            [("topic", partition.topic.to_string()), ("partition", partition.number.to_string())];
+        Self {
+            records: metrics::counter!("tidecast_source_records_total", &labels),
+            bytes: metrics::counter!("tidecast_source_payload_bytes_total", &labels),
+            bad: metrics::counter!("tidecast_source_bad_records_total", &labels),
+            lag: metrics::gauge!("tidecast_source_lag_records", &labels),
+        }
+    }
+}
+
+/// What came of one partition in one taking, in order.
+struct Run<'a> {
+    number: i32,
+    messages: Vec<Message<'a>>,
+    bytes: usize,
+    /// Where the partition ended behind these messages, if that was met.
+    end: Option<i64>,
+}
+
+/// One taking, sorted out.
+#[derive(Default)]
+struct Taken<'a> {
+    runs: Vec<Run<'a>>,
+    /// Partitions whose position is not there (any more).
+    out_of_range: BTreeSet<i32>,
+    /// Errors in the place of messages.
+    errors: Vec<(i32, RDKafkaErrorCode, String)>,
+}
+
+impl<'a> Taken<'a> {
+    fn sort(messages: impl Iterator<Item = Message<'a>>) -> Self {
+        let mut taken = Self::default();
+        for message in messages {
+            let number = message.partition();
+            match message.error() {
+                None => {
+                    let run = taken.open_run(number);
+                    run.bytes += message.payload().map_or(0, <[u8]>::len);
+                    run.messages.push(message);
+                }
+                Some(RDKafkaErrorCode::PartitionEOF) => {
+                    taken.open_run(number).end = Some(message.offset());
+                }
+                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                    taken.out_of_range.insert(number);
+                }
+                Some(code) => taken.errors.push((number, code, message.reason())),
+            }
+        }
+        taken
+    }
+
+    /// Returns the run that the partition's next message belongs to. The end of
+    /// the partition closes a run, and so does its size.
+    fn open_run(&mut self, number: i32) -> &mut Run<'a> {
+        let open = self.runs.iter().rposition(|run| run.number == number);
+        let open = open.filter(|index| {
+            self.runs.get(*index).is_some_and(|run| run.end.is_none() && run.bytes < MAX_RUN_BYTES)
+        });
+        let index = open.unwrap_or(self.runs.len());
+        if index == self.runs.len() {
+            self.runs.push(Run { number, messages: Vec::new(), bytes: 0, end: None });
+        }
+        &mut self.runs[index]
+    }
+}
+
+impl KafkaSource {
+    /// Takes messages, waiting up to `wait` for the first, and makes events of
+    /// them.
+    pub(super) fn take_batches(&mut self, wait: Duration) -> Result<(), SourceError> {
+        let messages = self.queue.take(wait, self.config.linger);
+        let taken = Taken::sort(messages.iter());
+        for run in &taken.runs {
+            // Of a partition that was just taken away: its next owner reads it.
+            let Some(reading) = self.reading.get_mut(&run.number) else { continue };
+            if let Some(batch) = reading.batch(run, &mut self.decoder)? {
+                self.ready.push_back(SourceEvent::Batch(batch));
+            }
+            if run.end.is_some() {
+                self.ready.push_back(SourceEvent::CaughtUp(reading.partition.clone()));
+            }
+        }
+        let numbers: BTreeSet<i32> = taken.runs.iter().map(|run| run.number).collect();
+        let Taken { errors, out_of_range, .. } = taken;
+        drop(messages);
+        for number in numbers {
+            if let Some(reading) = self.reading.get(&number)
+                && let Some(end) = self.queue.known_end(&self.topic, number)
+            {
+                reading.meters.lag.set(end.saturating_sub(reading.next.0).max(0) as f64);
+            }
+        }
+        out_of_range.into_iter().try_for_each(|number| self.on_out_of_range(number))?;
+        errors.into_iter().try_for_each(|(number, code, reason)| match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic => {
+                let doing = format!("reading `{}[{number}]`", self.topic);
+                let verdict = Verdict::of_code(&doing, &self.config.bootstrap_servers, code);
+                Err(verdict.into())
+            }
+            // librdkafka fetches again.
+            _ => {
+                warn!(
+                    topic = %self.topic, partition = number, reason = %sentence(code),
+                    detail = %reason, "a fetch failed; trying again",
+                );
+                Ok(())
+            }
+        })
+    }
+}
+
+impl Reading {
+    /// Decodes a run and moves on to its end; `None` if it brings nothing new.
+    fn batch(
+        &mut self,
+        run: &Run<'_>,
+        decoder: &mut JsonDecoder,
+    ) -> Result<Option<SourceBatch>, SourceError> {
+        // What was handed out is not handed out again.
+        let seen = run.messages.partition_point(|message| message.offset() < self.next.0);
+        let messages = run.messages.get(seen..).unwrap_or_default();
+        let behind_last = messages.last().map(|message| message.offset() + 1);
+        // Behind the last record transaction markers may follow.
+        let Some(end) = behind_last.max(run.end).map(Offset).filter(|end| *end > self.next) else {
+            return Ok(None);
+        };
+        let Some(range) = OffsetRange::new(self.next, end) else { return Ok(None) };
+        let payloads: Vec<Payload<'_>> = messages.iter().map(Message::payload).collect();
+        let decoded = decoder.decode(&payloads).map_err(|error| {
+            Verdict::internal(format!("decoding `{}` at {range}: {error}", self.partition))
+        })?;
+        let batch = assemble(&self.partition, range, messages, decoded);
+        self.next = end;
+        self.meters.records.increment(messages.len() as u64);
+        self.meters.bytes.increment(batch.payload_bytes as u64);
+        self.meters.bad.increment(batch.bad.len() as u64);
+        Ok(Some(batch))
+    }
+}
+
+fn assemble(
+    partition: &Partition,
+    range: OffsetRange,
+    messages: &[Message<'_>],
+    decoded: Decoded,
+) -> SourceBatch {
+    let rows = || decoded.indices.iter().filter_map(|index| messages.get(*index));
+    let offsets = rows().map(Message::offset).collect::<Vec<_>>().into();
+    let timestamps = rows().map(Message::timestamp_ms).collect::<Int64Array>();
+    let bad = decoded.bad.into_iter().filter_map(|(index, error)| {
+        let message = messages.get(index)?;
+        Some(BadRecord {
+            position: RecordPosition {
+                partition: partition.clone(),
+                offset: Offset(message.offset()),
+            },
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            error,
+        })
+    });
+    SourceBatch {
+        partition: partition.clone(),
+        range,
+        offsets,
+        timestamps,
+        bad: bad.collect(),
+        payload_bytes: messages.iter().filter_map(Message::payload).map(<[u8]>::len).sum(),
+        rows: decoded.rows,
+    }
+}
