@@ -1,8 +1,220 @@
 //! A plan in words, with every setting that has an effect.
 
-use crate::spec::PipelinePlan;
+use std::fmt::Write as _;
+use std::time::Duration;
 
-/// Returns the plan as text for people.
+use arrow::datatypes::Schema;
+
+use crate::dialect::duration::format_duration;
+use crate::planner::sql_name;
+use crate::spec::{
+    Delivery, FileFormat, ForecastClause, KafkaSourceOptions, ModelDefinition, PipelinePlan,
+    Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,
+};
+
+const FROM_CONFIGURATION: &str = "from the configuration";
+
+/// Returns the plan as text for people: what is read, how windows are made, what
+/// is forecast with which settings, and where it goes. Defaults are shown like
+/// what was asked for; what only the configuration decides says so.
 pub fn explain(plan: &PipelinePlan) -> String {
-    plan.name.clone()
+    let mut page = Page(String::new());
+    page.line(0, &format!("pipeline `{}`", plan.name));
+    source(&mut page, plan);
+    page.line(1, "windows, one set per partition");
+    for step in plan.window.describe() {
+        page.line(2, &step);
+    }
+    let output = columns(&plan.window.output_schema());
+    page.setting("columns", &output);
+    forecast(&mut page, &plan.forecast);
+    model(&mut page, &plan.model);
+    sink(&mut page, &plan.sink);
+    let commit = plan.options.commit_interval.map(format_duration);
+    page.setting("commit interval", commit.as_deref().unwrap_or(FROM_CONFIGURATION));
+    page.0
+}
+
+/// Indented lines.
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, depth: usize, text: &str) {
+        let indent = "  ".repeat(depth);
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(self.0, "{indent}{text}");
+    }
+
+    fn setting(&mut self, name: &str, value: &str) {
+        self.line(2, &format!("{name}: {value}"));
+    }
+
+    fn properties<'a>(&mut self, properties: impl IntoIterator<Item = (&'a String, &'a String)>) {
+        for (name, value) in properties {
+            // Whatever is a secret is named like one in librdkafka.
+            let is_secret = ["password", "secret", ".key", "jaas", "oauthbearer.config"]
+                .iter()
+                .any(|word| name.contains(word));
+            let shown = if is_secret { "(hidden)" } else { value.as_str() };
+            self.setting(&format!("librdkafka {name}"), shown);
+        }
+    }
+}
+
+fn source(page: &mut Page, plan: &PipelinePlan) {
+    let SourceTable { name, schema, watermark, connector, max_future } = &plan.source;
+    page.line(1, &format!("source `{name}`"));
+    match connector {
+        SourceConnector::Kafka(options) => kafka_source(page, options, &plan.name),
+        SourceConnector::Filesystem(options) => {
+            page.setting("connector", "filesystem");
+            page.setting("path", &options.path);
+            page.setting("format", format_name(options.format));
+        }
+    }
+    page.setting("columns", &columns(schema));
+    let delay = match watermark.delay {
+        Duration::ZERO => watermark.column.clone(),
+        delay => format!("{} - {}", watermark.column, format_duration(delay)),
+    };
+    page.setting("watermark", &format!("running maximum of {delay}"));
+    let bound = match max_future {
+        Some(bound) => format!("{} ahead of the record's timestamp", format_duration(*bound)),
+        None => "no bound".to_owned(),
+    };
+    page.setting("event time at most", &bound);
+}
+
+fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
+    page.setting("connector", "kafka");
+    page.setting("topic", &options.topic);
+    let servers = options.bootstrap_servers.as_deref();
+    page.setting("bootstrap servers", servers.unwrap_or(FROM_CONFIGURATION));
+    let group = options.group_id.clone().unwrap_or_else(|| format!("tidecast-{pipeline}"));
+    page.setting("consumer group", &group);
+    page.setting("format", "json");
+    let startup = match options.startup {
+        StartupMode::Earliest => "earliest",
+        StartupMode::Latest => "latest",
+    };
+    page.setting("without a committed offset", &format!("from the {startup}"));
+    let idle = options.idle_timeout.map(format_duration);
+    let idle = match idle {
+        Some(idle) => format!("a caught-up partition's windows close after {idle} without a record"),
+        None => "windows close by event time only".to_owned(),
+    };
+    page.setting("idle timeout", &idle);
+    let topic_or = |topic: &Option<String>| match topic {
+        Some(topic) => format!("to topic {topic}"),
+        None => "counted only".to_owned(),
+    };
+    page.setting("late rows", &topic_or(&options.late_topic));
+    page.setting("bad records", &topic_or(&options.bad_topic));
+    page.properties(&options.properties);
+}
+
+fn forecast(page: &mut Page, clause: &ForecastClause) {
+    page.line(1, "forecast");
+    let series = match clause.series.as_slice() {
+        [] => "one, of all rows".to_owned(),
+        names => names.join(", "),
+    };
+    page.setting("series", &series);
+    page.setting("time", &clause.time);
+    page.setting("target", &clause.targets.join(", "));
+    page.setting("step", &format_duration(clause.step));
+    page.setting("context", &steps(clause.context, clause.step));
+    page.setting("horizon", &steps(clause.horizon, clause.step));
+    page.setting("least observed steps", &clause.min_context.to_string());
+    page.setting("missing steps", "masked, not filled");
+    page.setting("samples", &clause.samples.to_string());
+    let levels: Vec<_> = clause.quantiles.iter().map(f64::to_string).collect();
+    page.setting("quantiles", &levels.join(", "));
+    let refresh = match clause.refresh {
+        Refresh::OnClose => "on_close: whenever a window of the series closes".to_owned(),
+        Refresh::Every(count) => {
+            format!("every {count} steps: when the step's index since the epoch is divisible by it")
+        }
+        Refresh::AtEnd => "at_end: once per series, when a bounded source ends".to_owned(),
+    };
+    page.setting("refresh", &refresh);
+    page.setting("seed", "of pipeline, series, origin and model, whatever else is in the batch");
+}
+
+fn steps(count: usize, step: Duration) -> String {
+    let length = u32::try_from(count).ok().and_then(|count| step.checked_mul(count));
+    match length {
+        Some(length) => format!("{count} steps ({})", format_duration(length)),
+        None => format!("{count} steps"),
+    }
+}
+
+fn model(page: &mut Page, model: &ModelDefinition) {
+    page.line(1, &format!("model `{}`", model.name));
+    page.setting("provider", &model.provider);
+    if let Some(path) = &model.path {
+        page.setting("path", path);
+    }
+    page.setting("device", &model.device);
+    match model.provider.as_str() {
+        "seasonal-naive" => {
+            let season = match model.season {
+                Some(season) => format!("{season} steps"),
+                None => "the provider's default".to_owned(),
+            };
+            page.setting("season", &season);
+        }
+        _ => {
+            page.setting("rollout", model.rollout.as_deref().unwrap_or("the provider's default"));
+            let patch_size = match model.patch_size {
+                Some(size) => format!("{size} steps"),
+                None => "the checkpoint's own".to_owned(),
+            };
+            page.setting("patch size", &patch_size);
+        }
+    }
+}
+
+fn sink(page: &mut Page, table: &SinkTable) {
+    page.line(1, &format!("sink `{}`", table.name));
+    match &table.connector {
+        SinkConnector::Kafka(options) => {
+            page.setting("connector", "kafka");
+            page.setting("topic", &options.topic);
+            let servers = options.bootstrap_servers.as_deref();
+            page.setting("bootstrap servers", servers.unwrap_or(FROM_CONFIGURATION));
+            page.setting("message", "json, nested: one per series and origin, keyed by series");
+            let delivery = match options.delivery {
+                Delivery::ExactlyOnce => "exactly-once: forecasts and offsets in one transaction",
+                Delivery::AtLeastOnce => "at-least-once: forecasts first, offsets after",
+            };
+            page.setting("delivery", delivery);
+            page.properties(&options.properties);
+        }
+        SinkConnector::Filesystem(options) => {
+            page.setting("connector", "filesystem");
+            page.setting("path", &options.path);
+            page.setting("format", format_name(options.format));
+        }
+        SinkConnector::Stdout => {
+            page.setting("connector", "stdout");
+            page.setting("message", "json lines, nested: one per series and origin");
+        }
+    }
+}
+
+fn columns(schema: &Schema) -> String {
+    let column = |field: &arrow::datatypes::FieldRef| {
+        let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+        format!("{} {}{not_null}", field.name(), sql_name(field.data_type()))
+    };
+    schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+fn format_name(format: FileFormat) -> &'static str {
+    match format {
+        FileFormat::Csv => "csv",
+        FileFormat::JsonLines => "json lines",
+        FileFormat::Parquet => "parquet",
+    }
 }

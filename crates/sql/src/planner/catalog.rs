@@ -78,6 +78,11 @@ impl<'a> Catalog<'a> {
         }
     }
 
+    /// Keeps a problem of the statement with this number.
+    pub(super) fn report(&self, statement: StatementIndex, problem: Problem) {
+        self.problems.borrow_mut().push((statement, problem));
+    }
+
     /// Returns what went wrong in views so far, by statement.
     pub(super) fn take_problems(&self) -> Vec<(StatementIndex, Problem)> {
         self.problems.take()
@@ -244,7 +249,7 @@ fn schema_problem(error: &SchemaError, place: Span) -> Problem {
 }
 
 /// Returns where the statement mentions a word that an error message quotes.
-fn mention_in(message: &str, mentioned: &[(String, Span)]) -> Option<Span> {
+pub(super) fn mention_in(message: &str, mentioned: &[(String, Span)]) -> Option<Span> {
     message
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))
         .filter(|word| !word.is_empty())

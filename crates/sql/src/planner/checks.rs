@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::tumble::{SpanOr, WindowCall, table_function};
+use super::tumble::{SpanOr, WindowCall, argument_parts, table_function};
 use crate::dialect::{name_of, single_name};
 use crate::error::{Problem, did_you_mean};
 
@@ -37,7 +37,7 @@ pub(super) fn mentions(query: &Query) -> Vec<(String, Span)> {
 struct Checker<'a> {
     state: &'a SessionState,
     problems: Vec<Problem>,
-    /// Arguments of `TUMBLE`, by address: subqueries and `DESCRIPTOR` are
+    /// Arguments of table functions, by address: subqueries and `DESCRIPTOR` are
     /// allowed there and nowhere else.
     is_argument: HashSet<*const Expr>,
 }
@@ -124,13 +124,16 @@ impl Checker<'_> {
     }
 
     fn table_function(&mut self, factor: &TableFactor) {
-        if let Some(call) = WindowCall::of(factor) {
-            for expression in call.expressions() {
-                self.argument(expression);
-            }
+        let Some((name, arguments)) = table_function(factor) else { return };
+        if let TableFactor::TableFunction { expr, .. } = factor {
+            self.argument(expr);
+        }
+        for expression in arguments.iter().filter_map(|argument| argument_parts(argument).1) {
+            self.argument(expression);
+        }
+        if WindowCall::of(factor).is_some() {
             return;
         }
-        let Some((name, _)) = table_function(factor) else { return };
         let found = name.value.as_str();
         let message = if OTHER_WINDOWS.contains(&found) {
             format!("`{found}` windows are not supported in this version, expected TUMBLE")

@@ -121,19 +121,6 @@ impl<'a> WindowView<'a> {
             (node, column) = below(node, &column)?;
         }
     }
-
-    /// Returns the column of the table that is the window's time, if it is one
-    /// unchanged.
-    pub(super) fn time_column(&self) -> Option<String> {
-        let mut column = column_named(&self.tumble.input, &self.tumble.time_column)?;
-        let mut node: &LogicalPlan = &self.tumble.input;
-        loop {
-            if let LogicalPlan::TableScan(_) = node {
-                return Some(column.name().to_owned());
-            }
-            (node, column) = below(node, &column)?;
-        }
-    }
 }
 
 /// Returns the column of a plan's output by its name.

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::catalog::{Catalog, session_state};
+use super::catalog::{Catalog, mention_in, session_state};
+use super::checks::mentions;
 use super::forecast::{ForecastCall, ForecastInput};
 use super::lineage::WindowView;
 use super::models::{DEFAULT_MODEL, default_model, model};
 use super::options::{OptionReader, OptionRules};
-use super::tables::{PlannedSink, option_of, same_cluster, sink_table, source_table};
+use super::tables::{PlannedSink, same_cluster, sink_table, source_table};
 use super::{Place, Scripts};
 use crate::dialect::{Name, PipelineStatement, Placed, Statement, TableStatement};
 use crate::error::{Problem, SqlErrors, did_you_mean, quoted_list};
@@ -28,16 +30,27 @@ const PIPELINE: OptionRules = OptionRules {
     has_properties: false,
 };
 
-/// A source and the statement that declares it.
-struct Source {
-    table: SourceTable,
+/// What a pipeline reads.
+struct Input<'a> {
+    plan: LogicalPlan,
+    /// Where the pipeline names it.
+    place: Span,
+    text: ViewText<'a>,
+}
+
+/// The text of a view, for errors that are found in its plan.
+struct ViewText<'a> {
+    statement: usize,
+    query: &'a Query,
+    /// Where to point when nothing better is known.
+    place: Span,
 }
 
 /// Everything that is declared, by name. A name whose declaration is wrong maps
 /// to `None`.
 pub(super) struct Definitions<'a> {
     catalog: Catalog<'a>,
-    sources: BTreeMap<String, Option<Source>>,
+    sources: BTreeMap<String, Option<SourceTable>>,
     sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
     models: BTreeMap<String, Option<ModelDefinition>>,
     pipelines: Vec<(usize, &'a PipelineStatement)>,
@@ -94,7 +107,7 @@ impl<'a> Definitions<'a> {
                             self.catalog.broken.insert(name.clone());
                         }
                     }
-                    self.sources.insert(name, source.map(|table| Source { table }));
+                    self.sources.insert(name, source);
                 }
                 None => {
                     let sink = sink_table(table, problems);
@@ -123,7 +136,7 @@ impl<'a> Definitions<'a> {
         let mut plans = Vec::new();
         for (index, statement) in &self.pipelines {
             let mut found = Vec::new();
-            let plan = self.pipeline(statement, &mut found);
+            let plan = self.pipeline(*index, statement, &mut found);
             if found.is_empty() {
                 plans.extend(plan);
             }
@@ -143,6 +156,7 @@ impl<'a> Definitions<'a> {
 
     fn pipeline(
         &self,
+        index: usize,
         statement: &PipelineStatement,
         problems: &mut Vec<Problem>,
     ) -> Option<PipelinePlan> {
@@ -155,7 +169,7 @@ impl<'a> Definitions<'a> {
                 return None;
             }
         };
-        let (plan, place) = self.input(&call, problems)?;
+        let Input { plan, place, text } = self.input(index, &call, problems)?;
         let view = match WindowView::of(&plan) {
             Ok(view) => view,
             Err(message) => {
@@ -167,9 +181,8 @@ impl<'a> Definitions<'a> {
             }
         };
         let resolved = call.resolve(&plan, &view, problems);
-        let source = &self.sources.get(view.table)?.as_ref()?.table;
-        self.check_time(&view, source, place, problems);
-        let window = self.window(&plan, source, place, problems);
+        let source = self.sources.get(view.table)?.as_ref()?;
+        let window = self.window(&plan, source, &text, problems);
         let (forecast, model_name) = resolved?;
         let model = self.model(model_name.as_ref(), problems);
         let sink = self.check_delivery(sink?, source, &statement.sink, problems)?;
@@ -184,12 +197,13 @@ impl<'a> Definitions<'a> {
         })
     }
 
-    /// Returns the plan of what the pipeline reads, and where it is named.
-    fn input(
-        &self,
-        call: &ForecastCall<'_>,
+    /// Returns what the pipeline with number `index` reads.
+    fn input<'b>(
+        &'b self,
+        index: usize,
+        call: &ForecastCall<'b>,
         problems: &mut Vec<Problem>,
-    ) -> Option<(LogicalPlan, Span)> {
+    ) -> Option<Input<'b>> {
         match &call.input {
             ForecastInput::View(name) => {
                 if self.sources.contains_key(&name.value) {
@@ -203,16 +217,23 @@ impl<'a> Definitions<'a> {
                     ));
                     return None;
                 }
-                match self.catalog.view(&name.value) {
-                    Ok(plan) => Some((plan, name.span)),
+                let plan = match self.catalog.view(&name.value) {
+                    Ok(plan) => plan,
                     Err(problem) => {
                         problems.push(problem.or_at(name.span));
-                        None
+                        return None;
                     }
-                }
+                };
+                let (statement, view) = self.catalog.views.get(&name.value)?;
+                let text =
+                    ViewText { statement: *statement, query: &view.query, place: view.name.span };
+                Some(Input { plan, place: name.span, text })
             }
             ForecastInput::Query(query) => match self.catalog.query(query, call.span) {
-                Ok(plan) => Some((plan, call.span)),
+                Ok(plan) => {
+                    let text = ViewText { statement: index, query, place: call.span };
+                    Some(Input { plan, place: call.span, text })
+                }
                 Err(found) => {
                     problems.extend(found);
                     None
@@ -221,33 +242,12 @@ impl<'a> Definitions<'a> {
         }
     }
 
-    /// The window's time must be the column that the watermark is about.
-    fn check_time(
-        &self,
-        view: &WindowView<'_>,
-        source: &SourceTable,
-        place: Span,
-        problems: &mut Vec<Problem>,
-    ) {
-        let event_time = &source.watermark.column;
-        if view.time_column().as_ref() != Some(event_time) {
-            problems.push(Problem::new(
-                place,
-                format!(
-                    "the view's windows are over `{}`, expected `{event_time}`, the column that \
-                     the watermark of `{}` is for",
-                    view.tumble.time_column, source.name
-                ),
-            ));
-        }
-    }
-
     fn window(
         &self,
         plan: &LogicalPlan,
         source: &SourceTable,
-        place: Span,
-        problems: &mut Vec<Problem>,
+        text: &ViewText<'_>,
+        problems: &[Problem],
     ) -> Option<WindowQuery> {
         let info = source_info(source);
         match WindowQuery::compile(plan, &self.catalog.state, &info) {
@@ -255,7 +255,9 @@ impl<'a> Definitions<'a> {
             // The checks before say the same with a better place.
             Err(_) if !problems.is_empty() => None,
             Err(error) => {
-                problems.push(Problem::new(place, error.to_string()));
+                let words = error.subject.as_deref().unwrap_or(&error.message);
+                let span = mention_in(words, &mentions(text.query)).unwrap_or(text.place);
+                self.catalog.report(text.statement, Problem::new(span, error.message));
                 None
             }
         }
@@ -352,8 +354,6 @@ impl<'a> Definitions<'a> {
                     options.bootstrap_servers.as_deref(),
                 );
                 if !one_cluster {
-                    let span = option_of(&statement.options, "delivery").map(|value| value.span);
-                    let _the_sink_may_stand_in_another_file = span;
                     problems.push(Problem::new(
                         place.span,
                         format!(
@@ -422,7 +422,7 @@ pub fn plan_view(script: &str, view: &str) -> Result<PlannedView, SqlErrors> {
             .map_err(|message| Problem::new(Span::empty(), message))?;
         let table = window.table.to_owned();
         let source = definitions.sources.get(&table).and_then(Option::as_ref);
-        let source = source_info(&source.ok_or_else(Problem::consequence)?.table);
+        let source = source_info(source.ok_or_else(Problem::consequence)?);
         Ok((plan, table, source))
     });
     let in_views = definitions.catalog.take_problems().into_iter();

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::options::{OptionReader, OptionRules};
 use super::types::{column_type, sql_name};
-use crate::dialect::{ColumnList, Name, OptionList, Placed, TableStatement};
+use crate::dialect::{ColumnList, Name, OptionList, TableStatement};
 use crate::error::{Problem, did_you_mean, quoted_list};
 use crate::spec::{
     Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, SinkConnector,
@@ -442,7 +442,8 @@ fn format_of(path: &str) -> Option<FileFormat> {
     }
 }
 
-/// Whether two placed texts say the same.
+/// Whether two lists of brokers may be of one cluster: equal, or one left to the
+/// configuration.
 pub(super) fn same_cluster(left: Option<&str>, right: Option<&str>) -> bool {
     match (left, right) {
         (Some(left), Some(right)) => {
@@ -455,9 +456,4 @@ pub(super) fn same_cluster(left: Option<&str>, right: Option<&str>) -> bool {
         }
         _ => true,
     }
-}
-
-/// Returns the text and place of an option, if given.
-pub(super) fn option_of<'a>(list: &'a OptionList, name: &str) -> Option<&'a Placed<String>> {
-    list.pairs.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }

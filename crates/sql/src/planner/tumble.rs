@@ -62,11 +62,6 @@ impl<'a> WindowCall<'a> {
         (name.value == "tumble").then_some(Self { span: name.span, arguments })
     }
 
-    /// Returns the expressions among the arguments.
-    pub(super) fn expressions(&self) -> impl Iterator<Item = &'a Expr> {
-        self.arguments.iter().filter_map(|argument| argument_parts(argument).1)
-    }
-
     /// Returns table, time column, size and, where given, offset.
     fn parts(&self) -> Result<[Option<&'a Expr>; 4], Problem> {
         const NAMES: [&str; 4] = ["data", "timecol", "size", "offset"];

@@ -1,0 +1,20 @@
+CREATE TABLE readings (site VARCHAR, kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='s');
+CREATE TABLE forecasts WITH ('connector'='stdout');
+CREATE TABLE broken (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka');
+CREATE MODEL small WITH ('provider'='seasonal-naive');
+CREATE VIEW readings AS SELECT 1 AS a FROM forecasts;
+CREATE MODEL small WITH ('provider'='seasonal-naive');
+CREATE VIEW unknown_table AS SELECT site, window_start, max(kw) AS kw FROM TUMBLE(TABLE reading, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY site, window_start;
+CREATE VIEW reads_sink AS SELECT * FROM forecasts;
+CREATE VIEW reads_schema AS SELECT * FROM public.readings;
+-- What is wrong with `broken` and `unknown_table` is said once, where they are created.
+CREATE VIEW reads_broken AS SELECT * FROM broken;
+CREATE VIEW circle_a AS SELECT * FROM circle_b;
+CREATE VIEW circle_b AS SELECT * FROM circle_a;
+CREATE VIEW load AS SELECT site, window_start AS t, max(kw) AS kw FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY site, window_start;
+CREATE PIPELINE a AS INSERT INTO forecast SELECT * FROM forecast(TABLE load, series => 'site', time => 't', target => 'kw', horizon => 1);
+CREATE PIPELINE b AS INSERT INTO readings SELECT * FROM forecast(TABLE loads, series => 'site', time => 't', target => 'kw', horizon => 1);
+CREATE PIPELINE c AS INSERT INTO load SELECT * FROM forecast(TABLE readings, series => 'site', time => 't', target => 'kw', horizon => 1);
+CREATE PIPELINE d AS INSERT INTO forecasts SELECT * FROM forecast(TABLE load, model => 'smal', series => 'site', time => 't', target => 'kw', horizon => 1);
+CREATE PIPELINE e AS INSERT INTO forecasts SELECT * FROM forecast(TABLE unknown_table, series => 'site', time => 't', target => 'kw', horizon => 1);
+CREATE PIPELINE a AS INSERT INTO forecasts SELECT * FROM forecast(TABLE load, series => 'site', time => 't', target => 'kw', horizon => 1);

@@ -1,0 +1,2 @@
+CREATE TABLE t WITH (
+  'topic'='readings, 'format'='json');

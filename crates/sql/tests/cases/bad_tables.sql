@@ -1,0 +1,23 @@
+CREATE TABLE no_watermark (a INT, at TIMESTAMP) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE two_watermarks (ts TIMESTAMP, WATERMARK FOR ts, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE unknown_time (ts TIMESTAMP, WATERMARK FOR tss) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE text_time (ts VARCHAR, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE types (a JSON, b INT ARRAY, c TIMESTAMP WITH TIME ZONE, d DECIMAL(50, 2), e TIMESTAMP(4), f NONSENSE,
+  a INT, window_start TIMESTAMP, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE no_connector (ts TIMESTAMP, WATERMARK FOR ts) WITH ('topic'='t');
+CREATE TABLE odd_connector (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafak', 'topic'='t');
+CREATE TABLE from_stdout (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='stdout');
+CREATE TABLE no_topic (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka');
+CREATE TABLE options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'Topic'='t',
+  'idel.timeout'='1s', 'colour'='blue', 'format'='avro', 'schema.registry.url'='http://x', 'topic'='u');
+CREATE TABLE values_ (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t',
+  'format'='jsonn', 'scan.startup.mode'='earliest', 'idle.timeout'='30', 'max.future'='0s', 'late.topic'='', 'bad.topic'='t');
+CREATE TABLE later (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'scan.startup.mode'='timestamp',
+  'idle.timeout'='1 fortnight');
+CREATE TABLE properties (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'properties.enable.auto.commit'='true',
+  'bootstrap.servers'='a:9092', 'properties.bootstrap.servers'='b:9092');
+CREATE TABLE file_options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'path'='history.txt', 'topic'='t');
+CREATE TABLE no_path (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'format'='orc');
+CREATE TABLE sink WITH ('connector'='kafka', 'topic'='f', 'delivery'='exactly_once', 'layout'='long', 'idle.timeout'='1s');
+CREATE TABLE sink_late WITH ('connector'='kafka', 'topic'='f', 'delivery'='none');
+CREATE TABLE stdout WITH ('connector'='stdout', 'path'='x');

@@ -1,0 +1,151 @@
+//! Scripts and what becomes of them, right and wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tidecast_sql::{
+    Delivery, PipelinePlan, SinkConnector, SourceConnector, SqlErrors, explain, parse_scripts,
+};
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn plan(name: &str, text: &str) -> Result<Vec<PipelinePlan>, SqlErrors> {
+    parse_scripts(&[(name.to_owned(), text.to_owned())])
+}
+
+/// Every script in `tests/cases`: the plans explained, or the errors, must be
+/// what the `.expected` file beside it says. `TIDECAST_BLESS=1` writes these
+/// files; read the difference before committing it.
+#[test]
+fn cases_come_out_as_expected() {
+    let bless = std::env::var_os("TIDECAST_BLESS").is_some();
+    let mut scripts: Vec<_> = fs::read_dir(here("tests/cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    scripts.sort();
+    assert!(scripts.len() > 10, "the cases are missing");
+    let mut wrong = Vec::new();
+    for path in scripts {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let outcome = plan(&name, &text);
+        assert_eq!(outcome.is_ok(), name.starts_with("good_"), "{name}: {outcome:#?}");
+        let found = match outcome {
+            Ok(plans) => plans.iter().map(explain).collect::<Vec<_>>().join("\n"),
+            Err(errors) => format!("{errors}\n"),
+        };
+        let expected_path = path.with_extension("expected");
+        if bless {
+            fs::write(&expected_path, &found).unwrap();
+            continue;
+        }
+        let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("{name}: expected\n{expected}\nfound\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_demo_is_accepted_and_says_what_the_demo_needs() {
+    let path = here("../../pipelines/demo.sql");
+    let plans = plan("pipelines/demo.sql", &fs::read_to_string(path).unwrap()).unwrap();
+    let [plan] = plans.as_slice() else { panic!("one pipeline, found {plans:?}") };
+    let SourceConnector::Kafka(source) = &plan.source.connector else { panic!("not from kafka") };
+    assert_eq!(source.topic, "grid_demand");
+    assert!(source.late_topic.is_some() && source.bad_topic.is_some());
+    let SinkConnector::Kafka(sink) = &plan.sink.connector else { panic!("not to kafka") };
+    assert_eq!(sink.topic, "grid_demand_forecasts");
+    assert_eq!(sink.delivery, Delivery::AtLeastOnce);
+    assert_eq!(plan.forecast.series, ["region"]);
+    assert_eq!(plan.forecast.step.as_secs(), 3_600);
+    assert_eq!((plan.forecast.horizon, plan.forecast.context, plan.forecast.samples), (24, 512, 100));
+    assert_eq!(plan.forecast.quantiles, [0.1, 0.5, 0.9]);
+    assert_eq!(plan.model.path.as_deref(), Some("builtin:tiny"));
+}
+
+const TABLES: &str = "
+    CREATE TABLE readings (site VARCHAR, kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts)
+      WITH ('connector'='kafka', 'topic'='readings');
+    CREATE TABLE forecasts WITH ('connector'='stdout');";
+
+const PIPELINE: &str = "
+    CREATE VIEW load AS SELECT site, window_end AS t, avg(kw) AS kw
+      FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY site, window_end;
+    CREATE PIPELINE p AS INSERT INTO forecasts
+      SELECT * FROM forecast(TABLE load, series => 'site', time => 't', target => 'kw', horizon => 2);";
+
+#[test]
+fn several_files_are_one_script_in_any_order() {
+    let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let orders = [
+        vec![file("tables.sql", TABLES), file("pipeline.sql", PIPELINE)],
+        vec![file("pipeline.sql", PIPELINE), file("tables.sql", TABLES)],
+    ];
+    for files in orders {
+        assert_eq!(parse_scripts(&files).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_error_names_the_file_it_is_in() {
+    let files = [
+        ("tables.sql".to_owned(), TABLES.replace("site VARCHAR", "place VARCHAR")),
+        ("pipeline.sql".to_owned(), PIPELINE.to_owned()),
+    ];
+    let errors = parse_scripts(&files).unwrap_err().errors;
+    let places: Vec<_> =
+        errors.iter().map(|error| (error.file.as_str(), error.line, error.column)).collect();
+    // Where the view mentions it: its own clause is not told apart.
+    assert_eq!(places, [("pipeline.sql", 2, 32)], "{errors:#?}");
+}
+
+#[test]
+fn a_statement_that_does_not_parse_hides_no_other_error_and_causes_none() {
+    let script = format!("{TABLES}{PIPELINE}").replace("CREATE TABLE readings", "CREATE TABEL readings");
+    let errors = plan("a.sql", &script).unwrap_err().errors;
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let script = script.replace("'connector'='stdout'", "'connector'='stdin'");
+    let errors = plan("a.sql", &script).unwrap_err().errors;
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+}
+
+#[test]
+fn text_is_utf8_because_the_json_decoder_fills_nothing_else() {
+    let plans = plan("a.sql", &format!("{TABLES}{PIPELINE}")).unwrap();
+    let utf8 = arrow::datatypes::DataType::Utf8;
+    assert_eq!(plans[0].source.schema.field(0).data_type(), &utf8);
+    assert_eq!(plans[0].window.output_schema().field(0).data_type(), &utf8);
+}
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::{PIPELINE, TABLES, plan};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever is cut out of a script, it is planned or refused, and every
+        /// error lies inside the text.
+        #[test]
+        fn a_script_with_a_hole_is_no_panic(from in 0_usize..700, length in 1_usize..40) {
+            let script = format!("{TABLES}{PIPELINE}");
+            let end = (from + length).min(script.len());
+            let from = from.min(end);
+            let holed = format!("{}{}", &script[..from], &script[end..]);
+            if let Err(errors) = plan("a.sql", &holed) {
+                prop_assert!(!errors.errors.is_empty());
+                for error in errors.errors {
+                    prop_assert!(!error.message.is_empty());
+                    prop_assert!(error.line <= holed.lines().count().max(1), "{}", error);
+                }
+            }
+        }
+    }
+}
