@@ -1,1 +1,119 @@
+//! The engine: pipelines of four actors, from a plan to a stream of forecasts.
+//!
+//! [`Engine::start`] runs each [`PipelinePlan`] under its own supervisor. What a
+//! pipeline is made of stands in one function, `run_generation` in
+//! `pipeline.rs`; ARCHITECTURE.md at the root tells the record's way.
 
+mod commit;
+mod config;
+mod connect;
+mod forecaster;
+mod ingest;
+mod message;
+mod observe;
+mod pipeline;
+mod publisher;
+mod windower;
+
+use std::sync::Arc;
+
+use tidecast_actors::{RestartPolicy, Supervisor, SupervisorHandle};
+use tidecast_sql::PipelinePlan;
+
+pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig};
+pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use tidecast_actors::Status;
+
+use crate::forecaster::ModelPool;
+use crate::pipeline::Pipeline;
+
+/// The running pipelines of a process.
+#[derive(Debug)]
+pub struct Engine {
+    pipelines: Vec<SupervisorHandle>,
+    models: Arc<ModelPool>,
+}
+
+impl Engine {
+    /// Starts the pipelines of `plans`. Must be called within a tokio runtime.
+    ///
+    /// It never fails: a pipeline that cannot start shows it in its status, and
+    /// the others run.
+    pub fn start(
+        plans: Vec<PipelinePlan>,
+        config: EngineConfig,
+        connectors: Arc<dyn Connectors>,
+    ) -> Self {
+        let config = Arc::new(config);
+        let models = Arc::new(ModelPool::new(config.model, config.mailbox_capacity));
+        let pipelines = plans
+            .into_iter()
+            .map(|plan| {
+                let name = plan.name.clone();
+                let pipeline = Arc::new(Pipeline {
+                    plan: Arc::new(plan),
+                    config: Arc::clone(&config),
+                    connectors: Arc::clone(&connectors),
+                    models: Arc::clone(&models),
+                });
+                Supervisor::new(name)
+                    .policy(restart_policy(&config.restart))
+                    .drain_timeout(config.drain_timeout)
+                    .spawn(move |generation| Arc::clone(&pipeline).run_generation(generation))
+            })
+            .collect();
+        Self { pipelines, models }
+    }
+
+    /// Returns each pipeline's name and where it stands.
+    pub fn status(&self) -> Vec<(String, Status)> {
+        self.pipelines
+            .iter()
+            .map(|handle| (handle.name().to_owned(), handle.status().borrow().clone()))
+            .collect()
+    }
+
+    /// Waits until every pipeline has ended, its bounded source finished or given
+    /// up; returns how each ended.
+    pub async fn ended(&self) -> Vec<(String, Status)> {
+        for handle in &self.pipelines {
+            let mut status = handle.status();
+            let ended = |status: &Status| matches!(status, Status::Failed { .. } | Status::Stopped);
+            // An error means the supervisor is gone, which is an end too.
+            status.wait_for(ended).await.ok();
+        }
+        self.status()
+    }
+
+    /// Asks all pipelines to finish what is under way and stop.
+    pub fn stop(&self) {
+        for handle in &self.pipelines {
+            handle.stop();
+        }
+    }
+
+    /// Ends all pipelines at once; what is not committed will be repeated.
+    pub fn kill(&self) {
+        for handle in &self.pipelines {
+            handle.kill();
+        }
+    }
+
+    /// Stops all pipelines, waits for their end, lets go of the models, and
+    /// returns how each pipeline ended.
+    pub async fn shutdown(&self) -> Vec<(String, Status)> {
+        self.stop();
+        let endings = self.ended().await;
+        self.models.close().await;
+        endings
+    }
+}
+
+fn restart_policy(config: &RestartConfig) -> RestartPolicy {
+    RestartPolicy {
+        initial_backoff: config.backoff,
+        max_backoff: config.max_backoff,
+        max_restarts: config.max_restarts,
+        window: config.window,
+    }
+}

@@ -1,0 +1,93 @@
+//! What the engine needs to know beside the SQL: defaults and limits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings shared by all pipelines of a process; the command line fills them
+/// from `config/tidecast.toml`, files, environment and flags.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How Kafka is reached, where a table does not say.
+    pub kafka: KafkaDefaults,
+    /// Names this process among those that share its pipelines: the stable part
+    /// of transactional ids. Two living processes must not share it.
+    pub instance: String,
+    /// How often forecasts and offsets are committed, where a pipeline does not say.
+    pub commit_interval: Duration,
+    /// Most records of one partition handed on at once.
+    pub max_batch_records: usize,
+    /// Messages a mailbox holds before its sender waits.
+    pub mailbox_capacity: usize,
+    /// How long a pipeline may take to finish what is under way when it is
+    /// stopped or loses partitions; below the group's session timeout.
+    pub drain_timeout: Duration,
+    /// When a failed pipeline is started again.
+    pub restart: RestartConfig,
+    /// Limits of the forecasters.
+    pub model: ModelLimits,
+}
+
+/// How Kafka is reached.
+#[derive(Debug, Clone, Default)]
+pub struct KafkaDefaults {
+    /// `bootstrap.servers`.
+    pub bootstrap_servers: String,
+    /// The consumer group; `tidecast-<pipeline>` when `None`.
+    pub group_id: Option<String>,
+    /// Further librdkafka settings, for sources and sinks alike.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// When a failed pipeline is started again.
+#[derive(Debug, Clone, Copy)]
+pub struct RestartConfig {
+    /// Restarts allowed within [`window`](Self::window) before it is `failed`.
+    pub max_restarts: usize,
+    /// The stretch of time restarts are counted over.
+    pub window: Duration,
+    /// Wait before the first restart; doubles with each that follows.
+    pub backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+}
+
+/// Limits of the forecasters.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelLimits {
+    /// Threads of a model on the CPU; `None`: all cores.
+    pub threads: Option<usize>,
+    /// Tokens of one forward batch.
+    pub max_batch_tokens: usize,
+    /// Series of one forward batch.
+    pub max_batch_tasks: usize,
+    /// How long a batch waits to fill.
+    pub max_wait: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            kafka: KafkaDefaults {
+                bootstrap_servers: "localhost:9092".to_owned(),
+                ..KafkaDefaults::default()
+            },
+            instance: "0".to_owned(),
+            commit_interval: Duration::from_millis(200),
+            max_batch_records: 8192,
+            mailbox_capacity: 4,
+            drain_timeout: Duration::from_secs(30),
+            restart: RestartConfig {
+                max_restarts: 5,
+                window: Duration::from_secs(600),
+                backoff: Duration::from_secs(1),
+                max_backoff: Duration::from_secs(60),
+            },
+            model: ModelLimits {
+                threads: None,
+                max_batch_tokens: 65_536,
+                max_batch_tasks: 256,
+                max_wait: Duration::from_millis(5),
+            },
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From a plan's tables to the ports behind which they sit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
+use tidecast_kafka::{GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
+use tidecast_sql::{
+    Delivery, FileFormat, KafkaSinkOptions, KafkaSourceOptions, PipelinePlan, SinkConnector,
+    SourceConnector, StartupMode,
+};
+use tidecast_stream::{Sink, SinkError, Source, SourceError, Transaction};
+
+use crate::config::EngineConfig;
+
+/// A pipeline's two ends.
+pub struct Connection {
+    /// Where records come in.
+    pub source: Box<dyn Source>,
+    /// Where forecasts go out and offsets are committed.
+    pub sink: Box<dyn Sink>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+/// Why a pipeline's ends cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The source cannot be opened.
+    #[error("source: {0}")]
+    Source(#[from] SourceError),
+    /// The sink cannot be opened.
+    #[error("sink: {0}")]
+    Sink(#[from] SinkError),
+}
+
+impl ConnectError {
+    /// Returns whether trying again may succeed without anybody acting.
+    pub fn retriable(&self) -> bool {
+        match self {
+            Self::Source(error) => error.retriable,
+            Self::Sink(error) => error.retriable,
+        }
+    }
+}
+
+/// Opens the ends of a pipeline, anew for every generation. May block.
+pub trait Connectors: Send + Sync {
+    /// Returns the source and sink of `plan`.
+    ///
+    /// # Errors
+    /// If either cannot be opened.
+    fn connect(
+        &self,
+        plan: &PipelinePlan,
+        config: &EngineConfig,
+    ) -> Result<Connection, ConnectError>;
+}
+
+/// The connectors that the SQL names: Kafka, files, the terminal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SqlConnectors;
+
+impl Connectors for SqlConnectors {
+    fn connect(
+        &self,
+        plan: &PipelinePlan,
+        config: &EngineConfig,
+    ) -> Result<Connection, ConnectError> {
+        let (source, committer): (Box<dyn Source>, _) = match &plan.source.connector {
+            SourceConnector::Kafka(options) => {
+                let source = KafkaSource::connect(kafka_source(plan, options, config))?;
+                let committer = source.committer();
+                (Box::new(source), Some(committer))
+            }
+            SourceConnector::Filesystem(options) => {
+                let config = FileSourceConfig {
+                    path: PathBuf::from(&options.path),
+                    format: file_format(options.format),
+                    schema: plan.source.schema.clone(),
+                    batch_rows: config.max_batch_records,
+                };
+                (Box::new(FileSource::open(config).map_err(SourceError::from)?), None)
+            }
+        };
+        let sink: Box<dyn Sink> = match &plan.sink.connector {
+            SinkConnector::Kafka(options) => {
+                Box::new(KafkaSink::connect(kafka_sink(plan, options, config), committer)?)
+            }
+            SinkConnector::Filesystem(options) => {
+                let path = PathBuf::from(&options.path);
+                let sink = FileSink::create(&path, file_format(options.format))
+                    .map_err(SinkError::from)?;
+                committing(sink, committer)
+            }
+            SinkConnector::Stdout => committing(StdoutSink::stdout(), committer),
+        };
+        Ok(Connection { source, sink })
+    }
+}
+
+fn kafka_source(
+    plan: &PipelinePlan,
+    options: &KafkaSourceOptions,
+    config: &EngineConfig,
+) -> KafkaSourceConfig {
+    let defaults = &config.kafka;
+    let group = options
+        .group_id
+        .clone()
+        .or_else(|| defaults.group_id.clone())
+        .unwrap_or_else(|| format!("tidecast-{}", plan.name));
+    KafkaSourceConfig {
+        startup: match options.startup {
+            StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
+            StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
+        },
+        properties: properties(&defaults.properties, &options.properties),
+        max_batch_records: config.max_batch_records,
+        ..KafkaSourceConfig::new(
+            bootstrap(options.bootstrap_servers.as_ref(), config),
+            group,
+            &options.topic,
+            plan.source.schema.clone(),
+        )
+    }
+}
+
+fn kafka_sink(
+    plan: &PipelinePlan,
+    options: &KafkaSinkOptions,
+    config: &EngineConfig,
+) -> KafkaSinkConfig {
+    // Side topics belong to the source table, yet they are written in the same
+    // transaction as the forecasts.
+    let (late_topic, bad_topic) = match &plan.source.connector {
+        SourceConnector::Kafka(source) => (source.late_topic.clone(), source.bad_topic.clone()),
+        SourceConnector::Filesystem(_) => (None, None),
+    };
+    KafkaSinkConfig {
+        late_topic,
+        bad_topic,
+        delivery: match options.delivery {
+            Delivery::ExactlyOnce => tidecast_kafka::Delivery::ExactlyOnce {
+                transactional_id: format!("tidecast-{}-{}", plan.name, config.instance),
+            },
+            Delivery::AtLeastOnce => tidecast_kafka::Delivery::AtLeastOnce,
+        },
+        properties: properties(&config.kafka.properties, &options.properties),
+        ..KafkaSinkConfig::new(
+            bootstrap(options.bootstrap_servers.as_ref(), config),
+            &options.topic,
+        )
+    }
+}
+
+fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
+    table.unwrap_or(&config.kafka.bootstrap_servers).clone()
+}
+
+/// The configuration's properties, the table's over them.
+fn properties(
+    defaults: &BTreeMap<String, String>,
+    table: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut merged = defaults.clone();
+    merged.extend(table.clone());
+    merged
+}
+
+fn file_format(format: FileFormat) -> tidecast_files::FileFormat {
+    match format {
+        FileFormat::Csv => tidecast_files::FileFormat::Csv,
+        FileFormat::JsonLines => tidecast_files::FileFormat::JsonLines,
+        FileFormat::Parquet => tidecast_files::FileFormat::Parquet,
+    }
+}
+
+/// A sink that knows nothing of Kafka in front of a source that keeps offsets.
+struct CommittingSink<S> {
+    sink: S,
+    committer: GroupCommitter,
+}
+
+fn committing<S: Sink + 'static>(sink: S, committer: Option<GroupCommitter>) -> Box<dyn Sink> {
+    match committer {
+        Some(committer) => Box::new(CommittingSink { sink, committer }),
+        None => Box::new(sink),
+    }
+}
+
+impl<S: Sink> Sink for CommittingSink<S> {
+    fn publish(&mut self, mut transaction: Transaction) -> Result<(), SinkError> {
+        let commits = std::mem::take(&mut transaction.commits);
+        self.sink.publish(transaction)?;
+        self.committer.commit(&commits)
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.sink.close()
+    }
+}

@@ -1,0 +1,116 @@
+//! From the model's numbers to the message subscribers read.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tidecast_forecast::{Forecast, TaskError};
+use tidecast_sql::SeriesContext;
+use tidecast_stream::{
+    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, SeriesKey,
+    VariateForecast,
+};
+
+/// What all messages of a pipeline share.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageTemplate {
+    pub(crate) pipeline: String,
+    pub(crate) model: ModelRef,
+    pub(crate) step_ms: i64,
+    pub(crate) targets: Vec<String>,
+    pub(crate) quantiles: Vec<f64>,
+    pub(crate) min_context: usize,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The model made a forecast.
+    Made(Forecast),
+    /// The model refused or failed.
+    Failed(TaskError),
+    /// The series has too few observed values; the model was not asked.
+    TooShort,
+}
+
+impl MessageTemplate {
+    /// Returns the message for one series and origin.
+    pub(crate) fn message(
+        &self,
+        context: &SeriesContext,
+        outcome: Outcome,
+        is_backfill: bool,
+    ) -> ForecastMessage {
+        let (status, reason, variates) = match outcome {
+            Outcome::Made(forecast) => (ForecastStatus::Ok, None, self.variates(&forecast)),
+            Outcome::Failed(error) => (ForecastStatus::Failed, Some(error.to_string()), Vec::new()),
+            Outcome::TooShort => {
+                let reason = format!(
+                    "`{}` observed steps of `{}` needed (`min_context`)",
+                    context.observed, self.min_context
+                );
+                (ForecastStatus::TooShort, Some(reason), Vec::new())
+            }
+        };
+        ForecastMessage {
+            forecast_id: forecast_id(&self.pipeline, &context.key, context.origin, 0),
+            pipeline: self.pipeline.clone(),
+            series: context.key.clone(),
+            origin: context.origin,
+            step_ms: self.step_ms,
+            model: self.model.clone(),
+            status,
+            reason,
+            context: ContextSummary {
+                steps: context.values.first().map_or(0, Vec::len),
+                observed: context.observed,
+            },
+            variates,
+            is_backfill,
+        }
+    }
+
+    fn variates(&self, forecast: &Forecast) -> Vec<VariateForecast> {
+        self.targets
+            .iter()
+            .zip(&forecast.mean)
+            .enumerate()
+            .map(|(variate, (name, mean))| VariateForecast {
+                name: name.clone(),
+                mean: mean.clone(),
+                quantiles: self
+                    .quantiles
+                    .iter()
+                    .zip(&forecast.quantiles)
+                    .filter_map(|(level, by_variate)| {
+                        let values = by_variate.get(variate)?;
+                        Some((level.to_string(), values.iter().copied().map(number).collect()))
+                    })
+                    .collect::<Map<_, _>>(),
+            })
+            .collect()
+    }
+}
+
+/// JSON has no infinities: a value out of range becomes null rather than an
+/// invalid message.
+fn number(value: f64) -> Value {
+    serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+/// Returns the id of a forecast: the first 128 bits, in hexadecimal, of the
+/// SHA-256 of pipeline, series, origin and revision. A repeat has the same id.
+pub(crate) fn forecast_id(
+    pipeline: &str,
+    series: &SeriesKey,
+    origin: EventTime,
+    revision: u32,
+) -> String {
+    let mut hash = Sha256::new();
+    for part in [pipeline.as_bytes(), series.to_string().as_bytes()] {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(origin.as_micros().to_le_bytes());
+    hash.update(revision.to_le_bytes());
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
