@@ -91,6 +91,12 @@ impl<T> BatchQueue<T> {
         NextBatch::WaitUntil(deadline)
     }
 
+    /// Returns when the oldest task has waited long enough; `None` when nothing
+    /// waits.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|oldest| oldest.since + self.limits.max_wait)
+    }
+
     /// Returns the next batch without waiting; empty when nothing waits. For
     /// draining.
     pub fn take(&mut self) -> Vec<T> {

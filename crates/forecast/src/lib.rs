@@ -27,12 +27,24 @@
 //! patch is filled, [`verify`] for the comparison with the reference.
 
 mod batch;
+mod checkpoint;
+mod config;
+mod distribution;
+mod imputation;
+mod moirai;
 mod moirai_provider;
 mod normal;
+mod ops;
+mod packing;
 mod provider;
 mod quantile;
+mod rollout;
+mod rows;
+mod sampler;
+mod scaler;
 mod seasonal_naive;
 mod seed;
+mod special;
 mod task;
 pub mod verify;
 

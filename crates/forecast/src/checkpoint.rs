@@ -1,0 +1,218 @@
+//! Reading `config.json` and `model.safetensors`, from a folder or embedded.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::moirai::MoiraiMoe;
+use crate::provider::LoadError;
+
+const TINY_CONFIG: &[u8] = include_bytes!("../models/tidecast-moirai-moe-tiny/config.json");
+const TINY_WEIGHTS: &[u8] = include_bytes!("../models/tidecast-moirai-moe-tiny/model.safetensors");
+const TINY_LICENCE: &str = "Apache-2.0";
+const TINY_CONTEXT: usize = 1024;
+
+/// The name of the embedded checkpoint.
+pub(crate) const BUILTIN_TINY: &str = "builtin:tiny";
+
+/// A model and where it came from.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) model: MoiraiMoe,
+    /// `builtin:tiny` or the folder.
+    pub(crate) path: String,
+    /// `sha256:` and the digest of `model.safetensors`.
+    pub(crate) version: String,
+    pub(crate) weights_bytes: u64,
+    pub(crate) licence: Option<String>,
+    pub(crate) recommended_context: Option<usize>,
+}
+
+impl Checkpoint {
+    /// Opens `builtin:tiny` or a folder.
+    pub(crate) fn open(path: &str, device: &Device) -> Result<Self, LoadError> {
+        if path == BUILTIN_TINY {
+            return Self::builtin_tiny(device);
+        }
+        if path.starts_with("builtin:") {
+            return Err(LoadError::UnknownBuiltin { path: path.to_owned() });
+        }
+        Self::open_folder(Path::new(path), device)
+    }
+
+    fn builtin_tiny(device: &Device) -> Result<Self, LoadError> {
+        let config = Config::parse(TINY_CONFIG, Path::new("builtin:tiny/config.json"))?;
+        let path = Path::new("builtin:tiny/model.safetensors");
+        Ok(Self {
+            model: read_model(config, TINY_WEIGHTS, path, device)?,
+            path: BUILTIN_TINY.to_owned(),
+            version: version(TINY_WEIGHTS),
+            weights_bytes: TINY_WEIGHTS.len() as u64,
+            licence: Some(TINY_LICENCE.to_owned()),
+            recommended_context: Some(TINY_CONTEXT),
+        })
+    }
+
+    pub(crate) fn open_folder(folder: &Path, device: &Device) -> Result<Self, LoadError> {
+        if !folder.is_dir() {
+            return Err(LoadError::NotAFolder { path: folder.to_owned() });
+        }
+        let config_path = folder.join("config.json");
+        let config = std::fs::read(&config_path)
+            .map_err(|source| LoadError::File { path: config_path.clone(), source })?;
+        let config = Config::parse(&config, &config_path)?;
+        let path = folder.join("model.safetensors");
+        let bytes = map(&path).map_err(|source| LoadError::File { path: path.clone(), source })?;
+        Ok(Self {
+            model: read_model(config, &bytes, &path, device)?,
+            path: folder.display().to_string(),
+            version: version(&bytes),
+            weights_bytes: bytes.len() as u64,
+            licence: stated_licence(folder),
+            recommended_context: None,
+        })
+    }
+}
+
+fn version(weights: &[u8]) -> String {
+    let digest = Sha256::digest(weights);
+    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Returns the licence in the front matter of the folder's README, as the
+/// Hugging Face hub writes it.
+fn stated_licence(folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let front_matter = text.strip_prefix("---")?.split("\n---").next()?;
+    let line = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
+    Some(line.trim().to_owned())
+}
+
+/// Maps a file into memory: a checkpoint of several gigabytes is converted
+/// tensor by tensor and never lies in memory twice.
+#[allow(unsafe_code)] // mapping a file is unsafe: it must not shrink meanwhile
+fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: the mapping is read-only and dropped when the model is built. A
+    // file cut short during that time ends the process; replacing a checkpoint
+    // by renaming, as downloaders do, leaves the mapped file whole.
+    unsafe { memmap2::Mmap::map(&file) }
+}
+
+fn read_model(
+    config: Config,
+    bytes: &[u8],
+    path: &Path,
+    device: &Device,
+) -> Result<MoiraiMoe, LoadError> {
+    let mut weights = Weights::open(bytes, path, device)?;
+    let model = MoiraiMoe::load(config, &mut weights)?;
+    weights.finish()?;
+    Ok(model)
+}
+
+/// The tensors of a file, each taken once.
+pub(crate) struct Weights<'a> {
+    tensors: SafeTensors<'a>,
+    path: PathBuf,
+    device: Device,
+    left: BTreeSet<String>,
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn open(bytes: &'a [u8], path: &Path, device: &Device) -> Result<Self, LoadError> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| LoadError::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let left = tensors.names().into_iter().map(str::to_owned).collect();
+        Ok(Self { tensors, path: path.to_owned(), device: device.clone(), left })
+    }
+
+    /// Returns a tensor's shape without taking it.
+    pub(crate) fn shape(&self, name: &str) -> Result<Vec<usize>, LoadError> {
+        let view = self.tensors.tensor(name).map_err(|_| self.missing(name))?;
+        Ok(view.shape().to_vec())
+    }
+
+    fn missing(&self, name: &str) -> LoadError {
+        LoadError::MissingTensor { path: self.path.clone(), name: name.to_owned() }
+    }
+
+    /// Takes a tensor of this shape as f32 numbers in row-major order.
+    pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let path = || self.path.clone();
+        let view = self.tensors.tensor(name).map_err(|_| self.missing(name))?;
+        if view.shape() != shape {
+            return Err(LoadError::WrongShape {
+                path: path(),
+                name: name.to_owned(),
+                found: view.shape().to_vec(),
+                expected: shape.to_vec(),
+            });
+        }
+        let data = view.data();
+        let numbers: Vec<f32> = match view.dtype() {
+            Dtype::F32 => words(data, f32::from_le_bytes),
+            Dtype::F16 => words(data, |word| f16::from_le_bytes(word).to_f32()),
+            Dtype::BF16 => words(data, |word| bf16::from_le_bytes(word).to_f32()),
+            Dtype::F64 => words(data, |word| f64::from_le_bytes(word) as f32),
+            other => {
+                return Err(LoadError::UnsupportedDtype {
+                    path: path(),
+                    name: name.to_owned(),
+                    dtype: other.to_string(),
+                });
+            }
+        };
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return Err(LoadError::NotFinite { path: path(), name: name.to_owned() });
+        }
+        self.left.remove(name);
+        Ok(numbers)
+    }
+
+    /// Takes a tensor of this shape.
+    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
+        let numbers = self.numbers(name, shape)?;
+        Ok(Tensor::from_vec(numbers, shape, &self.device)?)
+    }
+
+    /// Takes the weight `[outputs, inputs]` of a linear layer, transposed to
+    /// `[inputs, outputs]` in memory: for the few rows of a small batch the
+    /// matrix product then reads it as it lies, without packing.
+    pub(crate) fn linear(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Tensor, LoadError> {
+        Ok(self.tensor(name, &[outputs, inputs])?.t()?.contiguous()?)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Refuses tensors that nothing asked for.
+    pub(crate) fn finish(self) -> Result<(), LoadError> {
+        match self.left.first() {
+            None => Ok(()),
+            Some(name) => Err(LoadError::UnexpectedTensor {
+                path: self.path,
+                name: name.clone(),
+                count: self.left.len(),
+            }),
+        }
+    }
+}
+
+fn words<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks::<N>().0.iter().map(|word| number(*word)).collect()
+}

@@ -1,0 +1,103 @@
+//! Stand-ins for missing values.
+//!
+//! The network sees a stand-in as any other value; only the scaler leaves it
+//! out. One variate: the causal mean, as gluonts' `CausalMeanValueImputation`.
+//! Several variates and all covariates: zero.
+
+use crate::task::PriorHistory;
+
+/// One column with its gaps filled.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) values: Vec<f32>,
+    pub(crate) observed: Vec<bool>,
+}
+
+impl Column {
+    /// Sets gaps to zero.
+    pub(crate) fn zero_filled(raw: &[f32]) -> Self {
+        let fill = |&value: &f32| if value.is_finite() { value } else { 0.0 };
+        Self { values: raw.iter().map(fill).collect(), observed: observed(raw) }
+    }
+
+    /// Sets a gap to the mean of everything before it, that being the
+    /// forward-filled history: `value[t] = mean(f[0..t])`. A gap at the very
+    /// start of the history takes the first observed value, and so does
+    /// everything before the first observed one in `f`. With nothing observed
+    /// the values are zero.
+    ///
+    /// The sums are f64 from the start of the history, in order, so a context
+    /// with its [`PriorHistory`] is filled as the whole history would be.
+    pub(crate) fn causal_mean_filled(raw: &[f32], prior: &PriorHistory) -> Self {
+        let observed = observed(raw);
+        let first = raw.iter().copied().find(|value| value.is_finite());
+        let Some(mut last) = (if prior.count > 0 { Some(prior.last) } else { first }) else {
+            return Self { values: vec![0.0; raw.len()], observed };
+        };
+        let (mut sum, mut count) = (prior.sum, prior.count);
+        let values = raw
+            .iter()
+            .map(|&value| {
+                let filled = match value.is_finite() {
+                    true => value,
+                    false if count == 0 => last,
+                    false => (sum / count as f64) as f32,
+                };
+                if value.is_finite() {
+                    last = value;
+                }
+                sum += f64::from(last);
+                count += 1;
+                filled
+            })
+            .collect();
+        Self { values, observed }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+fn observed(raw: &[f32]) -> Vec<bool> {
+    raw.iter().map(|value| value.is_finite()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAN: f32 = f32::NAN;
+
+    fn fill(raw: &[f32]) -> Vec<f32> {
+        Column::causal_mean_filled(raw, &PriorHistory::default()).values
+    }
+
+    #[test]
+    fn a_gap_takes_the_mean_of_the_forward_filled_past() {
+        // Forward-filled: 2 2 6 6 6 10.
+        assert_eq!(fill(&[2.0, NAN, 6.0, NAN, NAN, 10.0]), [2.0, 2.0, 6.0, 10.0 / 3.0, 4.0, 10.0]);
+        assert_eq!(fill(&[NAN, NAN, 3.0]), [3.0, 3.0, 3.0]);
+        assert_eq!(fill(&[NAN, f32::INFINITY]), [0.0, 0.0]);
+        assert_eq!(Column::zero_filled(&[NAN, 1.0]).values, [0.0, 1.0]);
+        assert_eq!(Column::zero_filled(&[NAN, 1.0]).observed, [false, true]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_context_with_its_prior_history_is_filled_like_the_whole(
+            raw in prop::collection::vec(prop_oneof![3 => -1e4f32..1e4, 1 => Just(NAN)], 1..80),
+            cut in 0usize..80,
+        ) {
+            // A history starts with an observed value, as PriorHistory says.
+            let start = raw.iter().position(|value| value.is_finite()).unwrap_or(0);
+            let raw = &raw[start..];
+            let cut = cut.min(raw.len());
+            let mut prior = PriorHistory::default();
+            raw[..cut].iter().for_each(|&value| prior.push(value));
+            let context = Column::causal_mean_filled(&raw[cut..], &prior);
+            prop_assert_eq!(context.values, &fill(raw)[cut..]);
+        }
+    }
+}

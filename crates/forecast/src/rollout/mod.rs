@@ -1,0 +1,182 @@
+//! How a horizon longer than one patch is filled: predict the next patch from
+//! the newest token of each variate, draw it, feed it back, go on.
+//!
+//! [`exact`] repeats the reference's loop, [`cached`] encodes each context
+//! once. Both read a [`PackedRow`] through [`Series`] and draw through
+//! [`Fill`], so they differ in nothing but the loop.
+
+pub(crate) mod cached;
+pub(crate) mod exact;
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::distribution::DistributionOutput;
+use crate::moirai::MoiraiMoe;
+use crate::packing::PackedRow;
+use crate::rows::RowLayout;
+use crate::scaler::{Moments, Scaling};
+
+/// One patch to be drawn.
+#[derive(Debug)]
+pub(crate) struct Draw<'a> {
+    pub(crate) path: usize,
+    /// The horizon's patch.
+    pub(crate) step: usize,
+    pub(crate) variate: usize,
+    pub(crate) output: &'a DistributionOutput,
+    /// The head's row for the token before the patch.
+    pub(crate) row: &'a [f32],
+    pub(crate) patch_width: usize,
+    pub(crate) scaling: Scaling,
+}
+
+/// Chooses the values of a patch.
+pub(crate) trait Fill: Sync {
+    /// Writes a patch of `patch_size` values, in units of the series.
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]);
+}
+
+/// The sample paths of one series, `[path, variate, horizon patches * patch size]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Paths {
+    pub(crate) values: Vec<f32>,
+    pub(crate) variates: usize,
+    pub(crate) steps: usize,
+}
+
+impl Paths {
+    fn new(paths: usize, series: &Series<'_>) -> Self {
+        let (variates, steps) = (series.variates(), series.steps());
+        Self { values: vec![0.0; paths * variates * steps], variates, steps }
+    }
+
+    /// Returns the values of one path and variate.
+    pub(crate) fn path(&self, path: usize, variate: usize) -> &[f32] {
+        let start = (path * self.variates + variate) * self.steps;
+        &self.values[start..start + self.steps]
+    }
+}
+
+/// A packed row as the rollouts see it: without padding tokens, and in the
+/// order of time.
+///
+/// Padding tokens see only each other and nothing sees them; tokens later than
+/// the one that predicts are invisible to it. Leaving both out changes nothing.
+#[derive(Debug)]
+pub(crate) struct Series<'a> {
+    row: &'a PackedRow,
+    /// Tokens of the context.
+    context: Vec<usize>,
+    /// The context tokens' layout.
+    layout: RowLayout,
+    /// Each target variate's newest token, as an index into `context`.
+    newest: Vec<u32>,
+    /// Moments of each variate and covariate, the latter's future included.
+    moments: Vec<Moments>,
+    scaling: bool,
+}
+
+impl<'a> Series<'a> {
+    pub(crate) fn new(row: &'a PackedRow, model: &MoiraiMoe) -> Self {
+        let segments = row.segments;
+        let mut context = Vec::new();
+        let mut layout = RowLayout::default();
+        let first_future = row.time_id[segments.target_future(0, 0)];
+        for token in 0..row.tokens() {
+            if row.sample_id[token] != 0 && row.time_id[token] < first_future {
+                context.push(token);
+                layout.push(row.time_id[token], row.variate_id[token]);
+            }
+        }
+        let newest = (0..segments.variates)
+            .map(|variate| {
+                let token = segments.target_past(variate, segments.context_patches - 1);
+                context.iter().position(|&other| other == token).unwrap_or(0) as u32
+            })
+            .collect();
+        let columns = segments.variates + segments.future_covariates + segments.past_covariates;
+        let mut moments = vec![Moments::default(); columns];
+        for token in 0..row.tokens() {
+            if row.sample_id[token] != 0 && !row.prediction_mask[token] {
+                moments[row.variate_id[token] as usize].extend(row.observed_values(token));
+            }
+        }
+        Self { row, context, layout, newest, moments, scaling: model.config.scaling }
+    }
+
+    pub(crate) fn variates(&self) -> usize {
+        self.row.segments.variates
+    }
+
+    /// Returns the number of patches of the horizon.
+    pub(crate) fn patches(&self) -> usize {
+        self.row.segments.horizon_patches
+    }
+
+    /// Returns the steps of the horizon with the padding of its last patch.
+    pub(crate) fn steps(&self) -> usize {
+        self.patches() * self.row.patch_size
+    }
+
+    /// Returns the variates of the tokens a path gets at each patch of the
+    /// horizon: the targets, and the covariates known ahead.
+    fn step_variates(&self) -> Vec<u32> {
+        (0..(self.variates() + self.row.segments.future_covariates) as u32).collect()
+    }
+
+    fn first_future_time(&self) -> u32 {
+        self.row.time_id[self.row.segments.target_future(0, 0)]
+    }
+
+    fn scaling_of(&self, moments: &Moments) -> Scaling {
+        if self.scaling { moments.scaling() } else { Scaling::NONE }
+    }
+
+    fn scalings(&self, moments: &[Moments]) -> Vec<Scaling> {
+        moments.iter().map(|moments| self.scaling_of(moments)).collect()
+    }
+
+    /// Appends the scaled patches of the context.
+    fn push_context(&self, scalings: &[Scaling], scaled: &mut Vec<f32>) {
+        for &token in &self.context {
+            let scaling = scalings[self.row.variate_id[token] as usize];
+            scaled.extend(self.row.patch(token).iter().map(|&value| scaling.apply(value)));
+        }
+    }
+
+    /// Appends the scaled tokens one path has at patch `step` of the horizon:
+    /// what was drawn (`drawn(variate)`, one patch), then the covariates.
+    fn push_step<'b>(
+        &self,
+        step: usize,
+        scalings: &[Scaling],
+        drawn: impl Fn(usize) -> &'b [f32],
+        scaled: &mut Vec<f32>,
+    ) {
+        let row = self.row;
+        for variate in 0..self.variates() {
+            let scaling = scalings[variate];
+            // Beyond the patch size the weights are zero: any value will do.
+            let width = drawn(variate).iter().copied().chain(std::iter::repeat(0.0));
+            scaled.extend(width.take(row.patch_width).map(|value| scaling.apply(value)));
+        }
+        for covariate in 0..row.segments.future_covariates {
+            let scaling = scalings[self.variates() + covariate];
+            let patch = row.patch(row.segments.covariate_future(covariate, step));
+            scaled.extend(patch.iter().map(|&value| scaling.apply(value)));
+        }
+    }
+
+    /// Adds the patch drawn for a variate to its moments, without the padding
+    /// of the last one.
+    fn observe(&self, step: usize, drawn: &[f32], moments: &mut Moments) {
+        let left = self.row.horizon - step * self.row.patch_size;
+        moments.extend(drawn.iter().copied().take(left));
+    }
+}
+
+/// Makes `[tokens, patch_width]` of scaled patches.
+fn patches(scaled: Vec<f32>, patch_width: usize, device: &Device) -> Result<Tensor> {
+    let tokens = scaled.len() / patch_width;
+    Tensor::from_vec(scaled, (tokens, patch_width), device)
+}

@@ -1,0 +1,148 @@
+//! Which token may attend to which: rows of tokens, masks, positions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+
+/// The tokens of one row: everything attention needs to know about them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct RowLayout {
+    /// Tokens of different samples do not see each other.
+    pub(crate) sample: Vec<u32>,
+    /// A token sees those of its own time and before.
+    pub(crate) time: Vec<u32>,
+    /// Sets the bias of attention, not who sees whom.
+    pub(crate) variate: Vec<u32>,
+}
+
+impl RowLayout {
+    pub(crate) fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    pub(crate) fn push(&mut self, time: u32, variate: u32) {
+        self.sample.push(1);
+        self.time.push(time);
+        self.variate.push(variate);
+    }
+}
+
+/// Rows of tokens laid end to end, `[tokens, width]`, those of one layout
+/// beside each other.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) groups: Vec<RowGroup>,
+    pub(crate) rotary: Rotary,
+}
+
+/// Neighbouring rows of one layout.
+#[derive(Debug)]
+pub(crate) struct RowGroup {
+    /// First token.
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    /// Tokens of a row.
+    pub(crate) length: usize,
+    /// `[length, length]`, 0 where the query (first axis) may see the key,
+    /// else negative infinity.
+    pub(crate) mask: Tensor,
+    /// `[length, length]`, 1 where both are of one variate, else 0; `None`
+    /// when there is only one, for then the bias shifts all scores alike and
+    /// falls out of the softmax.
+    pub(crate) same_variate: Option<Tensor>,
+}
+
+impl Rows {
+    /// Lays out `count` rows of each layout, in this order.
+    pub(crate) fn new(
+        layouts: &[(&RowLayout, usize)],
+        head_dim: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut groups = Vec::with_capacity(layouts.len());
+        let mut times = Vec::new();
+        let mut start = 0;
+        for &(layout, rows) in layouts {
+            let length = layout.len();
+            groups.push(RowGroup {
+                start,
+                rows,
+                length,
+                mask: mask(layout, device)?,
+                same_variate: same_variate(layout, device)?,
+            });
+            start += rows * length;
+            for _ in 0..rows {
+                times.extend_from_slice(&layout.time);
+            }
+        }
+        Ok(Self { groups, rotary: Rotary::new(&times, head_dim) })
+    }
+
+    /// Returns the number of tokens.
+    pub(crate) fn tokens(&self) -> usize {
+        self.groups.iter().map(|group| group.rows * group.length).sum()
+    }
+}
+
+fn square(layout: &RowLayout, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let length = layout.len();
+    (0..length * length).map(|index| value(index / length, index % length)).collect()
+}
+
+fn mask(layout: &RowLayout, device: &Device) -> Result<Tensor> {
+    let values = square(layout, |query, key| {
+        let sees =
+            layout.sample[query] == layout.sample[key] && layout.time[key] <= layout.time[query];
+        if sees { 0.0 } else { f32::NEG_INFINITY }
+    });
+    Tensor::from_vec(values, (layout.len(), layout.len()), device)
+}
+
+fn same_variate(layout: &RowLayout, device: &Device) -> Result<Option<Tensor>> {
+    let variate = &layout.variate;
+    if variate.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Ok(None);
+    }
+    let values = square(layout, |query, key| f32::from(variate[query] == variate[key]));
+    Tensor::from_vec(values, (layout.len(), layout.len()), device).map(Some)
+}
+
+/// Cosines and sines of the rotary position embedding, one row per token.
+///
+/// The first half of a head is rotated, in interleaved pairs (0, 1), (2, 3)..:
+/// pair j by the angle `time * 10000^(-2j / rotated)`.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotary {
+    /// `[tokens, pairs]`.
+    pub(crate) cos: Arc<[f32]>,
+    pub(crate) sin: Arc<[f32]>,
+    pub(crate) pairs: usize,
+}
+
+impl Rotary {
+    pub(crate) fn new(times: &[u32], head_dim: usize) -> Self {
+        let pairs = head_dim / 4;
+        let rotated = (2 * pairs) as f32;
+        let frequency = |pair: usize| 1.0 / 10_000f32.powf(2.0 * pair as f32 / rotated);
+        let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
+        // Few distinct times, many tokens.
+        let mut known: HashMap<u32, usize> = HashMap::new();
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for (token, &time) in times.iter().enumerate() {
+            let first = *known.entry(time).or_insert(token);
+            if first < token {
+                cos.extend_from_within(first * pairs..(first + 1) * pairs);
+                sin.extend_from_within(first * pairs..(first + 1) * pairs);
+                continue;
+            }
+            for frequency in &frequencies {
+                let (s, c) = (time as f32 * frequency).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        Self { cos: cos.into(), sin: sin.into(), pairs }
+    }
+}
