@@ -6,7 +6,7 @@ use futures::stream::FuturesUnordered;
 use crate::exit::ActorExit;
 use crate::kill_switch::{DrainSignal, KillSwitch};
 use crate::spawn::ActorHandle;
-use crate::supervisor::{Status, StatusPublisher};
+use crate::status::{Status, StatusPublisher};
 
 /// What a [`Supervisor`](crate::Supervisor) hands to each life of a pipeline.
 #[derive(Clone, Debug)]

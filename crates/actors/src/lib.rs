@@ -64,6 +64,7 @@ mod generation;
 mod kill_switch;
 mod mailbox;
 mod spawn;
+mod status;
 mod supervisor;
 
 pub use actor::{Actor, BlockingActor, Context};
@@ -73,4 +74,5 @@ pub use generation::{Generation, join_all};
 pub use kill_switch::{DrainSignal, KillSwitch};
 pub use mailbox::{Closed, Mailbox, Received, Receiver, TrySendError, mailbox};
 pub use spawn::{ActorHandle, spawn, spawn_blocking, spawn_task, spawn_thread};
-pub use supervisor::{RestartPolicy, Status, Supervisor, SupervisorHandle};
+pub use status::Status;
+pub use supervisor::{RestartPolicy, Supervisor, SupervisorHandle};

@@ -1,7 +1,6 @@
 //! Restarting a pipeline by generation, within a budget.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::exit::{ActorExit, Failure};
 use crate::generation::Generation;
 use crate::kill_switch::{DrainSignal, KillSwitch};
+use crate::status::{Status, StatusPublisher};
 
 /// How often a pipeline may be restarted, and how fast.
 ///
@@ -61,77 +61,6 @@ impl RestartPolicy {
     pub fn backoff(&self, recent: usize) -> Duration {
         let factor = u32::try_from(recent).ok().and_then(|recent| 2_u32.checked_pow(recent));
         self.initial_backoff.saturating_mul(factor.unwrap_or(u32::MAX)).min(self.max_backoff)
-    }
-}
-
-/// Where a supervised pipeline stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// A generation is being set up.
-    Starting {
-        /// Which one, from 1.
-        generation: u64,
-    },
-    /// A generation is up.
-    Running {
-        /// Which one, from 1.
-        generation: u64,
-    },
-    /// A generation ended badly; the next one starts at `until`.
-    Backoff {
-        /// When, by the supervisor's clock.
-        until: Instant,
-        /// How the last generation ended.
-        reason: String,
-    },
-    /// The pipeline was told to stop and finishes what it has.
-    Draining {
-        /// The last generation.
-        generation: u64,
-    },
-    /// Given up: a person has to act.
-    Failed {
-        /// How the last generation ended, and why there is no other.
-        reason: String,
-    },
-    /// Ended in order: drained, or its source was bounded and is finished.
-    Stopped,
-}
-
-impl Status {
-    const NAMES: [&str; 6] = ["starting", "running", "backoff", "draining", "failed", "stopped"];
-
-    /// Returns the state in one word, as metrics and the HTTP API have it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Starting { .. } => "starting",
-            Self::Running { .. } => "running",
-            Self::Backoff { .. } => "backoff",
-            Self::Draining { .. } => "draining",
-            Self::Failed { .. } => "failed",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// Returns whether nothing will follow.
-    pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Stopped)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting { generation }
-            | Self::Running { generation }
-            | Self::Draining { generation } => {
-                write!(f, "{} (generation {generation})", self.name())
-            }
-            Self::Backoff { reason, .. } | Self::Failed { reason } => {
-                write!(f, "{}: {reason}", self.name())
-            }
-            Self::Stopped => f.write_str(self.name()),
-        }
     }
 }
 
@@ -376,49 +305,6 @@ impl Restarts {
         let until = now + self.policy.backoff(self.recent.len());
         self.recent.push_back(until);
         Verdict::Restart { until, reason }
-    }
-}
-
-/// Tells the world where the pipeline stands.
-#[derive(Clone, Debug)]
-pub(crate) struct StatusPublisher {
-    pipeline: Arc<str>,
-    sender: watch::Sender<Status>,
-}
-
-impl StatusPublisher {
-    fn new(pipeline: &Arc<str>, sender: watch::Sender<Status>) -> Self {
-        Self { pipeline: Arc::clone(pipeline), sender }
-    }
-
-    fn set(&self, status: Status) {
-        self.publish_metric(&status);
-        self.sender.send_replace(status);
-    }
-
-    /// Sets `status` only where `from` is what stands there now.
-    pub(crate) fn replace(&self, from: &Status, status: Status) {
-        self.sender.send_if_modified(|current| {
-            let is_from = current == from;
-            if is_from {
-                self.publish_metric(&status);
-                *current = status;
-            }
-            is_from
-        });
-    }
-
-    fn publish_metric(&self, status: &Status) {
-        for state in Status::NAMES {
-            let labels = [("pipeline", self.pipeline.to_string()), ("state", state.to_owned())];
-            let value = if state == status.name() { 1.0 } else { 0.0 };
-            metrics::gauge!("tidecast_pipeline_state", &labels).set(value);
-        }
-    }
-
-    fn restarted(&self) {
-        metrics::counter!("tidecast_pipeline_restarts_total", "pipeline" => self.pipeline.to_string())
-            .increment(1);
     }
 }
 

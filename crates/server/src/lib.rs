@@ -29,7 +29,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 pub use crate::metrics::{
-    Metric, MetricKind, Metrics, RecorderError, build_recorder, describe_metrics, install_recorder,
+    Metric, MetricKind, Metrics, RecorderError, describe_metrics, install_recorder,
 };
 pub use crate::status::{PipelineState, PipelineStatus, StatusSource};
 

@@ -73,11 +73,8 @@ pub fn install_recorder() -> Result<Metrics, RecorderError> {
     Ok(Metrics(handle))
 }
 
-/// Returns a recorder with this project's buckets, not installed.
-///
-/// # Errors
-/// If the recorder cannot be built.
-pub fn build_recorder() -> Result<PrometheusRecorder, RecorderError> {
+/// Returns a recorder with this project's buckets.
+fn build_recorder() -> Result<PrometheusRecorder, RecorderError> {
     let of_unit = |unit: &str| Matcher::Suffix(format!("_{unit}"));
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(of_unit("seconds"), SECONDS)?
