@@ -1,9 +1,10 @@
 //! From a view's logical plan to what runs on a stream.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::AggregateFunction;
@@ -37,6 +38,8 @@ pub(super) struct Compiler<'a> {
     source: &'a SourceTableInfo,
     time_index: usize,
     description: Vec<String>,
+    /// How the columns that hold aggregates read in the view.
+    aggregate_texts: HashMap<String, String>,
 }
 
 impl<'a> Compiler<'a> {
@@ -54,7 +57,13 @@ impl<'a> Compiler<'a> {
             let message = format!("event time `{event_time}` is {found}; it must be a TIMESTAMP");
             return Err(CompileError::new(message).about(event_time));
         }
-        Ok(Self { state, source, time_index, description: Vec::new() })
+        Ok(Self {
+            state,
+            source,
+            time_index,
+            description: Vec::new(),
+            aggregate_texts: HashMap::new(),
+        })
     }
 
     pub(super) fn compile(mut self, view: &LogicalPlan) -> Result<QueryPlan, CompileError> {
@@ -177,7 +186,8 @@ impl<'a> Compiler<'a> {
         for node in nodes.iter().rev() {
             match node {
                 LogicalPlan::Filter(node) => {
-                    self.description.push(format!("filter: {}", node.predicate.human_display()));
+                    let text = self.text(&node.predicate);
+                    self.description.push(format!("filter: {text}"));
                     stages.push(Stage::Filter(
                         self.expression(&node.predicate, node.input.schema())?,
                     ));
@@ -190,8 +200,7 @@ impl<'a> Compiler<'a> {
                         .map(|expression| self.expression(expression, input))
                         .collect::<Result<Vec<_>, _>>()?;
                     *origins = node.expr.iter().map(|e| origin_of(e, input, origins)).collect();
-                    let texts: Vec<_> =
-                        node.expr.iter().map(|e| e.human_display().to_string()).collect();
+                    let texts: Vec<_> = node.expr.iter().map(|e| self.text(e)).collect();
                     self.description.push(format!("select: {}", texts.join(", ")));
                     let schema = Arc::clone(node.schema.inner());
                     stages.push(Stage::Project { expressions, schema });
@@ -229,8 +238,7 @@ impl<'a> Compiler<'a> {
                  `{WINDOW_END}`"
             )));
         }
-        let texts: Vec<_> =
-            aggregate.group_expr.iter().map(|e| e.human_display().to_string()).collect();
+        let texts: Vec<_> = aggregate.group_expr.iter().map(|e| self.text(e)).collect();
         self.description.push(format!("group by: {}", texts.join(", ")));
         Ok(keys)
     }
@@ -241,8 +249,10 @@ impl<'a> Compiler<'a> {
         input: &DFSchemaRef,
     ) -> Result<Aggregate, CompileError> {
         self.refuse_volatile(expression)?;
-        self.description.push(format!("aggregate: {}", expression.human_display()));
         let name = expression.schema_name().to_string();
+        let text = self.text(expression);
+        self.description.push(format!("aggregate: {text}"));
+        self.aggregate_texts.insert(name.clone(), text);
         let simplified = self.simplify(expression, input)?.unalias_nested().data;
         let plain = match simplified {
             Expr::AggregateFunction(function) => function,
@@ -326,6 +336,28 @@ impl<'a> Compiler<'a> {
         let simplified = ExprSimplifier::new(context).simplify(expression.clone())?;
         let same = data_type(&simplified, input) == data_type(expression, input);
         Ok(if same { simplified } else { expression.clone() })
+    }
+
+    /// Returns an expression as one would write it: without the qualifiers and
+    /// internal names that planning gave it.
+    fn text(&self, expression: &Expr) -> String {
+        let plain = expression.clone().transform_up(|node| {
+            Ok(match node {
+                Expr::Column(column) => {
+                    let name = self.aggregate_texts.get(&column.name).unwrap_or(&column.name);
+                    Transformed::yes(Expr::Column(Column::new_unqualified(name)))
+                }
+                other => Transformed::no(other),
+            })
+        });
+        let plain = plain.map_or_else(|_| expression.clone(), |plain| plain.data);
+        let text = match &plain {
+            Expr::Alias(alias) if alias.expr.human_display().to_string() != alias.name => {
+                format!("{} AS {}", alias.expr.human_display(), alias.name)
+            }
+            other => other.human_display().to_string(),
+        };
+        text.replace("count(1)", "count(*)")
     }
 
     fn refuse_volatile(&self, expression: &Expr) -> Result<(), CompileError> {

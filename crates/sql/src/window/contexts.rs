@@ -94,6 +94,8 @@ struct Ring {
     last_time: EventTime,
     /// First instant of the window of the newest step.
     last_window: i64,
+    /// The newest observed step that the ring has lost.
+    lost: Option<i64>,
 }
 
 impl ContextRings {
@@ -200,9 +202,8 @@ impl ContextRings {
     /// Returns the first instant of the oldest window that a ring reaches back to.
     pub(crate) fn reaches_back_to(&self, window_micros: i64) -> Option<i64> {
         let oldest = |ring: &Ring| {
-            let steps = ring.values.first().map_or(0, VecDeque::len).saturating_sub(1);
-            let span = i64::try_from(steps).unwrap_or(i64::MAX).saturating_mul(window_micros);
-            ring.last_window.saturating_sub(span)
+            let steps = ring.last_step.saturating_sub(ring.rebuilt_from(self.context as i64));
+            ring.last_window.saturating_sub(steps.saturating_mul(window_micros))
         };
         self.rings.values().filter(|ring| self.lives(ring)).map(oldest).min()
     }
@@ -258,14 +259,13 @@ impl ContextRings {
                 ring.clear();
             } else {
                 let gap = vec![f32::NAN; values.len()];
-                for _ in 1..ahead {
-                    ring.push(&gap, context);
+                for missing in ring.last_step + 1..step {
+                    ring.push(missing, &gap, context);
                     absorbed.gap_steps += 1;
                 }
             }
         }
-        ring.push(values, context);
-        ring.last_step = step;
+        ring.push(step, values, context);
         ring.last_time = EventTime::from_micros(time);
         ring.last_window = window.as_micros();
         Ok(ring)
@@ -304,6 +304,7 @@ impl Ring {
             last_step: step,
             last_time: EventTime::MIN,
             last_window: i64::MIN,
+            lost: None,
         }
     }
 
@@ -315,11 +316,25 @@ impl Ring {
         self.values.iter_mut().for_each(VecDeque::clear);
         self.prior.fill(RunningPrior::default());
         self.observed = 0;
+        self.lost = None;
     }
 
-    fn push(&mut self, step: &[f32], context: usize) {
+    /// Returns the step from which records must be read again to get this ring.
+    /// Where it begins with missing steps, these are known to be missing only
+    /// from the observed step before them.
+    fn rebuilt_from(&self, context: i64) -> i64 {
+        let steps = self.values.first().map_or(0, VecDeque::len).saturating_sub(1) as i64;
+        let first = self.last_step.saturating_sub(steps);
+        let begins = |ring: &VecDeque<f32>| ring.front().is_some_and(|value| !value.is_nan());
+        match self.lost {
+            Some(lost) if first - lost <= context && !self.values.iter().any(begins) => lost,
+            _ => first,
+        }
+    }
+
+    fn push(&mut self, step: i64, values: &[f32], context: usize) {
         let mut evicted_observed = false;
-        for ((ring, prior), value) in self.values.iter_mut().zip(&mut self.prior).zip(step) {
+        for ((ring, prior), value) in self.values.iter_mut().zip(&mut self.prior).zip(values) {
             if ring.len() == context
                 && let Some(evicted) = ring.pop_front()
             {
@@ -328,8 +343,12 @@ impl Ring {
             }
             ring.push_back(*value);
         }
-        self.observed -= usize::from(evicted_observed);
-        self.observed += usize::from(step.iter().any(|value| !value.is_nan()));
+        if evicted_observed {
+            self.observed -= 1;
+            self.lost = Some(step.saturating_sub(context as i64));
+        }
+        self.observed += usize::from(values.iter().any(|value| !value.is_nan()));
+        self.last_step = step;
     }
 
     fn context(&self) -> SeriesContext {

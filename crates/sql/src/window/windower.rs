@@ -207,13 +207,15 @@ impl Windower {
             let floor = self.operator.watermark();
             return ReplayPoint { from: None, floor, closes: Vec::new() };
         };
-        // No window that matters ended before the oldest of them starts, and the
-        // watermark at `from` was below its end: between the two no window ends,
-        // so this decides about lateness as the true watermark did.
-        let floor = self.reach.into_iter().chain(self.operator.oldest_open()).min();
+        // Windows that end by the floor are done with: older than any that matters,
+        // and closed. Between the floor and the true watermark at `from`, which was
+        // below the end of the oldest that matters, no window with rows ends; so
+        // rows are late after the floor exactly when they were.
+        let oldest = self.reach.into_iter().chain(self.operator.oldest_open()).min();
+        let oldest = oldest.map(EventTime::from_micros).map(Watermark::at);
         ReplayPoint {
             from: Some(from),
-            floor: floor.map(EventTime::from_micros).map(Watermark::at).unwrap_or_default(),
+            floor: self.operator.watermark().min(oldest.unwrap_or_default()),
             closes: self.closes.iter().filter(|close| close.offset > from).copied().collect(),
         }
     }
