@@ -79,11 +79,6 @@ impl Rows {
         }
         Ok(Self { groups, rotary: Rotary::new(&times, head_dim) })
     }
-
-    /// Returns the number of tokens.
-    pub(crate) fn tokens(&self) -> usize {
-        self.groups.iter().map(|group| group.rows * group.length).sum()
-    }
 }
 
 fn square(layout: &RowLayout, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {

@@ -1,6 +1,8 @@
 //! Location and scale of a variate: the mean and standard deviation of its
 //! observed values (uni2ts' `PackedStdScaler`), in f64.
 
+use std::collections::BTreeMap;
+
 /// Added to the variance before the root.
 const MINIMUM_SCALE: f64 = 1e-5;
 
@@ -37,6 +39,20 @@ impl Moments {
         let variance = self.squares / degrees;
         Scaling { location: self.mean as f32, scale: (variance + MINIMUM_SCALE).sqrt() as f32 }
     }
+}
+
+/// Returns the moments of each sample's variates: `observed(token)` gives the
+/// token's values that count. Keys are (sample, variate).
+pub(crate) fn moments_by_group<I: Iterator<Item = f32> + Clone>(
+    sample_id: &[u32],
+    variate_id: &[u32],
+    observed: impl Fn(usize) -> I,
+) -> BTreeMap<(u32, u32), Moments> {
+    let mut groups: BTreeMap<_, Moments> = BTreeMap::new();
+    for (token, (&sample, &variate)) in sample_id.iter().zip(variate_id).enumerate() {
+        groups.entry((sample, variate)).or_default().extend(observed(token));
+    }
+    groups
 }
 
 /// `value = location + scale * z`.

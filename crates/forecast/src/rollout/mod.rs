@@ -14,7 +14,7 @@ use crate::distribution::DistributionOutput;
 use crate::moirai::MoiraiMoe;
 use crate::packing::PackedRow;
 use crate::rows::RowLayout;
-use crate::scaler::{Moments, Scaling};
+use crate::scaler::{Moments, Scaling, moments_by_group};
 
 /// One patch to be drawn.
 #[derive(Debug)]
@@ -94,13 +94,13 @@ impl<'a> Series<'a> {
                 context.iter().position(|&other| other == token).unwrap_or(0) as u32
             })
             .collect();
+        let groups = moments_by_group(&row.sample_id, &row.variate_id, |token| {
+            row.observed_values(token).filter(move |_| !row.prediction_mask[token])
+        });
         let columns = segments.variates + segments.future_covariates + segments.past_covariates;
-        let mut moments = vec![Moments::default(); columns];
-        for token in 0..row.tokens() {
-            if row.sample_id[token] != 0 && !row.prediction_mask[token] {
-                moments[row.variate_id[token] as usize].extend(row.observed_values(token));
-            }
-        }
+        let moments = (0..columns as u32)
+            .map(|variate| groups.get(&(1, variate)).copied().unwrap_or_default())
+            .collect();
         Self { row, context, layout, newest, moments, scaling: model.config.scaling }
     }
 

@@ -4,9 +4,19 @@
 //! The format of a golden folder is described in the README of the one shipped
 //! with this crate (`tests/golden/README.md`).
 
+mod forecast;
+mod forward;
+mod golden;
+mod module_forward;
+mod sampler;
+
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+
+use crate::checkpoint::Checkpoint;
 use crate::provider::LoadError;
+use crate::verify::golden::{Golden, GoldenFolder};
 
 /// One quantity of one file, compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,11 +118,107 @@ pub enum VerifyError {
 
 /// Runs every golden file of `golden_dir` through the model in `model_dir`
 /// and hands each comparison to `on_check` as it is made.
+///
+/// The files are those that `manifest.json` names and those that lie in the
+/// folder under the names of the format, whatever their number and whatever
+/// the model's shape. Tolerances are those of the format's README:
+///
+/// - patches, ids, masks and imputed values: exact;
+/// - location and scale: 1e-6 relative, 1e-5 once drawn values are in them;
+/// - tensors of the encoder and parameters: 2e-5 of the largest value, at
+///   least 1; the chosen experts: the same sets;
+/// - means: 1e-5 scale units (relative to the distance from the location where
+///   that is larger) and two units in the last place of the value; 1e-5 of
+///   the value once drawn values are fed back;
+/// - log densities: 2e-3 of `1 + |reference|`;
+/// - rollouts: 1e-5 of the largest value;
+/// - sampler: 5 standard errors, in probability (see the sampler's check).
 pub fn verify(
     model_dir: &Path,
     golden_dir: &Path,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let _ = (model_dir, on_check);
-    Err(VerifyError::NothingToVerify { path: golden_dir.to_owned() })
+    let model = Checkpoint::open_folder(model_dir, &Device::Cpu)?.model;
+    let folder = GoldenFolder::open(golden_dir)?;
+    let mut report = Report::default();
+    for name in &folder.files {
+        let golden = Golden::read(&folder.path.join(name))?;
+        let mut recorder = Recorder { file: name, report: &mut report, on_check };
+        if name.starts_with("module_forward") {
+            module_forward::check(&model, &golden, &mut recorder)?;
+        } else if name.starts_with("sampler") {
+            sampler::check(&model, &golden, folder.reference_draws(name), &mut recorder)?;
+        } else {
+            let settings = folder.forecast_settings(name);
+            forecast::check(&model, &golden, &settings, &mut recorder)?;
+        }
+        for tensor in golden.unused() {
+            recorder.unsupported(&tensor, "this tensor is not compared".to_owned());
+        }
+    }
+    Ok(report)
+}
+
+/// Makes the checks of one file.
+struct Recorder<'a> {
+    file: &'a str,
+    report: &'a mut Report,
+    on_check: &'a mut dyn FnMut(&Check),
+}
+
+impl Recorder<'_> {
+    /// Records a comparison; an error that is NaN is a failure.
+    fn compared(&mut self, quantity: &str, error: f64, tolerance: f64, note: &str) {
+        let status = if error <= tolerance { Status::Passed } else { Status::Failed };
+        self.record(quantity, status, error, tolerance, note.to_owned());
+    }
+
+    /// Records whether things that must be equal are.
+    fn equal(&mut self, quantity: &str, differing: usize, note: &str) {
+        self.compared(quantity, differing as f64, 0.0, note);
+    }
+
+    fn unsupported(&mut self, quantity: &str, reason: String) {
+        self.record(quantity, Status::Unsupported, 0.0, 0.0, reason);
+    }
+
+    fn record(&mut self, quantity: &str, status: Status, error: f64, tolerance: f64, note: String) {
+        let (file, quantity) = (self.file.to_owned(), quantity.to_owned());
+        let check = Check { file, quantity, status, error, tolerance, note };
+        (self.on_check)(&check);
+        self.report.checks.push(check);
+    }
+}
+
+/// Returns the largest difference, each divided by `unit(index)`; infinite or
+/// NaN unless equal where the reference is infinite.
+fn largest_error(found: &[f32], reference: &[f32], unit: impl Fn(usize) -> f64) -> f64 {
+    if found.len() != reference.len() {
+        return f64::NAN;
+    }
+    let mut largest = 0.0;
+    for (index, (&found, &reference)) in found.iter().zip(reference).enumerate() {
+        if found == reference {
+            continue;
+        }
+        let error = (f64::from(found) - f64::from(reference)).abs() / unit(index);
+        if error.is_nan() {
+            return error;
+        }
+        largest = f64::max(largest, error);
+    }
+    largest
+}
+
+/// Returns the largest absolute value.
+fn largest(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).abs()).fold(0.0, f64::max)
+}
+
+/// Returns how many elements differ; all if the lengths do.
+fn differing<T: PartialEq>(found: &[T], reference: &[T]) -> usize {
+    if found.len() != reference.len() {
+        return found.len().max(reference.len());
+    }
+    found.iter().zip(reference).filter(|(found, reference)| found != reference).count()
 }
