@@ -5,13 +5,15 @@
 //! it means, checked once. Whatever is wrong is named with its place: file and
 //! line, variable, or flag.
 
+mod engine;
 mod error;
 mod layers;
 mod written;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 pub use self::error::ConfigError;
@@ -20,28 +22,6 @@ use self::written::Written;
 
 /// The defaults, as people read them.
 pub const DEFAULTS: &str = include_str!("../../../../config/tidecast.toml");
-
-/// Where settings come from, beside the defaults. The later fields win.
-#[derive(Debug, Clone, Default)]
-pub struct ConfigSources {
-    /// `--config`.
-    pub file: Option<PathBuf>,
-    /// Environment variables; those that are not `TIDECAST_<SECTION>__<KEY>` are
-    /// left alone.
-    pub environment: Vec<(String, String)>,
-    /// `--set section.key=value`.
-    pub set: Vec<String>,
-}
-
-impl ConfigSources {
-    /// Returns the sources of this process: its environment, and these flags.
-    pub fn of_process(file: Option<PathBuf>, set: Vec<String>) -> Self {
-        let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
-        let environment =
-            std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        Self { file, environment, set }
-    }
-}
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,19 +125,30 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Gathers the configuration from `sources` over the defaults, and checks it.
+    /// Gathers the configuration: the defaults, over them `file`, over it the
+    /// variables of `environment` (those that are not `TIDECAST_<SECTION>__<KEY>`
+    /// are left alone), over them the assignments `section.key=value` of `set`.
     ///
     /// # Errors
     /// If the file cannot be read, or a key or value is not understood.
-    pub fn load(sources: &ConfigSources) -> Result<Self, ConfigError> {
+    pub fn load<Name: Into<OsString>, Value: Into<OsString>>(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (Name, Value)>,
+        set: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut layers = Layers::defaults()?;
-        if let Some(path) = &sources.file {
+        if let Some(path) = file {
             let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
             layers.add_file(&path.display().to_string(), &text)?;
         }
-        layers.add_environment(&sources.environment)?;
-        for assignment in &sources.set {
+        let text = |value: OsString| value.to_string_lossy().into_owned();
+        let environment: Vec<(String, String)> = environment
+            .into_iter()
+            .map(|(name, value)| (text(name.into()), text(value.into())))
+            .collect();
+        layers.add_environment(&environment)?;
+        for assignment in set {
             layers.add_assignment(assignment)?;
         }
         Self::from_layers(&layers)

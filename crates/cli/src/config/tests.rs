@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::layers::Layers;
 use super::*;
@@ -16,13 +16,8 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn load(environment: &[(&str, &str)], set: &[&str]) -> Result<Config, String> {
-    let text = |text: &&str| (*text).to_owned();
-    Config::load(&ConfigSources {
-        file: None,
-        environment: environment.iter().map(|(name, value)| (text(name), text(value))).collect(),
-        set: set.iter().map(text).collect(),
-    })
-    .map_err(|error| error.to_string())
+    let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+    Config::load(None, environment.iter().copied(), &set).map_err(|error| error.to_string())
 }
 
 fn load_text(text: &str) -> Result<Config, String> {
@@ -36,8 +31,9 @@ fn load_text(text: &str) -> Result<Config, String> {
 #[test]
 fn every_shipped_configuration_parses() {
     for path in files("../../config") {
-        let sources = ConfigSources { file: Some(path.clone()), ..ConfigSources::default() };
-        Config::load(&sources).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let nothing: [(&str, &str); 0] = [];
+        Config::load(Some(&path), nothing, &[])
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
 
@@ -65,21 +61,16 @@ fn later_sources_go_over_earlier_ones() {
         [kafka.properties]\n'security.protocol' = 'SSL'\n'fetch.min.bytes' = 5\n\
         [model]\nthreads = 3\n";
     std::fs::write(&path, text).unwrap();
-    let config = Config::load(&ConfigSources {
-        file: Some(path.clone()),
-        environment: [
-            ("TIDECAST_KAFKA__BOOTSTRAP_SERVERS", "environment:1"),
-            ("TIDECAST_KAFKA__PROPERTIES__SSL_CA_LOCATION", "/ca.pem"),
-            ("TIDECAST_MODEL__THREADS", "2"),
-            ("TIDECAST_SERVER__ENABLED", "false"),
-            ("TIDECAST_CONFIG", "not ours"),
-            ("OTHER__THING", "not ours"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec(),
-        set: vec!["model.threads=0".to_owned(), "kafka.properties.client.id=me".to_owned()],
-    })
-    .unwrap();
+    let environment = [
+        ("TIDECAST_KAFKA__BOOTSTRAP_SERVERS", "environment:1"),
+        ("TIDECAST_KAFKA__PROPERTIES__SSL_CA_LOCATION", "/ca.pem"),
+        ("TIDECAST_MODEL__THREADS", "2"),
+        ("TIDECAST_SERVER__ENABLED", "false"),
+        ("TIDECAST_CONFIG", "not ours"),
+        ("OTHER__THING", "not ours"),
+    ];
+    let set = ["model.threads=0".to_owned(), "kafka.properties.client.id=me".to_owned()];
+    let config = Config::load(Some(&path), environment, &set).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "environment:1");
     assert_eq!(config.kafka.group_id.as_deref(), Some("g"));
     let properties: Vec<_> = config
@@ -163,7 +154,7 @@ fn a_wrong_variable_or_flag_is_named() {
     for (result, expected) in cases {
         assert_eq!(result.expect_err(expected), expected);
     }
-    let sources = ConfigSources { file: Some("/nowhere.toml".into()), ..Default::default() };
-    let error = Config::load(&sources).unwrap_err().to_string();
+    let nothing: [(&str, &str); 0] = [];
+    let error = Config::load(Some("/nowhere.toml".as_ref()), nothing, &[]).unwrap_err().to_string();
     assert!(error.starts_with("cannot read configuration `/nowhere.toml`"), "{error}");
 }
