@@ -141,17 +141,31 @@ pub(crate) fn nearest<'a>(
     found: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // Half of the letters: below that, a suggestion is noise.
-    const NEAR: f64 = 0.5;
+    // Below three letters in five a suggestion is noise; a beginning that
+    // somebody did not finish is a good guess whatever its length.
+    const NEAR: f64 = 0.6;
+    const BEGINNING: f64 = 0.7;
     let found = found.to_lowercase();
-    let score =
-        |candidate: &str| strsim::normalized_damerau_levenshtein(&found, &candidate.to_lowercase());
+    let score = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let likeness = strsim::normalized_damerau_levenshtein(&found, &candidate);
+        let is_beginning = found.len() >= 3 && candidate.starts_with(&found);
+        if is_beginning { likeness.max(BEGINNING) } else { likeness }
+    };
     candidates
         .into_iter()
         .map(|candidate| (score(candidate), candidate))
         .filter(|(score, _)| *score >= NEAR)
         .max_by(|(a, left), (b, right)| a.total_cmp(b).then_with(|| right.cmp(left)))
         .map(|(_, candidate)| candidate)
+}
+
+/// Returns what is expected where these are the choices: `one of …`, or the only
+/// one.
+pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.into_iter().collect();
+    let list = quoted_list(names.iter().copied());
+    if names.len() == 1 { list } else { format!("one of {list}") }
 }
 
 /// Returns the names in backticks, with commas between.
@@ -185,6 +199,11 @@ mod tests {
     fn suggestions_are_near_or_absent() {
         assert_eq!(nearest("kwh", ["site", "kw", "ts"]), Some("kw"));
         assert_eq!(nearest("Topic", ["topic", "format"]), Some("topic"));
+        assert_eq!(
+            nearest("earliest", ["latest-offset", "earliest-offset"]),
+            Some("earliest-offset")
+        );
         assert_eq!(nearest("colour", ["topic", "format"]), None);
+        assert_eq!(nearest("averge", ["reverse"]), None);
     }
 }

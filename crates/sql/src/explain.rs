@@ -31,7 +31,12 @@ pub fn explain(plan: &PipelinePlan) -> String {
     model(&mut page, &plan.model);
     sink(&mut page, &plan.sink);
     let commit = plan.options.commit_interval.map(format_duration);
-    page.setting("commit interval", commit.as_deref().unwrap_or(FROM_CONFIGURATION));
+    match &plan.source.connector {
+        SourceConnector::Kafka(_) => {
+            page.setting("commit interval", commit.as_deref().unwrap_or(FROM_CONFIGURATION));
+        }
+        SourceConnector::Filesystem(_) => page.setting("commits", "none: a file has no offsets"),
+    }
     page.0
 }
 
@@ -74,10 +79,11 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
     }
     page.setting("columns", &columns(schema));
     let delay = match watermark.delay {
-        Duration::ZERO => watermark.column.clone(),
-        delay => format!("{} - {}", watermark.column, format_duration(delay)),
+        Duration::ZERO => String::new(),
+        delay => format!(", less {}", format_duration(delay)),
     };
-    page.setting("watermark", &format!("running maximum of {delay}"));
+    let watermark = format!("the greatest {} of the partition so far{delay}", watermark.column);
+    page.setting("watermark", &watermark);
     let bound = match max_future {
         Some(bound) => format!("{} ahead of the record's timestamp", format_duration(*bound)),
         None => "no bound".to_owned(),
@@ -100,7 +106,9 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
     page.setting("without a committed offset", &format!("from the {startup}"));
     let idle = options.idle_timeout.map(format_duration);
     let idle = match idle {
-        Some(idle) => format!("a caught-up partition's windows close after {idle} without a record"),
+        Some(idle) => {
+            format!("a caught-up partition's windows close after {idle} without a record")
+        }
         None => "windows close by event time only".to_owned(),
     };
     page.setting("idle timeout", &idle);
@@ -143,9 +151,10 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
 
 fn steps(count: usize, step: Duration) -> String {
     let length = u32::try_from(count).ok().and_then(|count| step.checked_mul(count));
+    let unit = if count == 1 { "step" } else { "steps" };
     match length {
-        Some(length) => format!("{count} steps ({})", format_duration(length)),
-        None => format!("{count} steps"),
+        Some(length) => format!("{count} {unit} ({})", format_duration(length)),
+        None => format!("{count} {unit}"),
     }
 }
 
@@ -155,7 +164,6 @@ fn model(page: &mut Page, model: &ModelDefinition) {
     if let Some(path) = &model.path {
         page.setting("path", path);
     }
-    page.setting("device", &model.device);
     match model.provider.as_str() {
         "seasonal-naive" => {
             let season = match model.season {
@@ -165,6 +173,7 @@ fn model(page: &mut Page, model: &ModelDefinition) {
             page.setting("season", &season);
         }
         _ => {
+            page.setting("device", &model.device);
             page.setting("rollout", model.rollout.as_deref().unwrap_or("the provider's default"));
             let patch_size = match model.patch_size {
                 Some(size) => format!("{size} steps"),

@@ -64,7 +64,10 @@ fn the_demo_is_accepted_and_says_what_the_demo_needs() {
     assert_eq!(sink.delivery, Delivery::AtLeastOnce);
     assert_eq!(plan.forecast.series, ["region"]);
     assert_eq!(plan.forecast.step.as_secs(), 3_600);
-    assert_eq!((plan.forecast.horizon, plan.forecast.context, plan.forecast.samples), (24, 512, 100));
+    assert_eq!(
+        (plan.forecast.horizon, plan.forecast.context, plan.forecast.samples),
+        (24, 512, 100)
+    );
     assert_eq!(plan.forecast.quantiles, [0.1, 0.5, 0.9]);
     assert_eq!(plan.model.path.as_deref(), Some("builtin:tiny"));
 }
@@ -107,7 +110,8 @@ fn an_error_names_the_file_it_is_in() {
 
 #[test]
 fn a_statement_that_does_not_parse_hides_no_other_error_and_causes_none() {
-    let script = format!("{TABLES}{PIPELINE}").replace("CREATE TABLE readings", "CREATE TABEL readings");
+    let script =
+        format!("{TABLES}{PIPELINE}").replace("CREATE TABLE readings", "CREATE TABEL readings");
     let errors = plan("a.sql", &script).unwrap_err().errors;
     assert_eq!(errors.len(), 1, "{errors:#?}");
     let script = script.replace("'connector'='stdout'", "'connector'='stdin'");

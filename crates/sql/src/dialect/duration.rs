@@ -7,9 +7,13 @@ use datafusion::sql::sqlparser::ast::{Expr, Interval, UnaryOperator, Value};
 /// A length of time was not understood; says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DurationError {
-    #[error("cannot read `{0}` as a length of time, expected a number and a unit such as '30s', '200ms' or '1 hour'")]
+    #[error(
+        "cannot read `{0}` as a length of time, expected a number and a unit such as '30s', '200ms' or '1 hour'"
+    )]
     Unreadable(String),
-    #[error("unknown unit of time `{unit}` in `{text}`, expected one of ms, s, m, h, d, w or their long names")]
+    #[error(
+        "unknown unit of time `{unit}` in `{text}`, expected one of ms, s, m, h, d, w or their long names"
+    )]
     UnknownUnit { unit: String, text: String },
     #[error("a {0} has no fixed length, expected weeks, days or shorter units")]
     Calendar(&'static str),

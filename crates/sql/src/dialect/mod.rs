@@ -18,6 +18,7 @@
 //! lower case, as in PostgreSQL.
 
 pub(crate) mod duration;
+mod message;
 mod parser;
 mod statement;
 
@@ -29,7 +30,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-pub(crate) use parser::{lower_first, name_of, parse_script, single_name};
+pub(crate) use message::lower_first;
+pub(crate) use parser::{name_of, parse_script, single_name};
 pub use statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,

@@ -9,12 +9,13 @@ use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, Word,
 };
 
+use super::TidecastDialect;
 use super::duration::interval_micros;
+use super::message::{lower_first, parser_problem};
 use super::statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,
 };
-use super::TidecastDialect;
 use crate::error::{Problem, did_you_mean};
 
 /// Parses a script. A statement that does not parse is a problem, and the
@@ -78,8 +79,7 @@ struct StatementParser<'a> {
 
 impl StatementParser<'_> {
     fn new(tokens: &[TokenWithSpan], end: Location) -> Self {
-        let parser =
-            Parser::new(&TidecastDialect).with_tokens_with_locations(tokens.to_vec());
+        let parser = Parser::new(&TidecastDialect).with_tokens_with_locations(tokens.to_vec());
         Self { parser, end }
     }
 
@@ -419,46 +419,5 @@ fn watermark_delay(column: &Name, expression: &Expr) -> Result<Duration, String>
                 .map_err(|_| format!("the watermark would run ahead of `{}`", column.value))
         }
         _ => Err(format!("found `{expression}`, {}", wanted())),
-    }
-}
-
-/// Gives one of sqlparser's errors its place and our tone.
-fn parser_problem(error: &ParserError, end: Location) -> Problem {
-    let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else {
-        return Problem::new(
-            Span::empty(),
-            "the statement nests too deep, expected fewer parentheses within each other",
-        );
-    };
-    let (said, place) = split_place(text);
-    let place = place.unwrap_or(end);
-    let message = match said.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: "))
-    {
-        Some((expected, "EOF")) => {
-            format!("the statement ends too early, expected {}", lower_first(expected))
-        }
-        Some((expected, found)) => format!("found `{found}`, expected {}", lower_first(expected)),
-        None => lower_first(said),
-    };
-    Problem::new(Span::new(place, place), message)
-}
-
-/// Splits `… at Line: 1, Column: 2`, sqlparser's way to say where.
-fn split_place(text: &str) -> (&str, Option<Location>) {
-    let Some((said, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
-    let location = place.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Location { line: line.parse().ok()?, column: column.parse().ok()? })
-    });
-    (said, location)
-}
-
-/// Returns the text with its first letter small, unless it is a keyword.
-pub(crate) fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    match (characters.next(), characters.clone().next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => {
-            first.to_lowercase().chain(characters).collect()
-        }
-        _ => text.to_owned(),
     }
 }

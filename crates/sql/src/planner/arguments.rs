@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::tumble::{SpanOr, argument_parts};
 use crate::dialect::Placed;
 use crate::dialect::duration::{format_micros, interval_micros};
-use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::error::{Problem, did_you_mean, one_of};
 
 const KNOWN: [&str; 10] = [
     "model",
@@ -39,6 +39,8 @@ const UNSUPPORTED: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Arguments<'a> {
     values: BTreeMap<String, (Span, &'a Expr)>,
+    /// Some name was not understood: what seems to be missing may be meant by it.
+    has_unknown: bool,
 }
 
 impl<'a> Arguments<'a> {
@@ -50,6 +52,7 @@ impl<'a> Arguments<'a> {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut values = BTreeMap::new();
+        let mut has_unknown = false;
         for argument in arguments {
             let (name, expression) = argument_parts(argument);
             let (Some(name), Some(expression)) = (name, expression) else {
@@ -57,6 +60,7 @@ impl<'a> Arguments<'a> {
                     argument.span().or(call),
                     format!("`{argument}` has no name, expected name => value"),
                 ));
+                has_unknown = true;
                 continue;
             };
             let found = name.value.as_str();
@@ -66,24 +70,28 @@ impl<'a> Arguments<'a> {
                     format!("argument `{found}` of forecast is not supported in this version"),
                 ));
             } else if !KNOWN.contains(&found) {
+                has_unknown = true;
                 problems.push(Problem::new(
                     name.span,
                     format!(
-                        "unknown argument `{found}` of forecast, expected one of {}{}",
-                        quoted_list(KNOWN),
+                        "unknown argument `{found}` of forecast, expected {}{}",
+                        one_of(KNOWN),
                         did_you_mean(found, KNOWN)
                     ),
                 ));
             } else if values.contains_key(found) {
-                problems.push(Problem::new(
-                    name.span,
-                    format!("argument `{found}` is given twice"),
-                ));
+                problems
+                    .push(Problem::new(name.span, format!("argument `{found}` is given twice")));
             } else {
                 values.insert(name.value, (name.span, expression));
             }
         }
-        Self { values }
+        Self { values, has_unknown }
+    }
+
+    /// Whether an argument is certain to be missing.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        !self.has_unknown && !self.values.contains_key(name)
     }
 
     /// Returns where a value stands, or its name where sqlparser does not know.
@@ -169,8 +177,10 @@ impl<'a> Arguments<'a> {
             {
                 return Some(count);
             }
-            let expected =
-                format!("a number of steps from 1 to {most}, or an INTERVAL: the step is {}", format_micros(step_micros));
+            let expected = format!(
+                "a number of steps from 1 to {most}, or an INTERVAL: the step is {}",
+                format_micros(step_micros)
+            );
             self.wrong(name, &expected, problems);
             return None;
         }

@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 use super::checks::{check_query, mentions};
 use super::tumble::{TumblePlanner, external};
 use crate::dialect::{ViewStatement, lower_first};
-use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::error::{Problem, did_you_mean, one_of};
 
 /// Returns the planner's session: DataFusion's functions, our window function,
 /// and text as `Utf8`, which is what the JSON decoder fills.
@@ -162,9 +162,9 @@ impl<'a> Catalog<'a> {
                 ),
             );
         }
-        let wanted = match quoted_list(self.readable_names()) {
-            names if names.is_empty() => "a CREATE TABLE with columns".to_owned(),
-            names => format!("one of {names}"),
+        let wanted = match self.readable_names().count() {
+            0 => "a CREATE TABLE with columns".to_owned(),
+            _ => one_of(self.readable_names()),
         };
         let remedy = did_you_mean(name, self.readable_names());
         Problem::new(Span::empty(), format!("unknown table `{name}`, expected {wanted}{remedy}"))
@@ -208,37 +208,76 @@ fn collect(error: &DataFusionError, span: Option<Span>, found: &mut Vec<Problem>
         },
         DataFusionError::SchemaError(inner, _) => found.push(schema_problem(inner, place())),
         other => {
-            let text = other.strip_backtrace();
-            let text = match text.split_once(": ") {
-                Some(("Error during planning" | "This feature is not implemented", rest)) => rest,
-                _ => &text,
-            };
-            let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            let message = lower_first(one_line.trim_end_matches('.'));
-            found.push(Problem::new(place(), message));
+            found.push(Problem::new(place(), own_words(&other.strip_backtrace())));
         }
     }
+}
+
+/// Says one of DataFusion's messages our way, where it is a frequent one.
+fn own_words(text: &str) -> String {
+    let text = match text.split_once(": ") {
+        Some(("Error during planning" | "This feature is not implemented", rest)) => rest,
+        _ => text,
+    };
+    let quoted_after = |marker: &str, quote: char| {
+        let (_, rest) = text.split_once(marker)?;
+        let (_, rest) = rest.split_once(quote)?;
+        Some(rest.split_once(quote)?.0)
+    };
+    if let Some(call) = quoted_after("No function matches the given name and argument types", '\'')
+        && let Some((_, candidates)) = text.split_once("Candidate functions:")
+    {
+        let candidates = one_of(candidates.lines().map(str::trim).filter(|line| !line.is_empty()));
+        return format!("no function `{call}`, expected {candidates}");
+    }
+    if text.starts_with("Column in SELECT must be in GROUP BY")
+        && let Some(column) = quoted_after("column", '"')
+    {
+        return format!(
+            "`{column}` is neither a group key nor inside an aggregate, expected it in GROUP BY or \
+             in a function such as avg(…)"
+        );
+    }
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    lower_first(one_line.trim_end_matches('.'))
 }
 
 fn schema_problem(error: &SchemaError, place: Span) -> Problem {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let own = field.spans().first().map(parser_span).unwrap_or(place);
+            let tables: BTreeSet<_> = valid_fields
+                .iter()
+                .filter_map(|field| Some(field.relation.as_ref()?.table()))
+                .collect();
+            if let Some(table) = field.relation.as_ref().map(TableReference::table)
+                && !tables.contains(table)
+            {
+                let message = format!(
+                    "unknown table `{table}` in `{field}`, expected {}{}",
+                    one_of(tables.iter().copied()),
+                    did_you_mean(table, tables.iter().copied())
+                );
+                return Problem::new(own, message);
+            }
             let mut names: Vec<_> = valid_fields.iter().map(|field| field.name()).collect();
             names.dedup();
             Problem::new(
                 own,
                 format!(
-                    "unknown column `{}`, expected one of {}{}",
+                    "unknown column `{}`, expected {}{}",
                     field.name(),
-                    quoted_list(names.iter().copied()),
+                    one_of(names.iter().copied()),
                     did_you_mean(field.name(), names.iter().copied())
                 ),
             )
         }
         SchemaError::AmbiguousReference { field } => {
             let own = field.spans().first().map(parser_span).unwrap_or(place);
-            Problem::new(own, format!("column `{}` is ambiguous, expected table.column", field.name()))
+            Problem::new(
+                own,
+                format!("column `{}` is ambiguous, expected table.column", field.name()),
+            )
         }
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => Problem::new(
@@ -258,10 +297,8 @@ pub(super) fn mention_in(message: &str, mentioned: &[(String, Span)]) -> Option<
 }
 
 fn parser_span(span: PlanSpan) -> Span {
-    let location = |place: datafusion::common::Location| Location {
-        line: place.line,
-        column: place.column,
-    };
+    let location =
+        |place: datafusion::common::Location| Location { line: place.line, column: place.column };
     Span::new(location(span.start), location(span.end))
 }
 

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Visit,
-    Visitor,
+    Expr, Function, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Spanned,
+    TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -22,9 +22,19 @@ const OTHER_WINDOWS: [&str; 3] = ["hop", "session", "cumulate"];
 
 /// Returns what is wrong with a view's query.
 pub(super) fn check_query(query: &Query, state: &SessionState) -> Vec<Problem> {
-    let mut checker = Checker { state, problems: Vec::new(), is_argument: HashSet::new() };
+    let mut checker =
+        Checker { state, problems: Vec::new(), refused: Vec::new(), is_argument: HashSet::new() };
     let _always_to_the_end = query.visit(&mut checker);
-    checker.problems
+    let Checker { mut problems, refused, .. } = checker;
+    // What stands inside something that is refused as a whole needs no word.
+    problems.retain(|problem| {
+        let start = problem.span.start;
+        !refused.iter().any(|whole| {
+            let is_inside = whole.start <= start && start < whole.end;
+            is_inside && problem.span != *whole
+        })
+    });
+    problems
 }
 
 /// Returns every name and function that a query mentions, with places.
@@ -37,6 +47,8 @@ pub(super) fn mentions(query: &Query) -> Vec<(String, Span)> {
 struct Checker<'a> {
     state: &'a SessionState,
     problems: Vec<Problem>,
+    /// Places of what was refused as a whole.
+    refused: Vec<Span>,
     /// Arguments of table functions, by address: subqueries and `DESCRIPTOR` are
     /// allowed there and nowhere else.
     is_argument: HashSet<*const Expr>,
@@ -73,7 +85,30 @@ impl Checker<'_> {
             if matches!(expression, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_)) {
                 self.refuse(
                     expression.span(),
-                    format!("`{expression}` is not supported in this version, expected plain group keys"),
+                    format!(
+                        "`{expression}` is not supported in this version, expected plain group keys"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Two columns of one name cannot be told apart by what reads the view.
+    fn output_names(&mut self, select: &Select) {
+        let mut names = HashSet::new();
+        for item in &select.projection {
+            let name = match item {
+                SelectItem::ExprWithAlias { alias, .. } => name_of(alias),
+                SelectItem::UnnamedExpr(Expr::Identifier(identifier)) => name_of(identifier),
+                _ => continue,
+            };
+            if !names.insert(name.value.clone()) {
+                self.refuse(
+                    name.span,
+                    format!(
+                        "column `{0}` appears twice, expected another name: … AS {0}_2",
+                        name.value
+                    ),
                 );
             }
         }
@@ -249,6 +284,7 @@ impl Visitor for Checker<'_> {
             );
         }
         self.group_by(&select.group_by);
+        self.output_names(select);
         ControlFlow::Continue(())
     }
 
@@ -282,10 +318,13 @@ impl Visitor for Checker<'_> {
             return ControlFlow::Continue(());
         }
         match expression {
-            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => self.refuse(
-                expression.span(),
-                "subqueries in expressions are not supported in this version",
-            ),
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                self.refused.push(expression.span());
+                self.refuse(
+                    expression.span(),
+                    "subqueries in expressions are not supported in this version",
+                );
+            }
             Expr::Function(function) => self.function(function),
             _ => {}
         }

@@ -9,11 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::arguments::Arguments;
-use super::lineage::{GroupKey, WindowView};
+use super::lineage::WindowView;
+use super::roles::Columns;
 use super::tumble::{SpanOr, TableArgument, argument_parts, table_argument, table_function};
-use super::types::{is_numeric, sql_name};
 use crate::dialect::{Name, Placed, single_name};
-use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::error::{Problem, did_you_mean};
 use crate::spec::{ForecastClause, Refresh};
 
 /// Steps of context when the call does not say: what the built-in checkpoint
@@ -56,9 +56,11 @@ impl<'a> ForecastCall<'a> {
     /// # Errors
     /// If it says anything else; `place` is where the pipeline is named.
     pub(super) fn of(query: &'a Query, place: Span) -> Result<Self, Problem> {
-        const ONLY: &str = "expected only SELECT * FROM forecast(TABLE view, …) in this version; \
-                            filters and expressions go into the view";
-        let refuse = |span: Span| Problem::new(span.or(place), format!("a pipeline says more than it can, {ONLY}"));
+        const ONLY: &str = "expected SELECT * FROM forecast(TABLE view, …) and nothing else in this \
+                            version: filters and expressions go into the view";
+        let refuse = |span: Span| {
+            Problem::new(span.or(place), format!("a pipeline cannot say this, {ONLY}"))
+        };
         let SetExpr::Select(select) = query.body.as_ref() else {
             return Err(refuse(query.span()));
         };
@@ -115,7 +117,10 @@ impl<'a> ForecastCall<'a> {
             ));
         }
         let no_table = || {
-            Problem::new(name.span, "forecast needs a table first, expected forecast(TABLE view, …)")
+            Problem::new(
+                name.span,
+                "forecast needs a table first, expected forecast(TABLE view, …)",
+            )
         };
         let (first, rest) = arguments.split_first().ok_or_else(no_table)?;
         let (None, Some(expression)) = argument_parts(first) else { return Err(no_table()) };
@@ -144,7 +149,7 @@ impl<'a> ForecastCall<'a> {
         let time = columns.time(&arguments, problems);
         let target = columns.target(&arguments, &series, problems);
         let horizon = arguments.steps("horizon", step_micros, MOST_STEPS, problems);
-        if horizon.is_none() && problems.len() == before {
+        if arguments.lacks("horizon") {
             problems.push(self.missing("horizon", "horizon => 96"));
         }
         let context = arguments
@@ -153,8 +158,7 @@ impl<'a> ForecastCall<'a> {
         let min_context = arguments
             .count("min_context", context, problems)
             .unwrap_or(DEFAULT_MIN_CONTEXT.min(context));
-        let samples =
-            arguments.count("samples", MOST_SAMPLES, problems).unwrap_or(DEFAULT_SAMPLES);
+        let samples = arguments.count("samples", MOST_SAMPLES, problems).unwrap_or(DEFAULT_SAMPLES);
         let quantiles = arguments
             .quantiles("quantiles", problems)
             .unwrap_or_else(|| DEFAULT_QUANTILES.to_vec());
@@ -210,227 +214,14 @@ fn only_table(select: &Select) -> Result<&TableFactor, Span> {
     if !ungrouped {
         return Err(select.group_by.span().or(place));
     }
-    for clause in [&select.selection, &select.having, &select.qualify, &select.prewhere] {
-        if let Some(expression) = clause {
-            return Err(expression.span().or(place));
-        }
+    let clauses = [&select.selection, &select.having, &select.qualify, &select.prewhere];
+    if let Some(expression) = clauses.into_iter().flatten().next() {
+        return Err(expression.span().or(place));
     }
     match select.from.as_slice() {
         [only] if only.joins.is_empty() => Ok(&only.relation),
         [first, ..] => Err(first.joins.first().map_or(place, Spanned::span).or(place)),
         [] => Err(place),
-    }
-}
-
-/// The view's columns, as the arguments name them.
-struct Columns<'a> {
-    plan: &'a LogicalPlan,
-    view: &'a WindowView<'a>,
-    call: Span,
-}
-
-impl Columns<'_> {
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.plan.schema().fields().iter().map(|field| field.name().as_str())
-    }
-
-    /// Whether the view has this column; if not, says so.
-    fn exists(&self, name: &Placed<String>, problems: &mut Vec<Problem>) -> bool {
-        let exists = self.names().any(|known| known == name.value);
-        if !exists {
-            problems.push(Problem::new(
-                name.span,
-                format!(
-                    "unknown column `{}`, expected one of {}{}",
-                    name.value,
-                    quoted_list(self.names()),
-                    did_you_mean(&name.value, self.names())
-                ),
-            ));
-        }
-        exists
-    }
-
-    /// The series columns: group keys, and all of them, since otherwise a
-    /// series would have several rows for a step.
-    fn series(
-        &self,
-        arguments: &Arguments<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<Placed<String>> {
-        let before = problems.len();
-        let mut series: Vec<Placed<String>> = Vec::new();
-        let keys = self.view.group_keys();
-        let mut used = vec![false; keys.len()];
-        for name in arguments.texts("series", problems).unwrap_or_default() {
-            if series.iter().any(|other| other.value == name.value) {
-                problems.push(Problem::new(
-                    name.span,
-                    format!("series column `{}` is named twice", name.value),
-                ));
-                continue;
-            }
-            if !self.exists(&name, problems) {
-                continue;
-            }
-            let index = self.view.group_of(self.plan, &name.value);
-            let key = index.and_then(|index| Some((index, *keys.get(index)?)));
-            match key {
-                Some((index, GroupKey::Series)) => {
-                    if let Some(used) = used.get_mut(index) {
-                        *used = true;
-                    }
-                    series.push(name);
-                }
-                Some((_, GroupKey::Window)) => problems.push(Problem::new(
-                    name.span,
-                    format!("`{}` is the window's time, expected a column that names a series", name.value),
-                )),
-                None => {
-                    let wanted = quoted_list(self.names().filter(|column| self.is_series_key(column)));
-                    problems.push(Problem::new(
-                        name.span,
-                        format!(
-                            "`{}` is not a group key of the view, expected {}",
-                            name.value,
-                            if wanted.is_empty() {
-                                "no series: the view has one series".to_owned()
-                            } else {
-                                format!("one of {wanted}")
-                            }
-                        ),
-                    ));
-                }
-            }
-        }
-        if problems.len() > before {
-            return series;
-        }
-        let missing = keys
-            .iter()
-            .zip(&used)
-            .zip(&self.view.aggregate.group_expr)
-            .find(|((key, used), _)| **key == GroupKey::Series && !**used);
-        if let Some((_, expression)) = missing {
-            let place = series.last().map_or(self.call, |name| name.span);
-            let wanted = quoted_list(self.names().filter(|column| self.is_series_key(column)));
-            problems.push(Problem::new(
-                place,
-                format!(
-                    "the view is grouped by `{}` too, so a series would have several rows for a \
-                     step; expected every group key in series: {wanted}",
-                    expression.human_display()
-                ),
-            ));
-        }
-        series
-    }
-
-    fn is_series_key(&self, column: &str) -> bool {
-        let keys = self.view.group_keys();
-        let index = self.view.group_of(self.plan, column);
-        index.and_then(|index| keys.get(index).copied()) == Some(GroupKey::Series)
-    }
-
-    fn is_window_time(&self, column: &str) -> bool {
-        let keys = self.view.group_keys();
-        let index = self.view.group_of(self.plan, column);
-        index.and_then(|index| keys.get(index).copied()) == Some(GroupKey::Window)
-    }
-
-    fn time(
-        &self,
-        arguments: &Arguments<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Placed<String>> {
-        let before = problems.len();
-        let wanted = || match quoted_list(self.names().filter(|name| self.is_window_time(name))) {
-            names if names.is_empty() => {
-                "window_start or window_end among the view's columns".to_owned()
-            }
-            names => format!("one of {names}"),
-        };
-        let Some(name) = arguments.text("time", problems) else {
-            if problems.len() == before {
-                problems.push(Problem::new(
-                    self.call,
-                    format!(
-                        "argument `time` of forecast is missing, expected the column of a step's \
-                         time: {}",
-                        wanted()
-                    ),
-                ));
-            }
-            return None;
-        };
-        if !self.exists(&name, problems) {
-            return None;
-        }
-        if !self.is_window_time(&name.value) {
-            problems.push(Problem::new(
-                name.span,
-                format!(
-                    "`{}` is not window_start or window_end of the view, expected {}",
-                    name.value,
-                    wanted()
-                ),
-            ));
-            return None;
-        }
-        Some(name)
-    }
-
-    fn target(
-        &self,
-        arguments: &Arguments<'_>,
-        series: &[Placed<String>],
-        problems: &mut Vec<Problem>,
-    ) -> Option<Placed<String>> {
-        let before = problems.len();
-        let named = arguments.texts("target", problems);
-        let target = match named.as_deref() {
-            Some([target]) => target.clone(),
-            Some([_, second, ..]) => {
-                problems.push(Problem::new(
-                    second.span,
-                    "one target column in this version, found a second",
-                ));
-                return None;
-            }
-            Some([]) | None => {
-                if problems.len() == before {
-                    problems.push(Problem::new(
-                        self.call,
-                        "argument `target` of forecast is missing, expected the column to \
-                         forecast: target => 'column'",
-                    ));
-                }
-                return None;
-            }
-        };
-        if !self.exists(&target, problems) {
-            return None;
-        }
-        let field = self.plan.schema().field_with_unqualified_name(&target.value).ok()?;
-        if !is_numeric(field.data_type()) {
-            problems.push(Problem::new(
-                target.span,
-                format!(
-                    "target `{}` is of type {}, expected a number",
-                    target.value,
-                    sql_name(field.data_type())
-                ),
-            ));
-            return None;
-        }
-        if series.iter().any(|name| name.value == target.value) {
-            problems.push(Problem::new(
-                target.span,
-                format!("`{}` names the series, expected another column as target", target.value),
-            ));
-            return None;
-        }
-        Some(target)
     }
 }
 

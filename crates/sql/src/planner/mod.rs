@@ -8,18 +8,21 @@
 mod arguments;
 mod catalog;
 mod checks;
+mod columns;
 mod forecast;
 mod lineage;
 mod models;
 mod options;
 mod pipelines;
+mod roles;
 mod tables;
 mod tumble;
 mod types;
+mod view;
 
 use std::collections::HashMap;
 
-pub use pipelines::{PlannedView, plan_view};
+pub use view::{PlannedView, plan_view};
 
 use self::pipelines::Definitions;
 use crate::dialect::{Statement, parse_script};
@@ -94,12 +97,8 @@ struct Scripts<'a> {
 
 impl<'a> Scripts<'a> {
     fn read(files: &'a [(String, String)]) -> Self {
-        let mut scripts = Self {
-            files,
-            statements: Vec::new(),
-            file_of: HashMap::new(),
-            problems: Vec::new(),
-        };
+        let mut scripts =
+            Self { files, statements: Vec::new(), file_of: HashMap::new(), problems: Vec::new() };
         for (file, (_, text)) in files.iter().enumerate() {
             let (statements, problems) = parse_script(text);
             for statement in statements {

@@ -14,6 +14,7 @@ const MOIRAI: OptionRules = OptionRules {
     owner: "a moirai-moe model",
     known: &["provider", "path", "device", "rollout", "patch.size"],
     unsupported: &["license.accept", "revision", "dtype", "samples"],
+    elsewhere: |name| (name == "season").then_some("seasonal-naive models"),
     has_properties: false,
 };
 
@@ -21,6 +22,9 @@ const SEASONAL_NAIVE: OptionRules = OptionRules {
     owner: "a seasonal-naive model",
     known: &["provider", "season", "device"],
     unsupported: &[],
+    elsewhere: |name| {
+        matches!(name, "path" | "rollout" | "patch.size").then_some("moirai-moe models")
+    },
     has_properties: false,
 };
 
@@ -73,12 +77,8 @@ pub(super) fn model(
     check_path(&reader, problems);
     let device = reader.filled("device", problems).unwrap_or_else(|| "auto".to_owned());
     check_device(&reader, problems);
-    let rollout = reader.choice(
-        "rollout",
-        &[("cached", "cached"), ("exact", "exact")],
-        &[],
-        problems,
-    );
+    let rollout =
+        reader.choice("rollout", &[("cached", "cached"), ("exact", "exact")], &[], problems);
     let patch_size = reader.count("patch.size", problems);
     let season = reader.count("season", problems);
     if problems.len() > before {
@@ -119,8 +119,8 @@ fn check_path(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) {
 fn check_device(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) {
     let Some(device) = reader.text("device") else { return };
     let ordinal = device.value.strip_prefix("cuda:").map(str::parse::<usize>);
-    let is_known = matches!(device.value.as_str(), "auto" | "cpu" | "cuda")
-        || matches!(ordinal, Some(Ok(_)));
+    let is_known =
+        matches!(device.value.as_str(), "auto" | "cpu" | "cuda") || matches!(ordinal, Some(Ok(_)));
     if !is_known {
         let remedy = did_you_mean(&device.value, ["auto", "cpu", "cuda", "cuda:0"]);
         problems.push(Problem::new(

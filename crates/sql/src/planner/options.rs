@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::dialect::duration::parse_duration;
 use crate::dialect::{OptionList, Placed};
-use crate::error::{Problem, did_you_mean, nearest, quoted_list};
+use crate::error::{Problem, did_you_mean, nearest, one_of};
 
 /// What a kind of statement knows about options.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub(super) struct OptionRules {
     pub(super) known: &'static [&'static str],
     /// Options that other versions or products have and this one does not.
     pub(super) unsupported: &'static [&'static str],
+    /// Returns whose option it is, where it is somebody else's.
+    pub(super) elsewhere: fn(&str) -> Option<&'static str>,
     /// Whether `properties.*` is passed on.
     pub(super) has_properties: bool,
 }
@@ -108,10 +110,10 @@ impl<'a> OptionReader<'a> {
         }
         let names = || choices.iter().map(|(text, _)| *text);
         let message = if unsupported.contains(&found) {
-            let wanted = quoted_list(names());
+            let wanted = one_of(names());
             format!("'{name}'='{found}' is not supported in this version, expected {wanted}")
         } else {
-            let wanted = quoted_list(names());
+            let wanted = one_of(names());
             let remedy = did_you_mean(found, names());
             format!("unknown value `{found}` of option `{name}`, expected {wanted}{remedy}")
         };
@@ -179,12 +181,13 @@ impl OptionRules {
             return format!("option `{name}` of {owner} is not supported in this version");
         }
         let lower = name.to_lowercase();
-        let remedy = match nearest(&lower, self.known.iter().copied()) {
-            Some(known) => format!("; did you mean `{known}`?"),
-            None => String::new(),
+        let remedy = match ((self.elsewhere)(name), nearest(&lower, self.known.iter().copied())) {
+            (Some(other), _) => format!("; it is an option of {other}"),
+            (None, Some(known)) => format!("; did you mean `{known}`?"),
+            (None, None) => String::new(),
         };
-        let wanted = quoted_list(self.known.iter().copied());
+        let wanted = one_of(self.known.iter().copied());
         let properties = if self.has_properties { " or `properties.…`" } else { "" };
-        format!("unknown option `{name}` of {owner}, expected one of {wanted}{properties}{remedy}")
+        format!("unknown option `{name}` of {owner}, expected {wanted}{properties}{remedy}")
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::Place;
 use super::catalog::{Catalog, mention_in, session_state};
 use super::checks::mentions;
 use super::forecast::{ForecastCall, ForecastInput};
@@ -14,9 +14,8 @@ use super::lineage::WindowView;
 use super::models::{DEFAULT_MODEL, default_model, model};
 use super::options::{OptionReader, OptionRules};
 use super::tables::{PlannedSink, same_cluster, sink_table, source_table};
-use super::{Place, Scripts};
 use crate::dialect::{Name, PipelineStatement, Placed, Statement, TableStatement};
-use crate::error::{Problem, SqlErrors, did_you_mean, quoted_list};
+use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::{
     Delivery, ModelDefinition, PipelineOptions, PipelinePlan, SinkConnector, SinkTable,
     SourceConnector, SourceTable,
@@ -27,6 +26,7 @@ const PIPELINE: OptionRules = OptionRules {
     owner: "a pipeline",
     known: &["commit.interval"],
     unsupported: &["snapshot.interval", "checkpoint.interval", "max.lateness", "overload"],
+    elsewhere: |_| None,
     has_properties: false,
 };
 
@@ -49,8 +49,8 @@ struct ViewText<'a> {
 /// Everything that is declared, by name. A name whose declaration is wrong maps
 /// to `None`.
 pub(super) struct Definitions<'a> {
-    catalog: Catalog<'a>,
-    sources: BTreeMap<String, Option<SourceTable>>,
+    pub(super) catalog: Catalog<'a>,
+    pub(super) sources: BTreeMap<String, Option<SourceTable>>,
     sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
     models: BTreeMap<String, Option<ModelDefinition>>,
     pipelines: Vec<(usize, &'a PipelineStatement)>,
@@ -284,11 +284,9 @@ impl<'a> Definitions<'a> {
             return None;
         }
         let names = || self.sinks.keys().map(String::as_str);
-        let wanted = match quoted_list(names()) {
-            names if names.is_empty() => {
-                format!("CREATE TABLE {} WITH (…) without columns", name.value)
-            }
-            names => format!("one of {names}"),
+        let wanted = match self.sinks.len() {
+            0 => format!("CREATE TABLE {} WITH (…) without columns", name.value),
+            _ => one_of(names()),
         };
         let remedy = did_you_mean(&name.value, names());
         problems.push(Problem::new(
@@ -314,7 +312,7 @@ impl<'a> Definitions<'a> {
         let remedy = did_you_mean(wanted, names());
         problems.push(Problem::new(
             name.map_or(Span::empty(), |name| name.span),
-            format!("unknown model `{wanted}`, expected one of {}{remedy}", quoted_list(names())),
+            format!("unknown model `{wanted}`, expected {}{remedy}", one_of(names())),
         ));
         None
     }
@@ -371,71 +369,19 @@ impl<'a> Definitions<'a> {
     }
 }
 
-fn pipeline_options(
-    statement: &PipelineStatement,
-    problems: &mut Vec<Problem>,
-) -> PipelineOptions {
+fn pipeline_options(statement: &PipelineStatement, problems: &mut Vec<Problem>) -> PipelineOptions {
     let reader = OptionReader::new(&statement.options, PIPELINE, problems);
     let commit_interval = reader.duration("commit.interval", false, problems).flatten();
     PipelineOptions { commit_interval }
 }
 
-fn source_info(source: &SourceTable) -> SourceTableInfo {
-    let micros = |duration: std::time::Duration| {
-        i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-    };
+pub(super) fn source_info(source: &SourceTable) -> SourceTableInfo {
+    let micros =
+        |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     SourceTableInfo {
         schema: source.schema.clone(),
         event_time: source.watermark.column.clone(),
         delay_micros: micros(source.watermark.delay),
         max_future_micros: source.max_future.map(micros),
     }
-}
-
-/// A view as DataFusion planned it: what [`WindowQuery::compile`] takes, and,
-/// with [`crate::window::to_batch_plan`], an ordinary batch query of the same
-/// meaning to compare with.
-#[derive(Debug)]
-pub struct PlannedView {
-    /// The analysed plan: types coerced, shape as written. Its table scan has a
-    /// schema and no rows.
-    pub plan: LogicalPlan,
-    /// The table it reads, named as in the plan's scan.
-    pub table: String,
-    /// What that table says about time.
-    pub source: SourceTableInfo,
-    /// The session it was planned in.
-    pub state: SessionState,
-}
-
-/// Plans one window view of a script, without a pipeline around it.
-///
-/// # Errors
-/// Everything wrong with the script.
-pub fn plan_view(script: &str, view: &str) -> Result<PlannedView, SqlErrors> {
-    let files = [("script.sql".to_owned(), script.to_owned())];
-    let scripts = Scripts::read(&files);
-    let mut problems = scripts.problems.clone();
-    let definitions = Definitions::of(&scripts.statements, &mut problems);
-    let outcome = definitions.catalog.view(view).and_then(|plan| {
-        let window = WindowView::of(&plan)
-            .map_err(|message| Problem::new(Span::empty(), message))?;
-        let table = window.table.to_owned();
-        let source = definitions.sources.get(&table).and_then(Option::as_ref);
-        let source = source_info(source.ok_or_else(Problem::consequence)?);
-        Ok((plan, table, source))
-    });
-    let in_views = definitions.catalog.take_problems().into_iter();
-    problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
-    let planned = match outcome {
-        Ok((plan, table, source)) => {
-            let state = definitions.catalog.state.clone();
-            Some(PlannedView { plan, table, source, state })
-        }
-        Err(problem) => {
-            problems.push((Place::File(0), problem));
-            None
-        }
-    };
-    scripts.outcome(planned, problems)?.ok_or_else(|| SqlErrors { errors: Vec::new() })
 }

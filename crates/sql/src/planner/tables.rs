@@ -1,21 +1,19 @@
 //! `CREATE TABLE`: sources, which have columns and a watermark, and sinks,
 //! which have neither.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::columns::{schema, watermark};
 use super::options::{OptionReader, OptionRules};
-use super::types::{column_type, sql_name};
-use crate::dialect::{ColumnList, Name, OptionList, TableStatement};
-use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::dialect::{ColumnList, OptionList, TableStatement};
+use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::{
     Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, SinkConnector,
-    SinkTable, SourceConnector, SourceTable, StartupMode, WatermarkClause,
+    SinkTable, SourceConnector, SourceTable, StartupMode,
 };
 
 /// `'idle.timeout'` when the table does not say: a stream that stops shows its
@@ -41,6 +39,7 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
         "bad.topic",
     ],
     unsupported: &["value.format", "key.format", "schema.registry.url", "scan.bounded.mode"],
+    elsewhere,
     has_properties: true,
 };
 
@@ -48,6 +47,7 @@ const FILE_SOURCE: OptionRules = OptionRules {
     owner: "a filesystem source table",
     known: &["connector", "path", "format"],
     unsupported: &["source.monitor-interval"],
+    elsewhere,
     has_properties: false,
 };
 
@@ -55,6 +55,7 @@ const KAFKA_SINK: OptionRules = OptionRules {
     owner: "a kafka sink table",
     known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
     unsupported: &["value.format", "key.format", "schema.registry.url"],
+    elsewhere,
     has_properties: true,
 };
 
@@ -62,6 +63,7 @@ const FILE_SINK: OptionRules = OptionRules {
     owner: "a filesystem sink table",
     known: &["connector", "path", "format", "layout"],
     unsupported: &["partition.by"],
+    elsewhere,
     has_properties: false,
 };
 
@@ -69,8 +71,23 @@ const STDOUT_SINK: OptionRules = OptionRules {
     owner: "a stdout sink table",
     known: &["connector", "format", "layout"],
     unsupported: &[],
+    elsewhere,
     has_properties: false,
 };
+
+/// Returns the kind of table that has this option.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    // Named apart from the rules, which refer to this function.
+    match name {
+        "topic" | "bootstrap.servers" => Some("kafka tables"),
+        "path" => Some("filesystem tables"),
+        "delivery" => Some("kafka sink tables, which have no columns"),
+        "layout" => Some("sink tables, which have no columns"),
+        "group.id" | "scan.startup.mode" | "idle.timeout" | "max.future" | "late.topic"
+        | "bad.topic" => Some("kafka source tables, which have columns"),
+        _ => None,
+    }
+}
 
 /// librdkafka settings that Tidecast sets itself, and what to say instead.
 const OWN_PROPERTIES: [(&str, &str); 7] = [
@@ -160,10 +177,7 @@ fn connector<'a>(
     let Some((_, value)) = options.pairs.iter().find(|(key, _)| key.value == "connector") else {
         problems.push(Problem::new(
             place,
-            format!(
-                "option `connector` is missing, expected 'connector'= one of {}",
-                quoted_list(known.iter().copied())
-            ),
+            format!("option `connector` is missing, expected {}", one_of(known.iter().copied())),
         ));
         return None;
     };
@@ -171,113 +185,14 @@ fn connector<'a>(
         return Some(&value.value);
     }
     let remedy = did_you_mean(&value.value, known.iter().copied());
-    let wanted = quoted_list(known.iter().copied());
+    let wanted = one_of(known.iter().copied());
     let message = if value.value == "stdout" {
-        format!("a source cannot read from `stdout`, expected one of {wanted}")
+        format!("a source cannot read from `stdout`, expected {wanted}")
     } else {
-        format!("unknown connector `{}`, expected one of {wanted}{remedy}", value.value)
+        format!("unknown connector `{}`, expected {wanted}{remedy}", value.value)
     };
     problems.push(Problem::new(value.span, message));
     None
-}
-
-fn schema(list: &ColumnList, problems: &mut Vec<Problem>) -> SchemaRef {
-    let mut fields = Vec::with_capacity(list.columns.len());
-    let mut names = HashSet::new();
-    for column in &list.columns {
-        let name = &column.name;
-        if !names.insert(&name.value) {
-            problems.push(Problem::new(
-                name.span,
-                format!("column `{}` is declared twice", name.value),
-            ));
-            continue;
-        }
-        if matches!(name.value.as_str(), "window_start" | "window_end") {
-            problems.push(Problem::new(
-                name.span,
-                format!("`{}` is a column that TUMBLE adds, expected another name", name.value),
-            ));
-        }
-        match column_type(&column.data_type.value) {
-            Ok(data_type) => fields.push(Field::new(&name.value, data_type, !column.not_null)),
-            Err(message) => {
-                problems.push(Problem::new(column.data_type.span, message));
-                // A stand-in, so that the views of the table do not report the
-                // column as unknown on top.
-                fields.push(Field::new(&name.value, DataType::Null, true));
-            }
-        }
-    }
-    Arc::new(Schema::new(fields))
-}
-
-fn watermark(
-    table: &Name,
-    list: &ColumnList,
-    schema: &Schema,
-    problems: &mut Vec<Problem>,
-) -> Option<WatermarkClause> {
-    let example = list
-        .columns
-        .iter()
-        .find(|column| {
-            matches!(column_type(&column.data_type.value), Ok(DataType::Timestamp(_, _)))
-        })
-        .map_or("ts", |column| column.name.value.as_str());
-    let watermark = match list.watermarks.as_slice() {
-        [watermark] => watermark,
-        [] => {
-            problems.push(Problem::new(
-                table.span,
-                format!(
-                    "table `{}` has no watermark, expected for instance \
-                     `WATERMARK FOR {example} AS {example} - INTERVAL '10' SECOND` in its column list",
-                    table.value
-                ),
-            ));
-            return None;
-        }
-        [_, second, ..] => {
-            problems.push(Problem::new(second.span, "a table has one watermark, found a second"));
-            return None;
-        }
-    };
-    let column = &watermark.column;
-    let data_type = match schema.field_with_name(&column.value) {
-        Ok(field) => field.data_type(),
-        Err(_) => {
-            let names = || schema.fields().iter().map(|field| field.name().as_str());
-            problems.push(Problem::new(
-                column.span,
-                format!(
-                    "unknown column `{}`, expected one of {}{}",
-                    column.value,
-                    quoted_list(names()),
-                    did_you_mean(&column.value, names())
-                ),
-            ));
-            return None;
-        }
-    };
-    match data_type {
-        DataType::Timestamp(_, None) => {
-            Some(WatermarkClause { column: column.value.clone(), delay: watermark.delay })
-        }
-        // The type was refused where it stands.
-        DataType::Null => None,
-        other => {
-            problems.push(Problem::new(
-                column.span,
-                format!(
-                    "event time `{}` is of type {}, expected TIMESTAMP or TIMESTAMP(3)",
-                    column.value,
-                    sql_name(other)
-                ),
-            ));
-            None
-        }
-    }
 }
 
 fn kafka_source(
@@ -354,7 +269,9 @@ fn own_properties(
         if let Some((_, instead)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == name) {
             problems.push(Problem::new(
                 span,
-                format!("librdkafka's `{name}` is set by Tidecast, expected no such property: {instead}"),
+                format!(
+                    "librdkafka's `{name}` is set by Tidecast, expected no such property: {instead}"
+                ),
             ));
         } else {
             properties.insert(name.to_owned(), value.value.clone());

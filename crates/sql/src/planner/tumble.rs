@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::types::sql_name;
 use crate::dialect::duration::{format_micros, interval_micros};
 use crate::dialect::{Name, TABLE_ARGUMENT, name_of};
-use crate::error::{Problem, did_you_mean, quoted_list};
+use crate::error::{Problem, did_you_mean, one_of};
 use crate::window::TumbleNode;
 
 const USAGE: &str = "expected TUMBLE(TABLE name, DESCRIPTOR(time_column), INTERVAL '1' MINUTE)";
@@ -223,9 +223,9 @@ fn time_column(expression: &Expr, input: &DFSchema, place: Span) -> Result<Name,
         return Err(Problem::new(
             name.span,
             format!(
-                "unknown column `{}`, expected one of {}{}",
+                "unknown column `{}`, expected {}{}",
                 name.value,
-                quoted_list(names()),
+                one_of(names()),
                 did_you_mean(&name.value, names())
             ),
         ));

@@ -114,8 +114,8 @@ fn time_unit(precision: Option<u64>) -> Result<TimeUnit, String> {
         Some(3) => Ok(TimeUnit::Millisecond),
         None | Some(6) => Ok(TimeUnit::Microsecond),
         Some(9) => Ok(TimeUnit::Nanosecond),
-        Some(other) => {
-            Err(format!("TIMESTAMP({other}) is not supported, expected a precision of 0, 3, 6 or 9"))
-        }
+        Some(other) => Err(format!(
+            "TIMESTAMP({other}) is not supported, expected a precision of 0, 3, 6 or 9"
+        )),
     }
 }

@@ -2,7 +2,7 @@ CREATE TABLE no_watermark (a INT, at TIMESTAMP) WITH ('connector'='kafka', 'topi
 CREATE TABLE two_watermarks (ts TIMESTAMP, WATERMARK FOR ts, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE unknown_time (ts TIMESTAMP, WATERMARK FOR tss) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE text_time (ts VARCHAR, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
-CREATE TABLE types (a JSON, b INT ARRAY, c TIMESTAMP WITH TIME ZONE, d DECIMAL(50, 2), e TIMESTAMP(4), f NONSENSE,
+CREATE TABLE types (a JSON, b ARRAY<INT>, c TIMESTAMP WITH TIME ZONE, d DECIMAL(50, 2), e TIMESTAMP(4), f NONSENSE,
   a INT, window_start TIMESTAMP, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE no_connector (ts TIMESTAMP, WATERMARK FOR ts) WITH ('topic'='t');
 CREATE TABLE odd_connector (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafak', 'topic'='t');
