@@ -17,16 +17,19 @@ pub(crate) fn objects(rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Returns some rows as JSON objects, one each; where they cannot be written, as
-/// where a time is beyond the calendar, the reason stands in their place.
-pub(crate) fn some_objects(rows: &RecordBatch, wanted: impl Iterator<Item = usize>) -> Vec<String> {
-    let one = |row: usize| {
-        let row = UInt32Array::from(vec![row as u32]);
-        let written = take_record_batch(rows, &row).and_then(|row| objects(&row));
-        match written {
-            Ok(mut lines) => lines.pop().unwrap_or_default(),
-            Err(error) => serde_json::json!({ "unwritable": error.to_string() }).to_string(),
-        }
+/// Returns some rows as JSON objects, one each; where one cannot be written, as
+/// where a time is beyond the calendar, the reason stands in its place.
+pub(crate) fn some_objects(rows: &RecordBatch, wanted: &[usize]) -> Vec<String> {
+    let written = |wanted: &[usize]| {
+        let indices = UInt32Array::from_iter_values(wanted.iter().map(|row| *row as u32));
+        take_record_batch(rows, &indices).and_then(|rows| objects(&rows))
     };
-    wanted.map(one).collect()
+    let alone = |row: &usize| match written(&[*row]) {
+        Ok(lines) => lines.concat(),
+        Err(error) => serde_json::json!({ "unwritable": error.to_string() }).to_string(),
+    };
+    match wanted {
+        [] => Vec::new(),
+        _ => written(wanted).unwrap_or_else(|_| wanted.iter().map(alone).collect()),
+    }
 }

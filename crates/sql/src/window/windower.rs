@@ -297,7 +297,7 @@ impl Windower {
             );
             output.bad.extend(failed.into_iter().map(|failed| {
                 let FailedGroup { window_end, first_offset, group, reason } = failed;
-                let payload = group.map(|group| json::some_objects(&group, 0..1).concat());
+                let payload = group.map(|group| json::some_objects(&group, &[0]).concat());
                 let error =
                     format!("the window that ended at {window_end} has no result: {reason}");
                 bad(place(first_offset), payload, error)
@@ -322,7 +322,7 @@ impl Windower {
             output.missing_values += absorbed.missing_values;
             if let Some(partition) = &self.partition {
                 for (row, reason) in absorbed.refused {
-                    let payload = json::some_objects(&window.rows, row..row + 1).concat();
+                    let payload = json::some_objects(&window.rows, &[row]).concat();
                     let offset = window.first_offset;
                     let position = RecordPosition { partition: partition.clone(), offset };
                     output.bad.push(bad(position, Some(payload), reason));
@@ -354,7 +354,7 @@ impl Describe for Rows {
     fn describe(&self, rows: Vec<usize>) -> Vec<(Offset, String)> {
         let offsets: Vec<Offset> =
             rows.iter().map(|row| Offset(self.offsets.value(*row))).collect();
-        offsets.into_iter().zip(json::some_objects(&self.rows, rows.into_iter())).collect()
+        offsets.into_iter().zip(json::some_objects(&self.rows, &rows)).collect()
     }
 }
 

@@ -1,4 +1,5 @@
 //! The window operator, the context rings and the windower.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 mod contexts;
 mod harness;

@@ -289,7 +289,10 @@ fn what_cannot_run_on_a_stream_is_refused_in_plain_words() {
         ),
         (format!("SELECT site, sum(kw) FROM windowed {windows} ORDER BY site"), "ORDER BY is not"),
         (format!("SELECT site, sum(kw) FROM windowed {windows} LIMIT 3"), "LIMIT is not"),
-        (format!("SELECT site, sum(kw) FROM readings GROUP BY site"), "`readings` is read without"),
+        (
+            "SELECT site, sum(kw) FROM readings GROUP BY site".to_owned(),
+            "`readings` is read without",
+        ),
         (
             format!("SELECT site, sum(kw * random()) FROM windowed {windows}"),
             "`random` gives another",
@@ -304,9 +307,9 @@ fn what_cannot_run_on_a_stream_is_refused_in_plain_words() {
             "ROLLUP",
         ),
         (
-            format!(
-                "SELECT a.site, sum(a.kw) FROM windowed a JOIN readings b ON a.site = b.site GROUP BY a.site, window_start"
-            ),
+            "SELECT a.site, sum(a.kw) FROM windowed a JOIN readings b ON a.site = b.site \
+             GROUP BY a.site, window_start"
+                .to_owned(),
             "JOIN is not",
         ),
         (
