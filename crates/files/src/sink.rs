@@ -1,7 +1,7 @@
 //! Forecasts into files and to standard output.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,7 +73,10 @@ impl<W: Write + Send> Sink for JsonLinesWriter<W> {
     }
 }
 
-/// A file of forecasts; a run replaces it.
+/// A file of forecasts. [`create`](FileSink::create) replaces it: for a bounded
+/// source, which is read anew by the next run. [`append`](FileSink::append) goes
+/// on with it: for a source whose offsets are committed, and which will not send
+/// the same again.
 ///
 /// JSON lines grow as forecasts are made. CSV and Parquet, in the
 /// [long form](LongTable), are written beside the target and take its name when
@@ -112,6 +115,41 @@ impl FileSink {
             pending: Vec::new(),
         }))))
     }
+
+    /// Returns a sink that adds JSON lines to `path`, which need not exist. A last
+    /// line that was cut short is taken off: its transaction was not completed
+    /// and will come again.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn append(path: &Path) -> Result<Self, FileError> {
+        let target = path.display().to_string();
+        let file = open_behind_last_line(path)
+            .map_err(|source| FileError::Write { target: target.clone(), source })?;
+        Ok(Self(Kind::Lines(JsonLinesWriter::new(BufWriter::new(file), target))))
+    }
+}
+
+fn open_behind_last_line(path: &Path) -> io::Result<File> {
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut chunk = [0_u8; 8192];
+    while end > 0 {
+        let start = end.saturating_sub(chunk.len() as u64);
+        file.seek(SeekFrom::Start(start))?;
+        // At most the chunk's length, so the cast is exact.
+        let part = chunk.get_mut(..(end - start) as usize).unwrap_or_default();
+        file.read_exact(part)?;
+        if let Some(newline) = part.iter().rposition(|byte| *byte == b'\n') {
+            end = start + newline as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))?;
+    Ok(file)
 }
 
 impl Sink for FileSink {

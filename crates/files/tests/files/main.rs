@@ -1,6 +1,10 @@
 //! Files in, forecasts out: what somebody with a file would notice.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap in a test is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed unwrap in a test is a failed test"
+)]
 
 mod reading;
 mod writing;

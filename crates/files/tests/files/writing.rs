@@ -135,3 +135,20 @@ fn json_lines_are_the_messages() {
         .collect();
     assert_eq!(read, [forecast("A".into()), too_short()]);
 }
+
+#[test]
+fn appending_goes_on_behind_the_last_whole_line() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let whole = format!("{}\n", serde_json::to_string(&forecast("A".into())).unwrap());
+    for cut in ["", "{", &"x".repeat(20_000)] {
+        std::fs::write(&path, format!("{whole}{cut}")).unwrap();
+        let mut sink = FileSink::append(&path).unwrap();
+        sink.publish(transaction(vec![forecast("A".into())])).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole.repeat(2), "before it is closed");
+        sink.close().unwrap();
+    }
+    std::fs::remove_file(&path).unwrap();
+    FileSink::append(&path).unwrap().publish(transaction(vec![forecast("A".into())])).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+}
