@@ -7,6 +7,8 @@
 //! get one; only a person leaves them out, with `TIDECAST_SKIP_KAFKA_TESTS=1`,
 //! and CI (`CI=true`) never does.
 
+#![allow(unreachable_pub, reason = "it is a module of several test binaries")]
+#![allow(clippy::expect_used, reason = "without a broker or a clock there is no test")]
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 use std::fs::{self, File};

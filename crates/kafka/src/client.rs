@@ -61,6 +61,7 @@ pub(crate) fn find_topic<C: ClientContext>(
 ) -> TopicState {
     let deadline = Instant::now() + timeout;
     // Unknown topics are asked for again, but not for as long as brokers are.
+    let mut unknown = None;
     let patience = Instant::now() + timeout.min(Duration::from_secs(5));
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -76,10 +77,11 @@ pub(crate) fn find_topic<C: ClientContext>(
             Err(error) => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
         };
         serve();
+        if is_unknown(failed) {
+            unknown = Some(failed);
+        }
         let until = match failed {
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::LeaderNotAvailable => patience,
+            code if is_unknown(code) => patience,
             RDKafkaErrorCode::OperationTimedOut
             | RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown
@@ -88,8 +90,18 @@ pub(crate) fn find_topic<C: ClientContext>(
         };
         let now = Instant::now();
         if now >= until {
-            return TopicState::Failed(failed);
+            // The last question may have been cut short.
+            return TopicState::Failed(unknown.unwrap_or(failed));
         }
         thread::park_timeout(Duration::from_millis(100).min(until - now));
     }
+}
+
+fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::LeaderNotAvailable
+    )
 }

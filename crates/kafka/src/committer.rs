@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::Offset;
 use tidecast_stream::{PartitionCommit, SinkError};
 
 use crate::error::Verdict;
+use crate::native;
 use crate::rebalance::SourceContext;
 
 /// What Kafka keeps beside an offset, by default (`offset.metadata.max.bytes`).
@@ -52,6 +53,7 @@ impl GroupCommitter {
         if commits.is_empty() {
             return Ok(());
         }
+        self.membership()?;
         let offsets = self.offsets(commits)?;
         let deadline = Instant::now() + REBALANCE_PATIENCE;
         loop {
@@ -74,15 +76,35 @@ impl GroupCommitter {
     /// Returns the offsets to send, and the proof of membership to send with
     /// them. The proof is taken first: if a partition is lost after it is looked
     /// up here, the proof is out of date and the broker refuses it.
+    ///
+    /// A consumer that has been thrown out has a proof, too, one without a member
+    /// in it, and that a broker accepts as coming from before such proofs were
+    /// invented. So it is looked at before it is used.
     pub(crate) fn prepare(
         &self,
         commits: &[PartitionCommit],
     ) -> Result<(ConsumerGroupMetadata, TopicPartitionList), SinkError> {
-        let member = self
-            .consumer
-            .group_metadata()
-            .ok_or_else(|| Verdict::transient(format!("{}: the source is closed", self.doing())))?;
-        Ok((member, self.offsets(commits)?))
+        let mut before = self.membership()?;
+        loop {
+            let proof = self.consumer.group_metadata();
+            let after = self.membership()?;
+            // rdkafka does not show what is in a proof; but what stood before
+            // and after it was taken is in it.
+            if let Some(proof) = proof
+                && before == after
+            {
+                return Ok((proof, self.offsets(commits)?));
+            }
+            before = after;
+        }
+    }
+
+    /// Returns generation and member id, while there is a membership.
+    fn membership(&self) -> Result<(i32, String), SinkError> {
+        native::membership(self.consumer.client()).ok_or_else(|| {
+            let message = format!("{}: this member is not in the group any more", self.doing());
+            Verdict::transient(message).into()
+        })
     }
 
     fn offsets(&self, commits: &[PartitionCommit]) -> Result<TopicPartitionList, SinkError> {

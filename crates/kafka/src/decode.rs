@@ -88,6 +88,9 @@ impl JsonDecoder {
                 Err(error) => decoded.bad.push((index, error)),
             }
         }
+        if self.decoder.is_none() {
+            self.decoder = Some(build(&self.schema, self.capacity)?);
+        }
         let mut pieces = Vec::new();
         self.divide(&candidates, &mut pieces, &mut decoded)?;
         decoded.rows = match pieces.len() {
@@ -144,12 +147,13 @@ impl JsonDecoder {
 
     /// Tries to decode all of `part` at once.
     fn attempt(&mut self, part: &[(usize, &[u8])]) -> Result<Attempt, ArrowError> {
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) if part.len() <= self.capacity => decoder,
-            // After an error: buffers of just the size needed.
-            kept => {
-                self.decoder = kept;
-                build(&self.schema, part.len())?
+        let (mut decoder, kept) = match self.decoder.take() {
+            Some(decoder) if part.len() <= self.capacity => (decoder, true),
+            // More than usual, or the rest after an error: buffers of just the
+            // size needed.
+            other => {
+                self.decoder = other;
+                (build(&self.schema, part.len())?, false)
             }
         };
         for (at, (_, payload)) in part.iter().enumerate() {
@@ -167,7 +171,9 @@ impl JsonDecoder {
         }
         match decoder.flush() {
             Ok(Some(rows)) => {
-                self.decoder.get_or_insert(decoder);
+                if kept {
+                    self.decoder = Some(decoder);
+                }
                 Ok(Attempt::Rows(rows))
             }
             Ok(None) => Ok(Attempt::Rows(RecordBatch::new_empty(self.schema.clone()))),

@@ -92,24 +92,6 @@ impl<C: ConsumerContext> BatchQueue<C> {
             self.buffer.set_len(self.buffer.len() + taken);
         }
     }
-
-    /// Returns the newest known end of a partition, without asking the broker.
-    pub(crate) fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
-        let topic = CString::new(topic).ok()?;
-        let (mut low, mut high) = (-1, -1);
-        // SAFETY: the client is alive, `topic` ends with a NUL and the two
-        // numbers outlive the call.
-        let error = unsafe {
-            native::rd_kafka_get_watermark_offsets(
-                self.consumer.client().native_ptr(),
-                topic.as_ptr(),
-                partition,
-                &mut low,
-                &mut high,
-            )
-        };
-        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
-    }
 }
 
 impl<C: ConsumerContext> Drop for BatchQueue<C> {
@@ -118,6 +100,44 @@ impl<C: ConsumerContext> Drop for BatchQueue<C> {
         // the client is still alive.
         unsafe { native::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
+}
+
+/// What a client knows of a partition without asking the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The position behind everything that was taken, transaction markers and
+    /// aborted records included; `None` before the first.
+    pub(crate) position: Option<i64>,
+    /// The end that the newest fetch reported; with `read_committed` the end of
+    /// what is decided.
+    pub(crate) end: Option<i64>,
+}
+
+/// Returns how far the reading of a partition has come.
+pub(crate) fn progress<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: i32,
+) -> Progress {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client is alive, the list has one element with a topic that
+    // ends with a NUL, and the two numbers outlive the call.
+    let position = unsafe {
+        native::rd_kafka_position(client.native_ptr(), list.ptr());
+        let element = (*list.ptr()).elems;
+        native::rd_kafka_get_watermark_offsets(
+            client.native_ptr(),
+            (*element).topic,
+            partition,
+            &mut low,
+            &mut high,
+        );
+        (*element).offset
+    };
+    let known = |offset: i64| (offset >= 0).then_some(offset);
+    Progress { position: known(position), end: known(high) }
 }
 
 /// Returns what the elements of a list of committed offsets carry beside the
@@ -139,6 +159,24 @@ pub(crate) fn metadata(list: &TopicPartitionList) -> Vec<String> {
             String::from_utf8_lossy(bytes).into_owned()
         })
         .collect()
+}
+
+/// Returns the consumer's generation and member id in its group, or `None` while
+/// it is in no group.
+pub(crate) fn membership<C: ClientContext>(client: &Client<C>) -> Option<(i32, String)> {
+    // SAFETY: the client is alive; the metadata is ours to destroy, after its
+    // member id was copied.
+    unsafe {
+        let metadata = NonNull::new(native::rd_kafka_consumer_group_metadata(client.native_ptr()))?;
+        let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata.as_ptr());
+        let member = native::rd_kafka_consumer_group_metadata_member_id(metadata.as_ptr());
+        let member = match member.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr(member).to_string_lossy().into_owned(),
+        };
+        native::rd_kafka_consumer_group_metadata_destroy(metadata.as_ptr());
+        (generation >= 0 && !member.is_empty()).then_some((generation, member))
+    }
 }
 
 /// Lets groups of the mock cluster inside `client`, if there is one, form

@@ -242,6 +242,11 @@ impl KafkaSink {
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(STEP);
         }
+        // A fatal error is the cause of whatever else went wrong.
+        if let Some((code, _)) = self.producer.client().fatal_error() {
+            let doing = format!("writing topic `{}`", self.config.topic);
+            return Err(Verdict::of_code(&doing, &self.config.bootstrap_servers, code));
+        }
         match self.producer.context().take_failure() {
             Some((code, which)) => {
                 Err(Verdict::of_code(&which, &self.config.bootstrap_servers, code))

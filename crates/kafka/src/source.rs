@@ -2,10 +2,11 @@
 
 mod batches;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -48,6 +49,8 @@ pub struct KafkaSource {
     decoder: JsonDecoder,
     reading: BTreeMap<i32, Reading>,
     ready: VecDeque<SourceEvent>,
+    /// Partitions to be started again where they stand, after an error.
+    to_restart: BTreeSet<i32>,
     /// Since when the topic is reported missing.
     missing_since: Option<Instant>,
 }
@@ -58,7 +61,22 @@ struct Reading {
     partition: Partition,
     /// The position up to which ranges have been handed out.
     next: Offset,
+    /// The partition's end when it was started.
+    end_at_start: Offset,
+    /// The end whose reaching was reported last.
+    told_end: Option<Offset>,
+    schema: SchemaRef,
     meters: batches::Meters,
+}
+
+/// Where the reading of a partition begins.
+struct Beginning {
+    /// Where the first range starts.
+    from: Offset,
+    /// The first record that is still there.
+    fetch_from: Offset,
+    /// The partition's end.
+    end: Offset,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -113,6 +131,7 @@ impl KafkaSource {
             decoder,
             reading: BTreeMap::new(),
             ready: VecDeque::new(),
+            to_restart: BTreeSet::new(),
             missing_since: None,
             config,
         })
@@ -268,15 +287,6 @@ impl KafkaSource {
         });
     }
 
-    /// Returns where `number` begins by the startup mode.
-    fn startup_position(&self, number: i32) -> Result<Offset, SourceError> {
-        let (first, end) = self.bounds(number)?;
-        Ok(match self.config.startup {
-            StartupMode::Earliest => first,
-            StartupMode::Latest => end,
-        })
-    }
-
     /// Asks for the partition's first offset and its end.
     fn bounds(&self, number: i32) -> Result<(Offset, Offset), SourceError> {
         let (first, end) = self
@@ -299,29 +309,51 @@ impl KafkaSource {
             })
     }
 
-    /// Goes on where records still are, if retention has overtaken the reader;
-    /// refuses to go back, which would repeat forecasts.
-    fn on_out_of_range(&mut self, number: i32) -> Result<(), SourceError> {
-        let Some(next) = self.reading.get(&number).map(|reading| reading.next) else {
-            return Ok(());
-        };
+    /// Checks where reading is to begin against what is there. Goes on where
+    /// records still are, if retention has overtaken the reader; refuses to go
+    /// back, which would repeat forecasts.
+    fn position(&self, number: i32, from: Option<Offset>) -> Result<Beginning, SourceError> {
         let (first, end) = self.bounds(number)?;
-        if next >= first {
+        let from = match (from, self.config.startup) {
+            (Some(from), _) => from,
+            (None, StartupMode::Earliest) => first,
+            (None, StartupMode::Latest) => end,
+        };
+        if from > end {
             return Err(Verdict::user(format!(
-                "partition `{}[{number}]` ends at {end}, but the group `{}` stands at {next}: the \
+                "partition `{}[{number}]` ends at {end}, but the group `{}` stands at {from}: the \
                  topic was deleted and created anew; delete the group's offsets (and the \
                  pipeline's snapshots) or choose another 'group.id'",
                 self.topic, self.config.group_id
             ))
             .into());
         }
-        warn!(
-            topic = %self.topic, partition = number, from = %next, first = %first,
-            "records were removed before they were read (retention); going on at the first left",
-        );
-        let list = self.consumer.context().list(&[number]);
-        self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
-        self.assign(number, first)
+        if from < first {
+            warn!(
+                topic = %self.topic, partition = number, %from, %first,
+                "records were removed before they were read (retention); going on at the first left",
+            );
+        }
+        Ok(Beginning { from, fetch_from: from.max(first), end })
+    }
+
+    /// Starts partitions again after an error: in what librdkafka takes for its
+    /// position an error counts as a record, which the next rebalance would skip.
+    fn restart_failed(&mut self) -> Result<(), SourceError> {
+        // An unassignment now would answer a revocation that is not released.
+        if self.to_restart.is_empty() || !self.consumer.context().ownership().revoking.is_empty() {
+            return Ok(());
+        }
+        for number in std::mem::take(&mut self.to_restart) {
+            let Some(next) = self.reading.get(&number).map(|reading| reading.next) else {
+                continue;
+            };
+            let beginning = self.position(number, Some(next))?;
+            let list = self.consumer.context().list(&[number]);
+            self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
+            self.assign(number, beginning.fetch_from)?;
+        }
+        Ok(())
     }
 }
 
@@ -336,6 +368,7 @@ impl Source for KafkaSource {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
+            self.restart_failed()?;
             let left = deadline.saturating_duration_since(Instant::now());
             if self.reading.is_empty() {
                 self.serve_events(left.min(SLICE))?;
@@ -366,18 +399,22 @@ impl Source for KafkaSource {
                 return Err(Verdict::internal(message).into());
             }
         }
-        let from = match from {
-            Some(from) => from,
-            None => self.startup_position(number)?,
-        };
+        let Beginning { from, fetch_from, end } = self.position(number, from)?;
         if !self.queue.forward(&self.topic, number) {
             let message = format!("{}: `{partition}` has no queue", self.doing());
             return Err(Verdict::internal(message).into());
         }
-        self.assign(number, from)?;
+        self.assign(number, fetch_from)?;
         self.consumer.context().ownership().started.insert(number);
         let meters = batches::Meters::of(partition);
-        let reading = Reading { partition: partition.clone(), next: from, meters };
+        let reading = Reading {
+            partition: partition.clone(),
+            next: from,
+            end_at_start: end,
+            told_end: None,
+            schema: Arc::clone(&self.config.schema),
+            meters,
+        };
         self.reading.insert(number, reading);
         debug!(%partition, %from, "reading");
         Ok(())

@@ -1,10 +1,11 @@
 //! From messages as they come to batches per partition.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use arrow::array::Int64Array;
+use arrow::array::{Int64Array, RecordBatch};
 use metrics::{Counter, Gauge};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tidecast_stream::{
     BadRecord, Offset, OffsetRange, Partition, RecordPosition, SourceBatch, SourceError,
@@ -15,7 +16,7 @@ use tracing::warn;
 use super::{KafkaSource, Reading};
 use crate::decode::{Decoded, JsonDecoder, Payload};
 use crate::error::{Verdict, sentence};
-use crate::native::Message;
+use crate::native::{self, Message, Progress};
 
 /// Payload bytes after which a run is closed: far below what Arrow's 32-bit
 /// string offsets can count, whatever the size of the records.
@@ -53,16 +54,12 @@ struct Run<'a> {
     number: i32,
     messages: Vec<Message<'a>>,
     bytes: usize,
-    /// Where the partition ended behind these messages, if that was met.
-    end: Option<i64>,
 }
 
 /// One taking, sorted out.
 #[derive(Default)]
 struct Taken<'a> {
     runs: Vec<Run<'a>>,
-    /// Partitions whose position is not there (any more).
-    out_of_range: BTreeSet<i32>,
     /// Errors in the place of messages.
     errors: Vec<(i32, RDKafkaErrorCode, String)>,
 }
@@ -78,28 +75,20 @@ impl<'a> Taken<'a> {
                     run.bytes += message.payload().map_or(0, <[u8]>::len);
                     run.messages.push(message);
                 }
-                Some(RDKafkaErrorCode::PartitionEOF) => {
-                    taken.open_run(number).end = Some(message.offset());
-                }
-                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                    taken.out_of_range.insert(number);
-                }
                 Some(code) => taken.errors.push((number, code, message.reason())),
             }
         }
         taken
     }
 
-    /// Returns the run that the partition's next message belongs to. The end of
-    /// the partition closes a run, and so does its size.
+    /// Returns the run that the partition's next message belongs to.
     fn open_run(&mut self, number: i32) -> &mut Run<'a> {
         let open = self.runs.iter().rposition(|run| run.number == number);
-        let open = open.filter(|index| {
-            self.runs.get(*index).is_some_and(|run| run.end.is_none() && run.bytes < MAX_RUN_BYTES)
-        });
+        let open =
+            open.filter(|index| self.runs.get(*index).is_some_and(|run| run.bytes < MAX_RUN_BYTES));
         let index = open.unwrap_or(self.runs.len());
         if index == self.runs.len() {
-            self.runs.push(Run { number, messages: Vec::new(), bytes: 0, end: None });
+            self.runs.push(Run { number, messages: Vec::new(), bytes: 0 });
         }
         &mut self.runs[index]
     }
@@ -117,38 +106,45 @@ impl KafkaSource {
             if let Some(batch) = reading.batch(run, &mut self.decoder)? {
                 self.ready.push_back(SourceEvent::Batch(batch));
             }
-            if run.end.is_some() {
-                self.ready.push_back(SourceEvent::CaughtUp(reading.partition.clone()));
-            }
         }
-        let numbers: BTreeSet<i32> = taken.runs.iter().map(|run| run.number).collect();
-        let Taken { errors, out_of_range, .. } = taken;
+        let errors = taken.errors;
         drop(messages);
-        for number in numbers {
-            if let Some(reading) = self.reading.get(&number)
-                && let Some(end) = self.queue.known_end(&self.topic, number)
-            {
-                reading.meters.lag.set(end.saturating_sub(reading.next.0).max(0) as f64);
+        let failed: BTreeSet<i32> = errors.iter().map(|(number, ..)| *number).collect();
+        for (number, code, reason) in errors {
+            self.on_fetch_error(number, code, &reason)?;
+        }
+        for (number, reading) in &mut self.reading {
+            // librdkafka counts an error in the place of a message as one.
+            if !failed.contains(number) && !self.to_restart.contains(number) {
+                let progress = native::progress(self.consumer.client(), &self.topic, *number);
+                reading.advance(progress, &mut self.ready);
             }
         }
-        out_of_range.into_iter().try_for_each(|number| self.on_out_of_range(number))?;
-        errors.into_iter().try_for_each(|(number, code, reason)| match code {
+        Ok(())
+    }
+
+    fn on_fetch_error(
+        &mut self,
+        number: i32,
+        code: RDKafkaErrorCode,
+        reason: &str,
+    ) -> Result<(), SourceError> {
+        match code {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::UnknownTopic => {
                 let doing = format!("reading `{}[{number}]`", self.topic);
                 let verdict = Verdict::of_code(&doing, &self.config.bootstrap_servers, code);
-                Err(verdict.into())
+                return Err(verdict.into());
             }
-            // librdkafka fetches again.
-            _ => {
-                warn!(
-                    topic = %self.topic, partition = number, reason = %sentence(code),
-                    detail = %reason, "a fetch failed; trying again",
-                );
-                Ok(())
-            }
-        })
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {}
+            _ => warn!(
+                topic = %self.topic, partition = number, error = %sentence(code),
+                reason, "a fetch failed; trying again",
+            ),
+        }
+        self.to_restart.insert(number);
+        Ok(())
     }
 }
 
@@ -162,11 +158,8 @@ impl Reading {
         // What was handed out is not handed out again.
         let seen = run.messages.partition_point(|message| message.offset() < self.next.0);
         let messages = run.messages.get(seen..).unwrap_or_default();
-        let behind_last = messages.last().map(|message| message.offset() + 1);
-        // Behind the last record transaction markers may follow.
-        let Some(end) = behind_last.max(run.end).map(Offset).filter(|end| *end > self.next) else {
-            return Ok(None);
-        };
+        let Some(last) = messages.last() else { return Ok(None) };
+        let end = Offset(last.offset()).next();
         let Some(range) = OffsetRange::new(self.next, end) else { return Ok(None) };
         let payloads: Vec<Payload<'_>> = messages.iter().map(Message::payload).collect();
         let decoded = decoder.decode(&payloads).map_err(|error| {
@@ -178,6 +171,43 @@ impl Reading {
         self.meters.bytes.increment(batch.payload_bytes as u64);
         self.meters.bad.increment(batch.bad.len() as u64);
         Ok(Some(batch))
+    }
+
+    /// Moves over what is no record, and says when the end is reached.
+    fn advance(&mut self, progress: Progress, ready: &mut VecDeque<SourceEvent>) {
+        let position = progress.position.map(Offset).filter(|position| *position > self.next);
+        if let Some(position) = position
+            && let Some(range) = OffsetRange::new(self.next, position)
+        {
+            // The batch before it takes it in, if it was not handed out yet.
+            let last = ready.iter_mut().rev().find_map(|event| match event {
+                SourceEvent::Batch(batch) if batch.partition == self.partition => Some(batch),
+                _ => None,
+            });
+            match last {
+                Some(batch) => {
+                    batch.range =
+                        OffsetRange::new(batch.range.start(), position).unwrap_or(batch.range);
+                }
+                None => ready.push_back(SourceEvent::Batch(SourceBatch {
+                    partition: self.partition.clone(),
+                    range,
+                    rows: RecordBatch::new_empty(self.schema.clone()),
+                    offsets: Int64Array::from(Vec::<i64>::new()),
+                    timestamps: Int64Array::from(Vec::<i64>::new()),
+                    bad: Vec::new(),
+                    payload_bytes: 0,
+                })),
+            }
+            self.next = position;
+        }
+        let Some(end) = progress.end.map(Offset) else { return };
+        self.meters.lag.set(end.0.saturating_sub(self.next.0).max(0) as f64);
+        // What the client knows may date from an earlier time as owner.
+        if self.next >= end.max(self.end_at_start) && self.told_end != Some(self.next) {
+            self.told_end = Some(self.next);
+            ready.push_back(SourceEvent::CaughtUp(self.partition.clone()));
+        }
     }
 }
 
