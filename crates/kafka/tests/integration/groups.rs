@@ -19,8 +19,9 @@ fn setting(partitions: i32, records: i64) -> Option<(&'static str, String, Strin
 /// Commits what the reader has read of these partitions.
 fn commit_read(reader: &Reader, partitions: &[i32]) {
     let end = |number: &i32| {
-        let ends = reader.batches.iter().filter(|batch| batch.partition.number == *number);
-        ends.last().map(|batch| PartitionCommit::new(batch.partition.clone(), batch.range.end()))
+        let mut ends = reader.batches.iter().filter(|batch| batch.partition.number == *number);
+        ends.next_back()
+            .map(|batch| PartitionCommit::new(batch.partition.clone(), batch.range.end()))
     };
     let commits: Vec<PartitionCommit> = partitions.iter().filter_map(end).collect();
     reader.source.committer().commit(&commits).unwrap();
@@ -107,15 +108,11 @@ fn a_topic_that_was_created_anew_is_not_read_from_the_wrong_place() {
     drop(reader);
 
     let mut next = KafkaSource::connect(source_config(bootstrap, &group, &topic)).unwrap();
-    let error = loop {
-        match next.poll(LIMIT).unwrap() {
-            SourceEvent::Assigned(assigned) => {
-                let (partition, commit) = assigned.into_iter().next().unwrap();
-                break next.start(&partition, commit.map(|commit| commit.offset)).unwrap_err();
-            }
-            other => panic!("{other:?}"),
-        }
+    let SourceEvent::Assigned(assigned) = next.poll(LIMIT).unwrap() else {
+        panic!("expected an assignment")
     };
+    let (partition, commit) = assigned.into_iter().next().unwrap();
+    let error = next.start(&partition, commit.map(|commit| commit.offset)).unwrap_err();
     assert!(error.message.contains("ends at 5"), "{error}");
     assert!(error.message.contains("stands at 1000"), "{error}");
     assert!(!error.retriable);
