@@ -216,3 +216,121 @@ impl<'a> Weights<'a> {
 fn words<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     data.as_chunks::<N>().0.iter().map(|word| number(*word)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Named};
+
+    /// Opens a folder whose tensors and configuration were changed.
+    fn open(
+        change: impl FnOnce(&mut Vec<Named>, &mut serde_json::Value),
+        dtype: Dtype,
+    ) -> Result<Checkpoint, LoadError> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = testing::config(&[4, 8]);
+        let mut tensors = testing::weights(&config, 3);
+        change(&mut tensors, &mut config);
+        testing::write_folder(folder.path(), &config, &tensors, dtype);
+        Checkpoint::open_folder(folder.path(), &Device::Cpu)
+    }
+
+    fn named<'a>(tensors: &'a mut [Named], name: &str) -> &'a mut Named {
+        tensors.iter_mut().find(|tensor| tensor.name == name).expect("the tensor is there")
+    }
+
+    fn refused(change: impl FnOnce(&mut Vec<Named>, &mut serde_json::Value)) -> LoadError {
+        open(change, Dtype::F32).expect_err("the checkpoint is refused")
+    }
+
+    #[test]
+    fn every_stored_precision_is_read() {
+        let x = Tensor::arange(0f32, 8.0, &Device::Cpu).and_then(|x| x.reshape((1, 8)));
+        let x = x.expect("tensor");
+        let embed = |dtype| {
+            let model = open(|_, _| {}, dtype).expect("opens").model;
+            let embedded = model.embed(&x, 1, &mut crate::moirai::Probe::none()).expect("embeds");
+            embedded.flatten_all().and_then(|x| x.to_vec1::<f32>()).expect("numbers")
+        };
+        let exact = embed(Dtype::F32);
+        assert_eq!(exact, embed(Dtype::F64));
+        for (dtype, tolerance) in [(Dtype::F16, 0.02), (Dtype::BF16, 0.2)] {
+            let off = exact.iter().zip(embed(dtype)).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            assert!(off > 0.0 && off < tolerance, "{dtype}: {off}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_its_configuration_is_refused_by_tensor() {
+        let missing = refused(|tensors, _| tensors.retain(|t| t.name != "encoder.norm.weight"));
+        assert!(
+            matches!(&missing, LoadError::MissingTensor { name, .. } if name == "encoder.norm.weight")
+        );
+        let extra = refused(|tensors, _| {
+            let (shape, values) = (vec![2], vec![0.0; 2]);
+            tensors.push(Named { name: "mask_encoding.weight".to_owned(), shape, values });
+        });
+        assert!(matches!(
+            &extra,
+            LoadError::UnexpectedTensor { name, count: 1, .. } if name == "mask_encoding.weight"
+        ));
+        let shape = refused(|_, config| config["d_ff"] = 24.into());
+        assert_eq!(
+            shape.to_string().split("` of `").next(),
+            Some("tensor `encoder.layers.0.ffn.experts.0.fc_gate.weight")
+        );
+        assert!(matches!(
+            &shape,
+            LoadError::WrongShape { found, expected, .. }
+                if *found == [16, 64] && *expected == [24, 64]
+        ));
+        let layers = refused(|_, config| config["num_layers"] = 1.into());
+        assert!(
+            matches!(&layers, LoadError::WrongShape { name, .. } if name == "encoder.centroid")
+        );
+        let broken = refused(|tensors, _| named(tensors, "in_proj.bias").values[3] = f32::NAN);
+        assert!(matches!(&broken, LoadError::NotFinite { name, .. } if name == "in_proj.bias"));
+        let kind = open(|_, _| {}, Dtype::U32).expect_err("the checkpoint is refused");
+        assert!(matches!(&kind, LoadError::UnsupportedDtype { dtype, .. } if dtype == "U32"));
+        let unknown = refused(|_, config| {
+            config["distr_output"]["components"][0]["_target_"] = "a.b.WeibullOutput".into();
+        });
+        assert!(unknown.to_string().contains("unknown distribution `WeibullOutput`"));
+    }
+
+    #[test]
+    fn a_damaged_folder_is_refused_by_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = || Checkpoint::open_folder(folder.path(), &Device::Cpu).expect_err("refused");
+        let weights = folder.path().join("model.safetensors");
+        assert!(matches!(open(), LoadError::File { path, .. } if path.ends_with("config.json")));
+        let config = testing::config(&[4]);
+        testing::write_folder(folder.path(), &config, &testing::weights(&config, 0), Dtype::F32);
+        let whole = std::fs::read(&weights).expect("written");
+        for damaged in [&whole[..whole.len() / 2], &whole[..20], &whole[..3], &[], b"not weights"] {
+            std::fs::write(&weights, damaged).expect("written");
+            let error = open();
+            assert!(matches!(error, LoadError::Corrupt { .. }), "{error}");
+        }
+        std::fs::remove_file(&weights).expect("removed");
+        assert!(
+            matches!(open(), LoadError::File { path, .. } if path.ends_with("model.safetensors"))
+        );
+        std::fs::write(folder.path().join("config.json"), "{").expect("written");
+        assert!(matches!(open(), LoadError::Config { .. }));
+        let nowhere = Checkpoint::open_folder(&weights, &Device::Cpu).expect_err("refused");
+        assert!(matches!(nowhere, LoadError::NotAFolder { .. }));
+        let builtin = Checkpoint::open("builtin:huge", &Device::Cpu).expect_err("refused");
+        assert!(matches!(builtin, LoadError::UnknownBuiltin { .. }));
+    }
+
+    #[test]
+    fn the_licence_is_that_of_the_readmes_front_matter() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(stated_licence(folder.path()), None);
+        let readme = "---\nlicense: cc-by-nc-4.0\ntags: [a]\n---\n# Model\nlicense: other\n";
+        std::fs::write(folder.path().join("README.md"), readme).expect("written");
+        assert_eq!(stated_licence(folder.path()).as_deref(), Some("cc-by-nc-4.0"));
+    }
+}

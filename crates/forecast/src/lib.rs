@@ -46,6 +46,8 @@ mod seasonal_naive;
 mod seed;
 mod special;
 mod task;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};

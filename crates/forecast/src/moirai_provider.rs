@@ -243,3 +243,185 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
     });
     Ok(Forecast { mean, quantiles, samples })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::load;
+
+    fn sine(steps: usize, phase: f32) -> Vec<f32> {
+        let value =
+            |step: usize| 20.0 + 5.0 * (step as f32 / 24.0 * std::f32::consts::TAU + phase).sin();
+        (0..steps).map(value).collect()
+    }
+
+    fn task(values: &[f32], horizon: usize, seed: u64) -> ForecastTask {
+        let mut task = ForecastTask::new(Context::univariate(values), horizon);
+        (task.samples, task.seed, task.keep_samples) = (30, seed, true);
+        task
+    }
+
+    use crate::task::Context;
+
+    fn one(model: &mut dyn Provider, task: &ForecastTask) -> Forecast {
+        model.forecast(std::slice::from_ref(task)).remove(0).expect("a forecast")
+    }
+
+    /// Largest difference of all sample paths.
+    fn difference(left: &Forecast, right: &Forecast) -> f32 {
+        let flat =
+            |forecast: &Forecast| forecast.samples.as_ref().expect("samples").concat().concat();
+        let (left, right) = (flat(left), flat(right));
+        assert_eq!(left.len(), right.len());
+        left.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn the_builtin_checkpoint_is_what_its_card_says() {
+        let model = load(&ModelSpec::default()).expect("loads");
+        let info = model.info();
+        assert_eq!(info.parameters, 8_239_700);
+        assert_eq!(info.active_parameters, 866_900);
+        assert_eq!(
+            (info.patch_sizes.as_slice(), info.recommended_context),
+            (&[16][..], Some(1024))
+        );
+        assert_eq!(info.licence.as_deref(), Some("Apache-2.0"));
+        assert_eq!(info.weights_bytes, 16_710_280);
+        assert_eq!(info.version.len(), "sha256:".len() + 64);
+        assert_eq!(info.rollout, Some(Rollout::Cached));
+    }
+
+    #[test]
+    fn a_sine_goes_on() {
+        let whole = sine(512 + 48, 0.3);
+        for rollout in [Rollout::Cached, Rollout::Exact] {
+            let spec = ModelSpec { rollout: Some(rollout), ..ModelSpec::default() };
+            let mut model = load(&spec).expect("loads");
+            let mut values = whole[..512].to_vec();
+            values[100..110].fill(f32::NAN);
+            let forecast = one(&mut *model, &task(&values, 48, 1));
+            let median = &forecast.quantiles[1][0];
+            let off = median.iter().zip(&whole[512..]).map(|(a, b)| (a - f64::from(*b)).abs());
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1.0, "{rollout}: {off} of an amplitude of 5");
+            for ((low, median), high) in
+                forecast.quantiles[0][0].iter().zip(median).zip(&forecast.quantiles[2][0])
+            {
+                assert!(low <= median && median <= high);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forecast_depends_on_its_task_alone() {
+        let tasks: Vec<ForecastTask> = (0..6)
+            .map(|index| task(&sine(100 + 37 * index, index as f32), 10 + 9 * index, index as u64))
+            .collect();
+        let single = ModelSpec { threads: Some(1), ..ModelSpec::default() };
+        let mut single = load(&single).expect("loads");
+        let several = ModelSpec { threads: Some(3), ..ModelSpec::default() };
+        let mut several = load(&several).expect("loads");
+        let mut batch = tasks.clone();
+        batch.insert(3, task(&[f32::NAN; 20], 5, 0));
+        let mut together = several.forecast(&batch);
+        let refused = together.remove(3).expect_err("nothing was observed");
+        assert_eq!(refused, TaskError::NothingObserved { variate: 0, steps: 20 });
+        for (task, together) in tasks.iter().zip(together) {
+            let alone = one(&mut *single, task);
+            let off = difference(&alone, &together.expect("a forecast"));
+            // Scale is 3.5: this is the stated 1e-3 scale units.
+            assert!(off < 3.5e-3, "{off}");
+            assert_eq!(alone, one(&mut *single, task), "a repeat is the same to the bit");
+        }
+        let mut other = tasks[0].clone();
+        other.seed += 1;
+        let (left, right) = (one(&mut *single, &tasks[0]), one(&mut *single, &other));
+        assert!(difference(&left, &right) > 1e-3);
+    }
+
+    #[test]
+    fn a_shorter_horizon_draws_the_beginning_of_a_longer_one() {
+        let mut model = load(&ModelSpec::default()).expect("loads");
+        let long = one(&mut *model, &task(&sine(200, 0.0), 40, 5));
+        let short = one(&mut *model, &task(&sine(200, 0.0), 20, 5));
+        let (long, short) = (long.samples.expect("samples"), short.samples.expect("samples"));
+        for (long, short) in long.iter().zip(&short) {
+            assert_eq!(long[0][..20], short[0]);
+        }
+    }
+
+    #[test]
+    fn odd_series_are_forecast_or_refused_but_never_break_the_batch() {
+        let mut model = load(&ModelSpec::default()).expect("loads");
+        let usual = task(&sine(64, 0.0), 20, 9);
+        let alone = one(&mut *model, &usual);
+        let big = |value: f32| -> Vec<f32> {
+            (0..50).map(|i| value * (1.0 - 2.0 * (i % 2) as f32)).collect()
+        };
+        let odd = [
+            vec![5.0],
+            vec![0.0; 48],
+            vec![7.0; 48],
+            vec![f32::NAN, f32::NAN, 3.0],
+            vec![f32::INFINITY, 1.0, f32::NEG_INFINITY, 2.0],
+            big(1e30),
+            big(f32::MAX),
+            big(f32::MIN_POSITIVE),
+            vec![1e-40; 30],
+        ];
+        let mut batch: Vec<ForecastTask> = odd.iter().map(|values| task(values, 20, 1)).collect();
+        batch.push(usual);
+        for rollout in [Rollout::Cached, Rollout::Exact] {
+            let spec = ModelSpec { rollout: Some(rollout), ..ModelSpec::default() };
+            let mut model = load(&spec).expect("loads");
+            let mut outcomes = model.forecast(&batch);
+            let last = outcomes.pop().expect("as many as tasks").expect("a forecast");
+            if rollout == Rollout::Cached {
+                assert!(difference(&last, &alone) < 3.5e-3);
+            }
+            for (values, outcome) in odd.iter().zip(outcomes) {
+                match outcome {
+                    Ok(forecast) => {
+                        let numbers = forecast.quantiles.concat().concat();
+                        assert!(numbers.iter().all(|number| number.is_finite()), "{values:?}");
+                    }
+                    Err(error) => assert!(matches!(error, TaskError::NotFinite { .. }), "{error}"),
+                }
+            }
+        }
+        let constant = one(&mut *model, &batch[2]);
+        assert!(constant.quantiles[1][0].iter().all(|median| (median - 7.0).abs() < 0.01));
+        let long = task(&vec![1.0; 70_000], 4, 0);
+        let refused = model.forecast(&[long]).remove(0).expect_err("too long");
+        assert!(matches!(refused, TaskError::TooLong { .. }));
+    }
+
+    #[test]
+    fn several_variates_and_covariates_are_taken() {
+        let mut model = load(&ModelSpec::default()).expect("loads");
+        let mut task = task(&sine(96, 0.0), 24, 2);
+        task.context.variates.push(sine(96, 1.0));
+        task.context.future_covariates.push(sine(120, 2.0));
+        task.context.past_covariates.push(sine(96, 3.0));
+        let forecast = one(&mut *model, &task);
+        assert_eq!((forecast.mean.len(), forecast.mean[1].len()), (2, 24));
+        let samples = forecast.samples.expect("samples");
+        assert_eq!((samples.len(), samples[0].len(), samples[0][1].len()), (30, 2, 24));
+        // 6 patches of 4 columns, then one step of 3 tokens for each path.
+        assert_eq!(model.cost(&task), 24 + 3 * 30);
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_says_what_to_do() {
+        let refused = |spec: ModelSpec| load(&spec).err().expect("refused").to_string();
+        let gpu = refused(ModelSpec { device: "cuda:0".into(), ..ModelSpec::default() });
+        assert_eq!(gpu, "device `cuda:0` is not supported by this build: use `cpu` or `auto`");
+        let size = refused(ModelSpec { patch_size: Some(32), ..ModelSpec::default() });
+        assert_eq!(size, "the checkpoint has no patch size `32`: choose one of [16]");
+        let nowhere = refused(ModelSpec { path: Some("/no/such".into()), ..ModelSpec::default() });
+        assert!(nowhere.starts_with("`/no/such` is not a folder: point to a folder with"));
+        let provider = refused(ModelSpec { provider: "arima".into(), ..ModelSpec::default() });
+        assert!(provider.starts_with("unknown provider `arima`"));
+    }
+}

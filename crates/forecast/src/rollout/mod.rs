@@ -7,6 +7,8 @@
 
 pub(crate) mod cached;
 pub(crate) mod exact;
+#[cfg(test)]
+mod tests;
 
 use candle_core::{Device, Result, Tensor};
 

@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+
+use super::cached::{self, Job};
+use super::*;
+use crate::imputation::Column;
+use crate::packing::Columns;
+use crate::sampler::Sampler;
+use crate::testing;
+
+/// Largest difference allowed between two roundings of the same computation,
+/// in units of the largest value.
+const TOLERANCE: f32 = 1e-4;
+
+/// Shapes of a series: everything that changes the tokens.
+#[derive(Debug, Clone)]
+struct Shape {
+    steps: usize,
+    horizon: usize,
+    variates: usize,
+    future_covariates: usize,
+    past_covariates: usize,
+    missing: usize,
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    (1usize..40, 1usize..30, 1usize..4, 0usize..3, 0usize..2, 0usize..5).prop_map(
+        |(steps, horizon, variates, future_covariates, past_covariates, missing)| Shape {
+            steps,
+            horizon,
+            variates,
+            future_covariates,
+            past_covariates,
+            missing,
+        },
+    )
+}
+
+fn wave(length: usize, phase: f32, missing: usize) -> Column {
+    let value = |step: usize| {
+        let gap = missing > 0 && step % (missing + 2) == 1;
+        if gap { f32::NAN } else { 3.0 * (step as f32 * 0.37 + phase).sin() + phase }
+    };
+    Column::zero_filled(&(0..length).map(value).collect::<Vec<_>>())
+}
+
+fn pack(shape: &Shape, patch_size: usize, patch_width: usize) -> PackedRow {
+    let columns = |count: usize, length: usize, phase: f32| -> Vec<Column> {
+        (0..count).map(|index| wave(length, phase + index as f32, shape.missing)).collect()
+    };
+    let columns = Columns {
+        target: columns(shape.variates, shape.steps, 0.5),
+        future_covariates: columns(shape.future_covariates, shape.steps + shape.horizon, 10.0),
+        past_covariates: columns(shape.past_covariates, shape.steps, 20.0),
+        is_pad: vec![false; shape.steps],
+    };
+    PackedRow::pack(&columns, shape.horizon, patch_size, patch_width)
+}
+
+fn difference(left: &Paths, right: &Paths) -> f32 {
+    assert_eq!(left.values.len(), right.values.len());
+    let largest = left.values.iter().fold(1f32, |largest, value| largest.max(value.abs()));
+    let off = left.values.iter().zip(&right.values).map(|(a, b)| (a - b).abs());
+    off.fold(0.0, f32::max) / largest
+}
+
+/// Draws the median-like mean, so that no routing tie or tail is provoked by
+/// chance, plus a ladder that makes all paths differ.
+struct Ladder;
+
+impl Fill for Ladder {
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]) {
+        for (position, value) in patch.iter_mut().enumerate() {
+            let z = (draw.row[position] * 0.5).tanh() + 0.1 * draw.path as f32;
+            *value = draw.scaling.location + draw.scaling.scale * z;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn cached_is_exact_when_location_and_scale_are_held(
+        shape in shapes(), seed in 0u64..4, second_size in any::<bool>(),
+    ) {
+        let sizes = [4, 8];
+        let model = testing::model(&sizes, seed);
+        let index = usize::from(second_size);
+        let row = pack(&shape, sizes[index], 8);
+        let series = Series::new(&row, &model);
+        let options = exact::Options { freeze_scale: true, observe: None };
+        let exact = exact::rollout(&model, index, &series, 5, &Ladder, options).expect("exact");
+        let job = Job { series: &series, paths: 5, fill: &Ladder };
+        let cached = cached::rollout(&model, index, &[job]).expect("cached").remove(0);
+        prop_assert!(exact.values.iter().all(|value| value.is_finite()));
+        prop_assert!(difference(&exact, &cached) < TOLERANCE, "{}", difference(&exact, &cached));
+    }
+
+    #[test]
+    fn a_series_is_rolled_out_alone_as_in_a_batch(
+        shapes in prop::collection::vec(shapes(), 2..7), seed in 0u64..4,
+    ) {
+        let model = testing::model(&[4], seed);
+        let rows: Vec<PackedRow> = shapes.iter().map(|shape| pack(shape, 4, 4)).collect();
+        let series: Vec<Series<'_>> = rows.iter().map(|row| Series::new(row, &model)).collect();
+        let jobs: Vec<Job<'_>> =
+            series.iter().map(|series| Job { series, paths: 3, fill: &Ladder }).collect();
+        let together = cached::rollout(&model, 0, &jobs).expect("together");
+        for (job, together) in jobs.iter().zip(&together) {
+            let alone = cached::rollout(&model, 0, std::slice::from_ref(job)).expect("alone");
+            prop_assert!(difference(&alone[0], together) < TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn a_horizon_of_one_patch_is_the_same_in_both_rollouts() {
+    let model = testing::model(&[8], 1);
+    let shape = Shape {
+        steps: 37,
+        horizon: 8,
+        variates: 2,
+        future_covariates: 1,
+        past_covariates: 1,
+        missing: 3,
+    };
+    let row = pack(&shape, 8, 8);
+    let series = Series::new(&row, &model);
+    let sampler = Sampler { seed: 11 };
+    let options = exact::Options::default();
+    let exact = exact::rollout(&model, 0, &series, 20, &sampler, options).expect("exact");
+    let job = Job { series: &series, paths: 20, fill: &sampler };
+    let cached = cached::rollout(&model, 0, &[job]).expect("cached");
+    assert_eq!(exact, cached[0]);
+}
+
+#[test]
+fn the_exact_rollout_rescales_each_path() {
+    let model = testing::model(&[4], 2);
+    let shape = Shape {
+        steps: 12,
+        horizon: 12,
+        variates: 1,
+        future_covariates: 0,
+        past_covariates: 0,
+        missing: 0,
+    };
+    let row = pack(&shape, 4, 4);
+    let series = Series::new(&row, &model);
+    let seen = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    let observe = |path: usize, step: usize, scalings: &[Scaling]| {
+        seen.lock().expect("lock").insert((path, step), scalings[0].location);
+    };
+    let options = exact::Options { freeze_scale: false, observe: Some(&observe) };
+    let rescaled = exact::rollout(&model, 0, &series, 2, &Ladder, options).expect("exact");
+    let seen = seen.into_inner().expect("lock");
+    assert_ne!(seen[&(0, 1)], seen[&(0, 0)]);
+    assert_ne!(seen[&(0, 1)], seen[&(1, 1)]);
+    let options = exact::Options { freeze_scale: true, observe: None };
+    let frozen = exact::rollout(&model, 0, &series, 2, &Ladder, options).expect("exact");
+    assert_eq!(rescaled.path(0, 0)[..4], frozen.path(0, 0)[..4]);
+    assert_ne!(rescaled.path(0, 0)[4..], frozen.path(0, 0)[4..]);
+}
