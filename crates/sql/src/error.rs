@@ -70,19 +70,36 @@ pub(crate) struct Problem {
     pub(crate) span: Span,
     /// What; see [`SqlError::message`].
     pub(crate) message: String,
-    /// Follows from a problem that is reported where it arose.
-    pub(crate) is_consequence: bool,
+    /// What is to be done with it.
+    pub(crate) kind: ProblemKind,
+}
+
+/// What is to be done with a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    /// It is reported.
+    Plain,
+    /// It is that a name is not known: reported unless some statement could not
+    /// be read, which may be the one that gives the name.
+    UnknownName,
+    /// It follows from a problem that is reported where it arose.
+    Consequence,
 }
 
 impl Problem {
     /// Returns the problem `message` at `span`.
     pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), is_consequence: false }
+        Self { span, message: message.into(), kind: ProblemKind::Plain }
+    }
+
+    /// Returns the problem that a name is not known.
+    pub(crate) fn unknown_name(span: Span, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), kind: ProblemKind::UnknownName }
     }
 
     /// Returns a problem of which nothing needs to be said.
     pub(crate) fn consequence() -> Self {
-        Self { span: Span::empty(), message: String::new(), is_consequence: true }
+        Self { span: Span::empty(), message: String::new(), kind: ProblemKind::Consequence }
     }
 
     /// Returns the problem, placed at `span` if it had no place.

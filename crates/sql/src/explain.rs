@@ -96,7 +96,10 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
     page.setting("topic", &options.topic);
     let servers = options.bootstrap_servers.as_deref();
     page.setting("bootstrap servers", servers.unwrap_or(FROM_CONFIGURATION));
-    let group = options.group_id.clone().unwrap_or_else(|| format!("tidecast-{pipeline}"));
+    let group = options
+        .group_id
+        .clone()
+        .unwrap_or_else(|| format!("tidecast-{pipeline}, unless the configuration names another"));
     page.setting("consumer group", &group);
     page.setting("format", "json");
     let startup = match options.startup {

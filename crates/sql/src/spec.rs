@@ -39,7 +39,8 @@ pub struct SourceTable {
     /// Where records come from.
     pub connector: SourceConnector,
     /// How far a record's event time may lie ahead of its record timestamp
-    /// (`'max.future'`); beyond, it is a bad record. `None`: no bound.
+    /// (`'max.future'`); beyond, it is a bad record. `None`: no bound (`'none'`,
+    /// and every file, whose records have no timestamp). 1 hour unless said.
     pub max_future: Option<Duration>,
 }
 
@@ -66,14 +67,17 @@ pub enum SourceConnector {
 pub struct KafkaSourceOptions {
     /// `'topic'`.
     pub topic: String,
-    /// `'bootstrap.servers'`; the configuration's when absent.
+    /// `'bootstrap.servers'`, or Flink's `'properties.bootstrap.servers'`; the
+    /// configuration's when absent.
     pub bootstrap_servers: Option<String>,
-    /// `'group.id'`; `tidecast-<pipeline>` when absent.
+    /// `'group.id'`; the configuration's, else `tidecast-<pipeline>`, when absent.
     pub group_id: Option<String>,
-    /// `'scan.startup.mode'`: where to begin without a committed offset.
+    /// `'scan.startup.mode'`: where to begin without a committed offset; the
+    /// earliest unless said.
     pub startup: StartupMode,
     /// `'idle.timeout'`: after this long without a record a caught-up
-    /// partition's open windows are closed. `None`: never.
+    /// partition's open windows are closed. `None`: never (`'none'`). 30 seconds
+    /// unless said.
     pub idle_timeout: Option<Duration>,
     /// `'late.topic'`; late rows are only counted when absent.
     pub late_topic: Option<String>,
@@ -119,7 +123,8 @@ pub struct KafkaSinkOptions {
     pub topic: String,
     /// `'bootstrap.servers'`; the configuration's when absent.
     pub bootstrap_servers: Option<String>,
-    /// `'delivery'`.
+    /// `'delivery'`: exactly once unless said, and at least once where the
+    /// source is a file, which has no offsets to commit.
     pub delivery: Delivery,
     /// `'properties.*'`: librdkafka settings, the prefix taken off.
     pub properties: BTreeMap<String, String>,
@@ -169,7 +174,8 @@ pub struct ModelDefinition {
     pub rollout: Option<String>,
     /// `'patch.size'`, where the checkpoint has several.
     pub patch_size: Option<usize>,
-    /// `'season'`: season length in steps, for `seasonal-naive`.
+    /// `'season'`: season length in steps, for `seasonal-naive`; the provider's
+    /// default when absent.
     pub season: Option<usize>,
 }
 
@@ -186,13 +192,15 @@ pub struct ForecastClause {
     pub step: Duration,
     /// Steps to forecast.
     pub horizon: usize,
-    /// Newest steps handed to the model.
+    /// Newest steps handed to the model; 1,024 unless said, what the built-in
+    /// checkpoint does best with.
     pub context: usize,
-    /// Observed steps a series needs before it is forecast.
+    /// Observed steps a series needs before it is forecast; 16 unless said, or
+    /// the context where that is shorter.
     pub min_context: usize,
-    /// Sample paths.
+    /// Sample paths; 100 unless said.
     pub samples: usize,
-    /// Quantile levels, ascending, each in (0, 1).
+    /// Quantile levels, ascending, each in (0, 1); 0.1, 0.2, … 0.9 unless said.
     pub quantiles: Vec<f64>,
     /// When a forecast is made.
     pub refresh: Refresh,

@@ -127,13 +127,98 @@ fn text_is_utf8_because_the_json_decoder_fills_nothing_else() {
     assert_eq!(plans[0].window.output_schema().field(0).data_type(), &utf8);
 }
 
+#[test]
+fn what_could_exhaust_the_stack_or_the_numbers_is_refused() {
+    let deep =
+        format!("CREATE VIEW v AS SELECT {}1{} FROM t;", "(".repeat(5_000), ")".repeat(5_000));
+    let tables = format!("CREATE VIEW v AS SELECT {} t FROM t;", "TABLE ".repeat(50_000));
+    let huge = PIPELINE.replace("INTERVAL '1' MINUTE", "INTERVAL '999999999999999999999' DAY");
+    let long = PIPELINE.replace("horizon => 2", "horizon => 99999999999999999999999");
+    let byte_order_mark = format!("\u{feff}{PIPELINE}");
+    for script in
+        [deep, tables, format!("{TABLES}{huge}"), format!("{TABLES}{long}"), byte_order_mark]
+    {
+        let errors = plan("a.sql", &script).unwrap_err();
+        assert!(!errors.errors.is_empty());
+    }
+    assert!(plan("a.sql", &format!("\u{feff}{TABLES}{PIPELINE}")).is_ok());
+}
+
 mod any_text {
     use proptest::prelude::*;
 
     use super::{PIPELINE, TABLES, plan};
 
+    const WORDS: &[&str] = &[
+        "",
+        "(",
+        ")",
+        ",",
+        ";",
+        "'",
+        "*",
+        "1",
+        "-1",
+        "1e400",
+        "NULL",
+        "''",
+        "'kw'",
+        "[0.5]",
+        "=>",
+        "=",
+        "INTERVAL '0' SECOND",
+        "INTERVAL '-1' DAY",
+        "SELECT",
+        "TABLE",
+        "AS",
+        "FROM",
+        "GROUP BY",
+        "WITH",
+        "WATERMARK FOR",
+        "site",
+        "kw",
+        "ts",
+        "t",
+        "load",
+        "readings",
+        "\"x\"",
+        "a.b.c",
+        "avg(kw)",
+        "count(DISTINCT kw)",
+        "sum(avg(kw))",
+        "kw / 0",
+        "CAST(kw AS INT)",
+        "now()",
+        "TUMBLE",
+        "forecast",
+        "DESCRIPTOR(ts)",
+        "(SELECT 1)",
+        "CASE WHEN kw > 1 THEN 'a' END",
+        "ORDER BY",
+        "LIMIT 1",
+        "VALUES",
+        "ARRAY[1]",
+        "{'a': 1}",
+        "kw::VARCHAR",
+        "x -> x",
+        "$1",
+        "@v",
+        "UNNEST([1])",
+    ];
+
+    fn check(script: &str) -> Result<(), TestCaseError> {
+        if let Err(errors) = plan("a.sql", script) {
+            prop_assert!(!errors.errors.is_empty());
+            for error in errors.errors {
+                prop_assert!(!error.message.is_empty());
+                prop_assert!(error.line <= script.lines().count().max(1), "{}", error);
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         /// Whatever is cut out of a script, it is planned or refused, and every
         /// error lies inside the text.
@@ -142,14 +227,21 @@ mod any_text {
             let script = format!("{TABLES}{PIPELINE}");
             let end = (from + length).min(script.len());
             let from = from.min(end);
-            let holed = format!("{}{}", &script[..from], &script[end..]);
-            if let Err(errors) = plan("a.sql", &holed) {
-                prop_assert!(!errors.errors.is_empty());
-                for error in errors.errors {
-                    prop_assert!(!error.message.is_empty());
-                    prop_assert!(error.line <= holed.lines().count().max(1), "{}", error);
-                }
+            check(&format!("{}{}", &script[..from], &script[end..]))?;
+        }
+
+        /// The same with words put in the place of others.
+        #[test]
+        fn a_script_with_other_words_is_no_panic(
+            changes in proptest::collection::vec((0_usize..200, proptest::sample::select(WORDS)), 1..4)
+        ) {
+            let script = format!("{TABLES}{PIPELINE}");
+            let mut words: Vec<&str> = script.split(' ').filter(|word| !word.is_empty()).collect();
+            for (at, word) in changes {
+                let at = at % words.len();
+                words[at] = word;
             }
+            check(&words.join(" "))?;
         }
     }
 }

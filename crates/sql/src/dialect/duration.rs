@@ -36,7 +36,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 pub(crate) fn interval_micros(expression: &Expr) -> Result<i64, DurationError> {
     match expression {
         Expr::Interval(interval) => micros_of(interval),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => interval_micros(expr).map(|n| -n),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => interval_micros(expr)?
+            .checked_neg()
+            .ok_or_else(|| DurationError::OutOfRange(expression.to_string())),
         Expr::Nested(inner) => interval_micros(inner),
         other => Err(DurationError::NotAnInterval(other.to_string())),
     }

@@ -85,6 +85,10 @@ impl Dialect for TidecastDialect {
         }
         parser.advance_token();
         let prefix = Ident::with_span(token.span, TABLE_ARGUMENT);
+        // Not again, or a long row of them would exhaust the stack.
+        if parser.peek_keyword(Keyword::TABLE) {
+            return Some(parser.expected("a table's name", parser.peek_token()));
+        }
         let value = parser.parse_prefix();
         Some(value.map(|value| Expr::Prefixed { prefix, value: Box::new(value) }))
     }

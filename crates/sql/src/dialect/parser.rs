@@ -21,6 +21,8 @@ use crate::error::{Problem, did_you_mean};
 /// Parses a script. A statement that does not parse is a problem, and the
 /// others are still read.
 pub(crate) fn parse_script(text: &str) -> (Vec<Statement>, Vec<Problem>) {
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let tokens = match Tokenizer::new(&TidecastDialect, text).tokenize_with_location() {
         Ok(tokens) => tokens,
         Err(error) => {

@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 use super::checks::{check_query, mentions};
 use super::tumble::{TumblePlanner, external};
 use crate::dialect::{ViewStatement, lower_first};
-use crate::error::{Problem, did_you_mean, one_of};
+use crate::error::{Problem, ProblemKind, did_you_mean, one_of};
 
 /// Returns the planner's session: DataFusion's functions, our window function,
 /// and text as `Utf8`, which is what the JSON decoder fills.
@@ -167,7 +167,10 @@ impl<'a> Catalog<'a> {
             _ => one_of(self.readable_names()),
         };
         let remedy = did_you_mean(name, self.readable_names());
-        Problem::new(Span::empty(), format!("unknown table `{name}`, expected {wanted}{remedy}"))
+        Problem::unknown_name(
+            Span::empty(),
+            format!("unknown table `{name}`, expected {wanted}{remedy}"),
+        )
     }
 
     /// Gives DataFusion's errors a place and our words.
@@ -178,7 +181,7 @@ impl<'a> Catalog<'a> {
         found
             .into_iter()
             .map(|problem| {
-                if problem.span != Span::empty() || problem.is_consequence {
+                if problem.span != Span::empty() || problem.kind == ProblemKind::Consequence {
                     return problem;
                 }
                 let span = mention_in(&problem.message, &mentioned);

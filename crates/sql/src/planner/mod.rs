@@ -26,7 +26,7 @@ pub use view::{PlannedView, plan_view};
 
 use self::pipelines::Definitions;
 use crate::dialect::{Statement, parse_script};
-use crate::error::{Problem, SqlError, SqlErrors};
+use crate::error::{Problem, ProblemKind, SqlError, SqlErrors};
 use crate::spec::PipelinePlan;
 
 pub(crate) use types::sql_name;
@@ -58,13 +58,12 @@ pub(crate) use types::sql_name;
 /// let errors = tidecast_sql::parse_scripts(&[("load.sql".into(), script.replace("'kw'", "'kwh'"))])
 ///     .unwrap_err();
 /// assert_eq!(errors.errors[0].message, "unknown column `kwh`, expected one of `site`, `t`, `kw`; did you mean `kw`?");
-/// assert_eq!((errors.errors[0].line, errors.errors[0].column), (10, 79));
+/// assert_eq!((errors.errors[0].line, errors.errors[0].column), (10, 86));
 /// ```
 pub fn parse_scripts(files: &[(String, String)]) -> Result<Vec<PipelinePlan>, SqlErrors> {
     let scripts = Scripts::read(files);
     let mut problems = scripts.problems.clone();
-    let mut definitions = Definitions::of(&scripts.statements, &mut problems);
-    definitions.may_lack_statements = !scripts.problems.is_empty();
+    let definitions = Definitions::of(&scripts.statements, &mut problems);
     let plans = definitions.pipelines(&mut problems);
     if problems.is_empty() && plans.is_empty() {
         problems.push((
@@ -113,9 +112,14 @@ impl<'a> Scripts<'a> {
 
     /// Returns `value`, or the errors if there are any, in the order of the text.
     fn outcome<T>(&self, value: T, problems: Vec<(Place, Problem)>) -> Result<T, SqlErrors> {
+        let is_dropped = |kind| match kind {
+            ProblemKind::Plain => false,
+            ProblemKind::UnknownName => !self.problems.is_empty(),
+            ProblemKind::Consequence => true,
+        };
         let mut errors: Vec<(usize, SqlError)> = problems
             .into_iter()
-            .filter(|(_, problem)| !problem.is_consequence)
+            .filter(|(_, problem)| !is_dropped(problem.kind))
             .map(|(place, problem)| self.error(place, problem))
             .collect();
         if errors.is_empty() {

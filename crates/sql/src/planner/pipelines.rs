@@ -54,8 +54,6 @@ pub(super) struct Definitions<'a> {
     sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
     models: BTreeMap<String, Option<ModelDefinition>>,
     pipelines: Vec<(usize, &'a PipelineStatement)>,
-    /// Some statement did not parse, so a name that is not there may be its.
-    pub(super) may_lack_statements: bool,
 }
 
 impl<'a> Definitions<'a> {
@@ -67,7 +65,6 @@ impl<'a> Definitions<'a> {
             sinks: BTreeMap::new(),
             models: BTreeMap::new(),
             pipelines: Vec::new(),
-            may_lack_statements: false,
         };
         let mut names = BTreeSet::new();
         for (index, statement) in statements.iter().enumerate() {
@@ -144,13 +141,6 @@ impl<'a> Definitions<'a> {
         }
         let in_views = self.catalog.take_problems().into_iter();
         problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
-        if self.may_lack_statements {
-            // A name that is unknown may be that of a statement that did not
-            // parse; one error at a time says more.
-            problems.retain(|(place, problem)| {
-                matches!(place, Place::File(_)) || !problem.message.starts_with("unknown table")
-            });
-        }
         plans
     }
 
@@ -289,7 +279,7 @@ impl<'a> Definitions<'a> {
             _ => one_of(names()),
         };
         let remedy = did_you_mean(&name.value, names());
-        problems.push(Problem::new(
+        problems.push(Problem::unknown_name(
             name.span,
             format!("unknown table `{}`, expected {wanted}{remedy}", name.value),
         ));
@@ -310,7 +300,7 @@ impl<'a> Definitions<'a> {
         }
         let names = || self.models.keys().map(String::as_str).chain([DEFAULT_MODEL]);
         let remedy = did_you_mean(wanted, names());
-        problems.push(Problem::new(
+        problems.push(Problem::unknown_name(
             name.map_or(Span::empty(), |name| name.span),
             format!("unknown model `{wanted}`, expected {}{remedy}", one_of(names())),
         ));
