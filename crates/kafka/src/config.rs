@@ -1,6 +1,7 @@
 //! What a source or a sink needs to know, and librdkafka's settings made of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -8,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaSourceConfig {
     /// The brokers to ask first, `host:port` separated by commas.
     pub bootstrap_servers: String,
@@ -93,6 +94,22 @@ impl KafkaSourceConfig {
     }
 }
 
+impl fmt::Debug for KafkaSourceConfig {
+    /// Property values are left out: passwords are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSourceConfig")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("group_id", &self.group_id)
+            .field("topic", &self.topic)
+            .field("startup", &self.startup)
+            .field("properties", &self.properties.keys())
+            .field("max_batch_records", &self.max_batch_records)
+            .field("linger", &self.linger)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where to begin reading without a committed offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum StartupMode {
@@ -104,7 +121,7 @@ pub enum StartupMode {
 }
 
 /// Where a [`KafkaSink`](crate::KafkaSink) writes, and what it promises.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaSinkConfig {
     /// The brokers to ask first, `host:port` separated by commas.
     pub bootstrap_servers: String,
@@ -145,11 +162,14 @@ impl KafkaSinkConfig {
         self.topics().try_for_each(check_topic)?;
         let mut config = ClientConfig::new();
         config.set("compression.type", "zstd").set("linger.ms", "2");
-        if matches!(self.delivery, Delivery::ExactlyOnce { .. }) {
+        match self.delivery {
             // Until a dead process's open transaction times out, readers of the
             // topic wait at its first record. librdkafka's default is a minute.
-            config.set("transaction.timeout.ms", "30000");
-        }
+            Delivery::ExactlyOnce { .. } => config.set("transaction.timeout.ms", "30000"),
+            // For so long an outage is waited out. librdkafka's five minutes would
+            // hold up a shutdown, too.
+            Delivery::AtLeastOnce => config.set("message.timeout.ms", "60000"),
+        };
         apply(&mut config, &self.properties, SINK_RESERVED)?;
         config.set("bootstrap.servers", &self.bootstrap_servers).set("enable.idempotence", "true");
         if let Delivery::ExactlyOnce { transactional_id } = &self.delivery {
@@ -165,6 +185,21 @@ impl KafkaSinkConfig {
             .into_iter()
             .flatten()
             .map(String::as_str)
+    }
+}
+
+impl fmt::Debug for KafkaSinkConfig {
+    /// Property values are left out: passwords are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSinkConfig")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("topic", &self.topic)
+            .field("late_topic", &self.late_topic)
+            .field("bad_topic", &self.bad_topic)
+            .field("delivery", &self.delivery)
+            .field("properties", &self.properties.keys())
+            .field("timeout", &self.timeout)
+            .finish()
     }
 }
 
@@ -272,6 +307,10 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
     match config.create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, name, value)) => {
+            let value = match is_secret(&name) {
+                true => "…".to_owned(),
+                false => value,
+            };
             Err(ConfigError::Property { name, value, reason: tidy(&reason) })
         }
         Err(other) => Err(ConfigError::Property {
@@ -280,6 +319,12 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
             reason: other.to_string(),
         }),
     }
+}
+
+/// Returns whether a property by this (perhaps misspelt) name holds what belongs
+/// in no log.
+fn is_secret(name: &str) -> bool {
+    ["pass", "secret", "key", "token", "oauth"].iter().any(|part| name.contains(part))
 }
 
 /// librdkafka's sentences in the form of ours.
@@ -318,6 +363,16 @@ mod tests {
     fn a_value_out_of_range_is_named() {
         let error = source(&[("session.timeout.ms", "soon")]).unwrap_err().to_string();
         assert!(error.contains("`session.timeout.ms` = `soon`"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_neither_printed_nor_told() {
+        let error = source(&[("sasl.passwrd", "hunter2")]).unwrap_err().to_string();
+        assert!(error.contains("sasl.passwrd") && !error.contains("hunter2"), "{error}");
+        let mut config = KafkaSinkConfig::new("b:9092", "t");
+        config.properties.insert("sasl.password".to_owned(), "hunter2".to_owned());
+        let printed = format!("{config:?}");
+        assert!(printed.contains("sasl.password") && !printed.contains("hunter2"), "{printed}");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! missing is null. Numbers may be quoted (`"kw": "1.5"`), a timestamp is an RFC
 //! 3339 string (UTC where it names no zone) or a number in the column's unit.
 //!
+//! A number with a fraction is no value of a whole-number column.
+//!
 //! What cannot be a row is reported record by record and never holds up the
 //! others: a batch is fed to arrow-json whole, and only if that fails is it
 //! divided until the culprits are found. So good batches pay nothing for bad
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit};
 use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
@@ -40,6 +42,9 @@ pub struct JsonDecoder {
     /// leaves it half-way through a record.
     decoder: Option<Decoder>,
     capacity: usize,
+    /// The whole-number columns, as columns of floats: arrow-json cuts fractions
+    /// off, so tables that have such columns are looked at twice.
+    whole: Option<SchemaRef>,
 }
 
 /// What became of a batch of records: every index is in exactly one of the two.
@@ -66,7 +71,14 @@ impl JsonDecoder {
     /// If a column has a type that JSON cannot give.
     pub fn new(schema: SchemaRef, capacity: usize) -> Result<Self, ArrowError> {
         let decoder = build(&schema, capacity)?;
-        Ok(Self { schema, decoder: Some(decoder), capacity })
+        let whole: Vec<Field> = schema
+            .fields()
+            .iter()
+            .filter(|field| field.data_type().is_integer())
+            .map(|field| Field::new(field.name(), DataType::Float64, true))
+            .collect();
+        let whole = (!whole.is_empty()).then(|| Arc::new(Schema::new(whole)));
+        Ok(Self { schema, decoder: Some(decoder), capacity, whole })
     }
 
     /// Decodes `payloads`. Together they should stay below 1 GiB, as Arrow's
@@ -98,7 +110,13 @@ impl JsonDecoder {
             1 => pieces.swap_remove(0),
             _ => concat_batches(&self.schema, &pieces)?,
         };
-        self.drop_non_finite(&mut decoded)?;
+        let mut errors = self.non_finite(&decoded.rows);
+        if let Some(schema) = &self.whole {
+            let payload = |index: &usize| payloads.get(*index).copied().flatten();
+            let good: Vec<&[u8]> = decoded.indices.iter().filter_map(payload).collect();
+            errors.extend(fractions(schema, &good)?);
+        }
+        drop_rows(&mut decoded, errors)?;
         decoded.bad.sort_by_key(|(index, _)| *index);
         Ok(decoded)
     }
@@ -181,37 +199,62 @@ impl JsonDecoder {
         }
     }
 
-    /// Moves rows with a value that is no finite number, or no timestamp that
-    /// can be told from a saturated one, to the bad records.
-    fn drop_non_finite(&self, decoded: &mut Decoded) -> Result<(), ArrowError> {
-        let rows = decoded.rows.num_rows();
-        let mut errors: Vec<(usize, String)> = Vec::new();
-        for (field, column) in self.schema.fields().iter().zip(decoded.rows.columns()) {
-            for row in non_finite(column) {
-                let what = match field.data_type() {
-                    DataType::Timestamp(..) => "out of the range of timestamps",
-                    _ => "not a finite number",
-                };
-                errors.push((row, format!("column `{}`: {what}", field.name())));
-            }
+    /// Finds the rows with a value that is no finite number, or no timestamp that
+    /// can be told from a saturated one.
+    fn non_finite(&self, rows: &RecordBatch) -> Vec<(usize, String)> {
+        let mut errors = Vec::new();
+        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
+            let what = match field.data_type() {
+                DataType::Timestamp(..) => "out of the range of timestamps",
+                _ => "not a finite number",
+            };
+            let error = |row| (row, format!("column `{}`: {what}", field.name()));
+            errors.extend(non_finite(column).into_iter().map(error));
         }
-        if errors.is_empty() {
-            return Ok(());
-        }
-        errors.sort_by_key(|(row, _)| *row);
-        errors.dedup_by_key(|(row, _)| *row);
-        let mut keep = vec![true; rows];
-        for (row, error) in errors {
-            if let (Some(kept), Some(index)) = (keep.get_mut(row), decoded.indices.get(row)) {
-                *kept = false;
-                decoded.bad.push((*index, error));
-            }
-        }
-        let mut kept = keep.iter();
-        decoded.indices.retain(|_| kept.next().copied().unwrap_or(true));
-        decoded.rows = filter_record_batch(&decoded.rows, &BooleanArray::from(keep))?;
-        Ok(())
+        errors
     }
+}
+
+/// Finds the rows in which a whole-number column was given a fraction.
+fn fractions(schema: &SchemaRef, payloads: &[&[u8]]) -> Result<Vec<(usize, String)>, ArrowError> {
+    let mut decoder = build(schema, payloads.len())?;
+    for payload in payloads {
+        decoder.decode(payload)?;
+    }
+    let Some(rows) = decoder.flush()? else { return Ok(Vec::new()) };
+    let mut errors = Vec::new();
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        for (row, value) in column.as_primitive::<Float64Type>().iter().enumerate() {
+            if let Some(value) = value.filter(|value| value.fract() != 0.0) {
+                let name = field.name();
+                errors.push((
+                    row,
+                    format!("column `{name}`: expected a whole number, got `{value}`"),
+                ));
+            }
+        }
+    }
+    Ok(errors)
+}
+
+/// Moves rows to the bad records, each with the first of its errors.
+fn drop_rows(decoded: &mut Decoded, mut errors: Vec<(usize, String)>) -> Result<(), ArrowError> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    errors.sort_by_key(|(row, _)| *row);
+    errors.dedup_by_key(|(row, _)| *row);
+    let mut keep = vec![true; decoded.rows.num_rows()];
+    for (row, error) in errors {
+        if let (Some(kept), Some(index)) = (keep.get_mut(row), decoded.indices.get(row)) {
+            *kept = false;
+            decoded.bad.push((*index, error));
+        }
+    }
+    let mut kept = keep.iter();
+    decoded.indices.retain(|_| kept.next().copied().unwrap_or(true));
+    decoded.rows = filter_record_batch(&decoded.rows, &BooleanArray::from(keep))?;
+    Ok(())
 }
 
 /// How an attempt at several records ended.

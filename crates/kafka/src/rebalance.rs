@@ -9,7 +9,8 @@
 //! but a revocation is answered by
 //! [`Source::release`](tidecast_stream::Source::release), once
 //! what was under way is committed. That is allowed: the answer is due within
-//! `max.poll.interval.ms`, and any number of polls may come before it.
+//! `max.poll.interval.ms`, and any number of polls may come before it. Until then
+//! librdkafka fetches nothing for the other partitions either.
 //!
 //! All of this needs the cooperative protocol or KIP-848's, where an answer
 //! speaks of some partitions and leaves the others running.
@@ -164,7 +165,7 @@ impl ConsumerContext for SourceContext {
         let answered = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             {
                 let mut ownership = self.ownership();
-                if !ownership.closing {
+                if !ownership.closing && !partitions.is_empty() {
                     ownership.owned.extend(&partitions);
                     ownership.changes.push_back(Change::Assigned(partitions));
                 }
@@ -177,11 +178,11 @@ impl ConsumerContext for SourceContext {
                 let mut ownership = self.ownership();
                 if ownership.closing {
                     Some(ownership.take_started(&set))
+                } else if set.is_empty() {
+                    Some(Vec::new())
                 } else if lost {
                     ownership.changes.push_back(Change::Lost(partitions));
                     Some(ownership.take_started(&set))
-                } else if set.is_empty() {
-                    Some(Vec::new())
                 } else {
                     ownership.revoking.extend(&set);
                     ownership.changes.push_back(Change::Revoked(partitions));

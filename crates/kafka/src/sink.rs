@@ -27,6 +27,9 @@ use crate::error::Verdict;
 /// of each commit.
 const STEP: Duration = Duration::from_millis(1);
 
+/// How long the steps of a transaction are tried again.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// A topic of forecasts.
 ///
 /// With [`Delivery::ExactlyOnce`] each [`Transaction`] is one of Kafka's: messages
@@ -255,12 +258,18 @@ impl KafkaSink {
         }
     }
 
-    /// Calls `step` of the transaction, again as long as librdkafka says so.
+    /// Calls `step` of the transaction, again as long as librdkafka says so and
+    /// our patience lasts. Giving up on a commit leaves its outcome open; the
+    /// next writer of the transactional id settles it before it reads offsets.
     fn retrying(&self, mut step: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
+        let deadline = Instant::now() + OUTAGE_PATIENCE;
         loop {
             match step() {
                 Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && !error.is_fatal() && !error.txn_requires_abort() =>
+                    if error.is_retriable()
+                        && !error.is_fatal()
+                        && !error.txn_requires_abort()
+                        && Instant::now() < deadline =>
                 {
                     self.producer.poll(Duration::from_millis(10));
                 }
@@ -283,8 +292,7 @@ impl KafkaSink {
             })
             .map_err(|error| Verdict::of(&committer.doing(), &committer.bootstrap, &error))?;
         }
-        // Without a limit: a commit whose outcome is not known may not be
-        // followed by anything but the same commit.
+        // Without a limit of ours it takes what is left of the transaction's.
         self.retrying(|| self.producer.commit_transaction(Timeout::Never))
             .map_err(|error| judge(&error).into())
     }

@@ -1,4 +1,4 @@
-use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
 use super::*;
@@ -52,6 +52,14 @@ fn a_field_given_twice_counts_with_its_last_value() {
 }
 
 #[test]
+fn whole_numbers_keep_all_their_digits() {
+    let decoded = decode(&[Some(br#"{"site":"A","count":9007199254740993}"#)]);
+    assert_eq!(decoded.rows.column(2).as_primitive::<Int64Type>().value(0), 9_007_199_254_740_993);
+    let decoded = decode(&[Some(br#"{"site":"A","count":2.0}"#), Some(br#"{"site":"A"}"#)]);
+    assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
+}
+
+#[test]
 fn nothing_at_all_is_no_error() {
     let decoded = decode(&[]);
     assert_eq!((decoded.rows.num_rows(), decoded.bad.len()), (0, 0));
@@ -65,6 +73,8 @@ fn errors_name_the_column_and_what_was_expected() {
         (r#"{"site":"A","kw":"high"}"#, "column `kw`: expected a number, got `\"high\"`"),
         (r#"{"site":7}"#, "column `site`: expected a string, got `7`"),
         (r#"{"site":"A","count":"1.x"}"#, "column `count`: expected a whole number (Int64)"),
+        (r#"{"site":"A","count":1.5}"#, "column `count`: expected a whole number, got `1.5`"),
+        (r#"{"site":"A","count":1e30}"#, "column `count`: expected a whole number (Int64)"),
         (r#"{"site":"A","on":1}"#, "column `on`: expected true or false, got `1`"),
         (r#"{"site":"A","ts":"today"}"#, "column `ts`: expected a timestamp such as"),
         (r#"{"site":"A","ts":1e999}"#, "column `ts`: out of the range of timestamps"),
@@ -141,6 +151,8 @@ fn payload() -> impl Strategy<Value = Option<Vec<u8>>> {
         }),
         1 => text(r#"{"site":"A","ts":"2026-11-22 10:00:00.125"}"#),
         1 => text(r#"{"site":"é","on":false}"#),
+        1 => text(r#"{"site":"A","count":9007199254740993}"#),
+        1 => text(r#"{"site":"A","count":1.25,"kw":1e999}"#),
         1 => text(r#"{"site":1}"#),
         1 => text(r#"{"kw":1}"#),
         1 => text(r#"{"site":"A","kw":1e999}"#),

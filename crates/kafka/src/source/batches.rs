@@ -36,6 +36,13 @@ impl std::fmt::Debug for Meters {
     }
 }
 
+impl Drop for Meters {
+    /// A partition that is not read here has no lag here.
+    fn drop(&mut self) {
+        self.lag.set(0.0);
+    }
+}
+
 impl Meters {
     pub(super) fn of(partition: &Partition) -> Self {
         let labels =

@@ -95,6 +95,15 @@ fn a_broker_that_goes_and_comes_back_costs_nothing() {
 }
 
 #[test]
+fn a_source_closes_without_its_broker() {
+    let (cluster, bootstrap) = cluster(&["in"]);
+    let mut reader = Reader::new(source_config(&bootstrap, "g", "in"));
+    reader.catch_up(1);
+    cluster.broker_down(-1).unwrap();
+    drop(reader);
+}
+
+#[test]
 fn what_librdkafka_retries_is_no_error() {
     let (cluster, bootstrap) = cluster(&["out"]);
     cluster.request_errors(
