@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tidecast` command.
+
+fn main() -> std::process::ExitCode {
+    tidecast_cli::main()
+}

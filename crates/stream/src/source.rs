@@ -8,6 +8,10 @@ use crate::sink::PartitionCommit;
 
 /// What a [`Source`] has to say.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one event carries thousands of rows; a box around its head saves nothing"
+)]
 pub enum SourceEvent {
     /// These partitions are ours now. For each, the commit its last owner left,
     /// if any. The source reads nothing of them until [`Source::start`].

@@ -110,6 +110,13 @@ fn all_defaults_are_printed_in_their_order_and_secrets_are_not() {
 }
 
 #[test]
+fn the_engine_alone_has_the_same_defaults() {
+    let config = load(&[], &[]).unwrap();
+    let expected = tidecast_engine::EngineConfig::default();
+    assert_eq!(format!("{:?}", config.engine()), format!("{expected:?}"));
+}
+
+#[test]
 fn a_wrong_variable_or_flag_is_named() {
     let cases = [
         (

@@ -1,0 +1,282 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
+/// probabilistic forecasts out. Pipelines are SQL files.
+#[derive(Debug, Parser)]
+#[command(name = "tidecast", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Try it:
+  tidecast demo                            a broker, a stream and its forecasts in one process
+  tidecast forecast --input sales.csv --time day --target units --horizon 28
+  tidecast check pipelines/*.sql           find mistakes without starting anything
+  tidecast run pipelines/load.sql          the service")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to log: error, warn, info, debug, trace, or per module
+    /// (`info,tidecast_kafka=debug`).
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Global options")]
+    pub log: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show forecasts of a live stream: broker, replayed data and pipeline in one process.
+    Demo(DemoArguments),
+    /// Run pipelines as a service until SIGTERM or Ctrl-C.
+    Run(RunArguments),
+    /// Check pipeline files and configuration without starting anything.
+    Check(PlanArguments),
+    /// Show what a pipeline would do, with every effective setting.
+    Explain(ExplainArguments),
+    /// Forecast the series of a file, without Kafka.
+    Forecast(Box<ForecastArguments>),
+    /// Look at model checkpoints.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Measure this machine: windows, forecasts.
+    Bench(BenchArguments),
+    /// Print the configuration in force, defaults included.
+    Config(ConfigArguments),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  tidecast completions bash > ~/.local/share/bash-completion/completions/tidecast"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArguments {
+    /// A configuration file; what it does not set keeps its default
+    /// (`config/tidecast.toml` lists all).
+    #[arg(long, value_name = "FILE", env = "TIDECAST_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one key, over file and environment: `--set kafka.bootstrap_servers=broker:9092`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `tidecast run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidecast run pipelines/load.sql
+  tidecast run pipelines/ --config /etc/tidecast.toml
+  TIDECAST_KAFKA__BOOTSTRAP_SERVERS=broker:9092 tidecast run load.sql
+
+SIGTERM and Ctrl-C finish what is under way, commit it, and exit with status 0; a second one stops at once.
+The status is 1 if a pipeline failed for good.")]
+pub struct RunArguments {
+    /// Pipeline files, or folders of `.sql` files.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// `tidecast check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  tidecast check pipelines/*.sql\n\nThe status is 1 if anything is wrong."
+)]
+pub struct PlanArguments {
+    /// Pipeline files, or folders of `.sql` files.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// `tidecast explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tidecast explain pipelines/demo.sql")]
+pub struct ExplainArguments {
+    /// Pipeline files, or folders of `.sql` files.
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// `tidecast demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidecast demo                       until Ctrl-C, with live charts
+  tidecast demo --for 30s             ends by itself with a summary
+  tidecast demo --for 30s --json      the summary as JSON on the last line
+
+The broker is librdkafka's in-process mock: it speaks Kafka's protocol on a local port, so an ordinary
+client can subscribe while the demo runs, but it keeps 5 MiB a partition and has no real transactions.")]
+pub struct DemoArguments {
+    /// End after this long (`30s`, `2m`); without it the demo runs until Ctrl-C
+    /// or the end of its data.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Hours of the recorded series replayed per second.
+    #[arg(long, value_name = "HOURS", default_value_t = 12.0)]
+    pub speed: f64,
+    /// Plain lines instead of charts; chosen by itself when the output is no terminal.
+    #[arg(long)]
+    pub plain: bool,
+    /// Print the summary as one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+    /// The pipeline to run instead of the shipped one; it must read the topic `grid_demand`.
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+}
+
+/// `tidecast forecast`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidecast forecast --input load.csv --time ts --target kw --series site --horizon 96
+  tidecast forecast --input sales.parquet --time day --target units --series store --series item \\
+      --horizon 28 --format csv --output forecast.csv --plot forecast.svg
+  tidecast forecast --input m.jsonl --time ts --target y --horizon 24 --model seasonal-naive --season 24
+
+The file runs through the same operators as a stream: rows are averaged per step (--aggregate), steps
+without a row are missing for the model, and each series is forecast once, from its end.")]
+pub struct ForecastArguments {
+    /// The file: `.csv`, `.csv.gz`, `.jsonl` or `.parquet`.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// The column with the time of a row.
+    #[arg(long, value_name = "COLUMN")]
+    pub time: String,
+    /// The column to forecast.
+    #[arg(long, value_name = "COLUMN")]
+    pub target: String,
+    /// The column that names the series; repeat it for several.
+    #[arg(long, value_name = "COLUMN")]
+    pub series: Vec<String>,
+    /// Steps to forecast.
+    #[arg(long, value_name = "STEPS")]
+    pub horizon: usize,
+    /// Distance of two steps (`15m`, `1h`, `1d`); found in the data when absent.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub step: Option<Duration>,
+    /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `max`, `last_value`).
+    #[arg(long, value_name = "NAME", default_value = "avg")]
+    pub aggregate: String,
+    /// Newest steps handed to the model.
+    #[arg(long, value_name = "STEPS", default_value_t = 1024)]
+    pub context: usize,
+    /// Sample paths drawn.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub samples: usize,
+    /// Quantile levels.
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', default_value = "0.1,0.5,0.9")]
+    pub quantiles: Vec<f64>,
+    /// `builtin:tiny`, a checkpoint's folder, or `seasonal-naive`.
+    #[arg(long, value_name = "MODEL", default_value = "builtin:tiny")]
+    pub model: String,
+    /// Season length in steps, for `seasonal-naive`.
+    #[arg(long, value_name = "STEPS")]
+    pub season: Option<usize>,
+    /// `auto`, `cpu` or `cuda:N`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+    /// How to print the forecasts.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+    /// Write them to this file instead of the terminal; its ending names the
+    /// format when --format is absent.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Draw history, median and bands of the first series to this `.svg` or `.png`.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Series to draw.
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub plot_series: usize,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+/// How forecasts are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A table for people.
+    Table,
+    /// Comma-separated, one row per series and step.
+    Csv,
+    /// The forecast messages, one JSON object a line.
+    Jsonl,
+    /// Apache Parquet, one row per series and step (needs --output).
+    Parquet,
+}
+
+/// `tidecast model`.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// What a checkpoint is: shape, parameters, licence, version.
+    #[command(
+        after_help = "Examples:\n  tidecast model info builtin:tiny\n  tidecast model info models/moirai-moe-small --json"
+    )]
+    Info {
+        /// `builtin:tiny` or a folder with `config.json` and `model.safetensors`.
+        #[arg(value_name = "DIR")]
+        model: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare this implementation with tensors of the reference.
+    #[command(after_help = "\
+Example:
+  tidecast model verify --model crates/forecast/tests/golden/model --golden crates/forecast/tests/golden
+
+Prints a line per check with the largest error; the status is 1 if a tolerance is exceeded.")]
+    Verify {
+        /// The checkpoint's folder.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+        /// The folder with `manifest.json` and the reference's tensors.
+        #[arg(long, value_name = "DIR")]
+        golden: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `tidecast bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json")]
+pub struct BenchArguments {
+    /// Measure only this.
+    #[arg(long, value_enum)]
+    pub only: Option<BenchSubject>,
+    /// Repeats of each measurement; the median is printed.
+    #[arg(long, default_value_t = 5)]
+    pub repeats: usize,
+    /// Print one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `tidecast bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchSubject {
+    /// Records a second from the broker through the windows, beside the bare consumer.
+    Windows,
+    /// Forecasts a second of the built-in model.
+    Forecasts,
+}

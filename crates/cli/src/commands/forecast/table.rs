@@ -1,0 +1,180 @@
+//! A file's series in memory: to find the step, and to draw the history.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use tidecast_files::{FileFormat, FileSource, FileSourceConfig, InferredSchema, infer_schema};
+use tidecast_stream::{EventTime, Source, SourceEvent};
+
+use crate::arguments::ForecastArguments;
+
+/// The columns a forecast needs, with the types the table declares.
+#[derive(Debug)]
+pub(super) struct InputTable {
+    /// Time, target, then the series columns.
+    pub(super) schema: SchemaRef,
+    pub(super) format: FileFormat,
+}
+
+/// Each series' values by time, under its label.
+pub(super) type Histories = BTreeMap<String, Vec<(EventTime, f64)>>;
+
+impl InputTable {
+    /// Finds the columns in the file.
+    pub(super) fn open(arguments: &ForecastArguments) -> anyhow::Result<Self> {
+        let path = &arguments.input;
+        let format = FileFormat::of_path(path)?;
+        let InferredSchema { schema, .. } = infer_schema(path)?;
+        let time = column(&schema, &arguments.time, path)?;
+        if !matches!(time.data_type(), DataType::Timestamp(..)) {
+            bail!(
+                "column `{}` of `{}` does not hold times ({}); expected RFC 3339 text, dates, or epoch numbers",
+                arguments.time,
+                path.display(),
+                time.data_type()
+            );
+        }
+        let target = column(&schema, &arguments.target, path)?;
+        if !target.data_type().is_numeric() {
+            bail!(
+                "column `{}` of `{}` is not numeric ({}); --target names the column to forecast",
+                arguments.target,
+                path.display(),
+                target.data_type()
+            );
+        }
+        let mut fields = vec![
+            Field::new(time.name(), DataType::Timestamp(TimeUnit::Microsecond, None), false),
+            Field::new(target.name(), DataType::Float64, true),
+        ];
+        for name in &arguments.series {
+            if fields.iter().any(|field| field.name() == name) {
+                bail!("column `{name}` is named twice; --series, --time and --target must differ");
+            }
+            let series = column(&schema, name, path)?;
+            fields.push(Field::new(name, series.data_type().clone(), true));
+        }
+        Ok(Self { schema: Arc::new(Schema::new(fields)), format })
+    }
+
+    /// Reads all series, each sorted by time; rows without a value are left out.
+    pub(super) fn histories(&self, path: &Path) -> anyhow::Result<Histories> {
+        let mut source = FileSource::open(FileSourceConfig {
+            path: path.to_owned(),
+            format: self.format,
+            schema: Arc::clone(&self.schema),
+            batch_rows: tidecast_files::BATCH_ROWS,
+        })?;
+        let mut histories = Histories::new();
+        loop {
+            match source.poll(Duration::ZERO)? {
+                SourceEvent::Assigned(partitions) => {
+                    for (partition, _) in partitions {
+                        source.start(&partition, None)?;
+                    }
+                }
+                SourceEvent::Batch(batch) => self.gather(&batch.rows, &mut histories)?,
+                SourceEvent::Finished => break,
+                _ => {}
+            }
+        }
+        for history in histories.values_mut() {
+            history.sort_by_key(|(time, _)| *time);
+        }
+        Ok(histories)
+    }
+
+    fn gather(
+        &self,
+        rows: &arrow::array::RecordBatch,
+        histories: &mut Histories,
+    ) -> anyhow::Result<()> {
+        let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
+        let values = cast(rows.column(1), &DataType::Float64).context("target column")?;
+        let values = values.as_primitive::<Float64Type>();
+        let options = FormatOptions::default();
+        let series = rows
+            .columns()
+            .iter()
+            .skip(2)
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()
+            .context("series columns")?;
+        for row in 0..rows.num_rows() {
+            if times.is_null(row) || values.is_null(row) || !values.value(row).is_finite() {
+                continue;
+            }
+            let label =
+                series.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>();
+            histories
+                .entry(label.join("/"))
+                .or_default()
+                .push((EventTime::from_micros(times.value(row)), values.value(row)));
+        }
+        Ok(())
+    }
+}
+
+fn column<'a>(schema: &'a Schema, name: &str, path: &Path) -> anyhow::Result<&'a Field> {
+    if let Ok(field) = schema.field_with_name(name) {
+        return Ok(field);
+    }
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let hint = nearest
+        .filter(|known| strsim::jaro_winkler(known, name) > 0.8)
+        .map(|known| format!("; did you mean `{known}`?"))
+        .unwrap_or_default();
+    bail!("no column `{name}` in `{}`{hint} (columns: {})", path.display(), names.join(", "));
+}
+
+/// Finds the distance of two steps: the most frequent distance of neighbours in
+/// time, the smaller of two equally frequent ones.
+pub(super) fn infer_step(histories: &Histories) -> Option<Duration> {
+    let mut counts = BTreeMap::<i64, usize>::new();
+    for history in histories.values() {
+        for pair in history.windows(2) {
+            let [(earlier, _), (later, _)] = pair else { continue };
+            let distance = later.as_micros().saturating_sub(earlier.as_micros());
+            if distance > 0 {
+                *counts.entry(distance).or_default() += 1;
+            }
+        }
+    }
+    let most = counts.values().copied().max()?;
+    let step = counts.into_iter().find(|(_, count)| *count == most)?.0;
+    u64::try_from(step).ok().map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(hours: &[i64]) -> Vec<(EventTime, f64)> {
+        hours.iter().map(|hour| (EventTime::from_millis(hour * 3_600_000), 1.0)).collect()
+    }
+
+    #[test]
+    fn the_step_is_the_most_frequent_distance() {
+        let histories = Histories::from([
+            ("a".to_owned(), history(&[0, 1, 2, 5, 6])),
+            ("b".to_owned(), history(&[0, 24])),
+        ]);
+        assert_eq!(infer_step(&histories), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn rows_at_one_time_have_no_step() {
+        let histories = Histories::from([("a".to_owned(), history(&[3, 3, 3]))]);
+        assert_eq!(infer_step(&histories), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! The commands, a file each.
+
+pub mod bench;
+pub mod demo;
+pub mod forecast;
+pub mod model;
+pub mod plan;
+pub mod run;
+
+use crate::arguments::ConfigArguments;
+use crate::config::Config;
+use crate::logging;
+use crate::print::line;
+
+/// Gathers the configuration: defaults, file, environment, flags.
+///
+/// # Errors
+/// If any of them cannot be read or says something unknown.
+pub fn configuration(arguments: &ConfigArguments) -> anyhow::Result<Config> {
+    Ok(Config::load(arguments.config.as_deref(), std::env::vars_os(), &arguments.set)?)
+}
+
+/// Starts logging as configured; `level` is the command line's word.
+///
+/// # Errors
+/// If the level cannot be read.
+pub fn start_logging(config: &Config, level: Option<&str>) -> anyhow::Result<()> {
+    logging::start(level.unwrap_or(&config.log.level), config.log.format)
+}
+
+/// Runs `tidecast config`.
+///
+/// # Errors
+/// As [`configuration`].
+pub fn print_configuration(arguments: &ConfigArguments) -> anyhow::Result<()> {
+    line(format_args!("{}", configuration(arguments)?.to_toml()));
+    Ok(())
+}

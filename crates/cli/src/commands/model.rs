@@ -1,0 +1,155 @@
+//! `model info` and `model verify`.
+
+use std::path::Path;
+
+use anyhow::bail;
+use serde_json::json;
+use tidecast_forecast::verify::{Check, Status, verify};
+use tidecast_forecast::{ModelInfo, ModelSpec, load};
+
+use crate::arguments::ModelCommand;
+use crate::print::line;
+
+/// Runs `tidecast model`.
+///
+/// # Errors
+/// If the checkpoint cannot be loaded, or a check exceeds its tolerance.
+pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
+    match command {
+        ModelCommand::Info { model, json } => info(model, *json),
+        ModelCommand::Verify { model, golden, json } => verify_model(model, golden, *json),
+    }
+}
+
+fn info(model: &str, as_json: bool) -> anyhow::Result<()> {
+    let spec = ModelSpec { path: Some(model.to_owned()), ..ModelSpec::default() };
+    let provider = load(&spec)?;
+    let info = provider.info();
+    if as_json {
+        line(format_args!("{}", info_json(info)));
+        return Ok(());
+    }
+    let patches: Vec<String> = info.patch_sizes.iter().map(usize::to_string).collect();
+    let rows = [
+        ("model", model.to_owned()),
+        ("provider", info.provider.clone()),
+        ("version", info.version.clone()),
+        ("architecture", info.architecture.clone()),
+        ("parameters", with_thousands(info.parameters)),
+        ("for one token", with_thousands(info.active_parameters)),
+        ("weights", format!("{:.1} MB", info.weights_bytes as f64 / 1e6)),
+        ("patch sizes", patches.join(", ")),
+        (
+            "context",
+            info.recommended_context
+                .map_or("not stated".to_owned(), |steps| format!("{steps} steps recommended")),
+        ),
+        ("licence", info.licence.clone().unwrap_or_else(|| "not stated".to_owned())),
+        ("device", info.device.clone()),
+        ("rollout", info.rollout.map_or("none".to_owned(), |rollout| rollout.to_string())),
+    ];
+    for (name, value) in rows {
+        line(format_args!("{name:<14} {value}"));
+    }
+    Ok(())
+}
+
+fn info_json(info: &ModelInfo) -> serde_json::Value {
+    json!({
+        "provider": info.provider,
+        "path": info.path,
+        "version": info.version,
+        "architecture": info.architecture,
+        "parameters": info.parameters,
+        "active_parameters": info.active_parameters,
+        "weights_bytes": info.weights_bytes,
+        "patch_sizes": info.patch_sizes,
+        "recommended_context": info.recommended_context,
+        "licence": info.licence,
+        "device": info.device,
+        "rollout": info.rollout.map(|rollout| rollout.to_string()),
+    })
+}
+
+fn with_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn verify_model(model: &Path, golden: &Path, as_json: bool) -> anyhow::Result<()> {
+    let report = verify(model, golden, &mut |check| {
+        if !as_json {
+            line(format_args!("{}", check_line(check)));
+        }
+    })?;
+    let (failed, unsupported) = (report.failed(), report.unsupported());
+    let passed = report.checks.len() - failed - unsupported;
+    if as_json {
+        let checks: Vec<_> = report.checks.iter().map(check_json).collect();
+        line(format_args!(
+            "{}",
+            json!({
+                "passed": passed,
+                "failed": failed,
+                "unsupported": unsupported,
+                "checks": checks,
+            })
+        ));
+    } else {
+        line(format_args!("{passed} passed, {failed} failed, {unsupported} unsupported"));
+    }
+    if !report.passed() {
+        bail!("{failed} of {} checks exceed their tolerance", report.checks.len());
+    }
+    Ok(())
+}
+
+fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Passed => "ok",
+        Status::Failed => "FAILED",
+        Status::Unsupported => "unsupported",
+    }
+}
+
+fn check_line(check: &Check) -> String {
+    let head =
+        format!("{:<11} {:<38} {:<28}", status_word(check.status), check.file, check.quantity);
+    match check.status {
+        Status::Unsupported => format!("{head} {}", check.note),
+        _ => format!(
+            "{head} error {:>8.1e}  tolerance {:>8.1e}  {}",
+            check.error, check.tolerance, check.note
+        ),
+    }
+}
+
+fn check_json(check: &Check) -> serde_json::Value {
+    json!({
+        "file": check.file,
+        "quantity": check.quantity,
+        "status": status_word(check.status).to_lowercase(),
+        "error": check.error,
+        "tolerance": check.tolerance,
+        "note": check.note,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(with_thousands(8_239_700), "8,239,700");
+        assert_eq!(with_thousands(999), "999");
+        assert_eq!(with_thousands(0), "0");
+    }
+}

@@ -1,0 +1,106 @@
+//! `check` and `explain`: pipelines without starting anything.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tidecast_engine::EngineConfig;
+use tidecast_sql::{PipelinePlan, explain, parse_scripts};
+
+use crate::arguments::{ExplainArguments, PlanArguments};
+use crate::commands::configuration;
+use crate::print::line;
+
+/// Runs `tidecast check`.
+///
+/// # Errors
+/// If a file cannot be read or anything in it is wrong.
+pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
+    configuration(&arguments.config)?;
+    let plans = load_plans(&arguments.files)?;
+    for plan in &plans {
+        line(format_args!("pipeline `{}` is fine", plan.name));
+    }
+    Ok(())
+}
+
+/// Runs `tidecast explain`.
+///
+/// # Errors
+/// As [`check`].
+pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
+    let config = configuration(&arguments.config)?.engine();
+    for plan in load_plans(&arguments.files)? {
+        line(format_args!("{}", explain(&plan)));
+        line(format_args!("{}", in_force(&plan, &config)));
+    }
+    Ok(())
+}
+
+/// The settings a pipeline takes from the configuration.
+fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
+    let commit = plan.options.commit_interval.unwrap_or(config.commit_interval);
+    let limits = &config.model;
+    format!(
+        "Configuration in force\n  \
+           bootstrap.servers   {}\n  \
+           group.id            {}\n  \
+           commit.interval     {}\n  \
+           model batches       at most {} tokens, {} series, {} of waiting\n  \
+           drain timeout       {}\n",
+        config.kafka.bootstrap_servers,
+        config.kafka.group_id.clone().unwrap_or_else(|| format!("tidecast-{}", plan.name)),
+        humantime::format_duration(commit),
+        limits.max_batch_tokens,
+        limits.max_batch_tasks,
+        humantime::format_duration(limits.max_wait),
+        humantime::format_duration(config.drain_timeout),
+    )
+}
+
+/// Reads and plans pipeline files and folders of them.
+///
+/// # Errors
+/// If a file cannot be read, none is found, or anything in them is wrong.
+pub fn load_plans(paths: &[PathBuf]) -> anyhow::Result<Vec<PipelinePlan>> {
+    let mut scripts = Vec::new();
+    for file in sql_files(paths)? {
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read `{}`", file.display()))?;
+        scripts.push((file.display().to_string(), text));
+    }
+    let plans = parse_scripts(&scripts).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    if plans.is_empty() {
+        bail!("no `CREATE PIPELINE` in {} file(s); there is nothing to run", scripts.len());
+    }
+    Ok(plans)
+}
+
+fn sql_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let found = sql_files_of(path)?;
+            if found.is_empty() {
+                bail!("no `.sql` file in `{}`", path.display());
+            }
+            files.extend(found);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn sql_files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list `{}`", folder.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

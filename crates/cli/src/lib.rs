@@ -1,0 +1,51 @@
+//! The `tidecast` command: arguments, configuration and what people see. What it
+//! runs is the engine's.
+
+pub mod arguments;
+pub mod commands;
+pub mod config;
+pub mod demo;
+mod logging;
+pub mod output;
+pub mod plot;
+pub mod print;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::arguments::{Arguments, Command};
+use crate::print::note;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let log = arguments.log.as_deref();
+    match &arguments.command {
+        Command::Demo(demo) => commands::demo::run(demo, log),
+        Command::Run(run) => commands::run::run(run, log),
+        Command::Check(check) => commands::plan::check(check),
+        Command::Explain(explain) => commands::plan::explain_plans(explain),
+        Command::Forecast(forecast) => commands::forecast::run(forecast, log),
+        Command::Model(model) => commands::model::run(model),
+        Command::Bench(bench) => commands::bench::run(bench, log),
+        Command::Config(config) => commands::print_configuration(config),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "tidecast", &mut script);
+            print::line(format_args!("{}", String::from_utf8_lossy(&script)));
+            Ok(())
+        }
+    }
+}
