@@ -148,6 +148,7 @@ up() {
   [ -f "$folder/server.properties" ] || die "node $1 is not configured: start first"
   (java_exec kafka.Kafka "$folder/server.properties") > "$folder/server.log" 2>&1 < /dev/null &
   echo $! > "$folder/pid"
+  disown # its end is ours to report
 }
 
 # Ready: the port is open and the controller has unfenced the broker.
@@ -216,11 +217,12 @@ serve() {
 wait_for_end() { while read -r _; do :; done; }
 
 serve_docker() {
-  local port name=tidecast-kafka-$$ deadline=$((SECONDS + wait_s))
+  local port deadline=$((SECONDS + wait_s))
+  container=tidecast-kafka-$$ # not local: the trap runs after this function
   port=$(free_ports 1)
-  trap 'docker rm -f "$name" >/dev/null 2>&1' EXIT
+  trap 'docker rm -f "$container" >/dev/null 2>&1' EXIT
   trap 'exit 0' INT TERM HUP
-  docker run -d --rm --name "$name" -p "127.0.0.1:$port:$port" \
+  docker run -d --rm --name "$container" -p "127.0.0.1:$port:$port" \
     -e CLUSTER_ID="$cluster_id" -e KAFKA_NODE_ID=1 -e KAFKA_PROCESS_ROLES=broker,controller \
     -e KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093 \
     -e KAFKA_LISTENERS="HOST://:$port,CONTROLLER://:9093" \
@@ -236,7 +238,7 @@ serve_docker() {
     -e KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS=200 \
     -e KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS=500 \
     "apache/kafka:$version" >/dev/null || die "docker could not run apache/kafka:$version"
-  until docker logs "$name" 2>&1 | grep -q 'Kafka Server started'; do
+  until docker logs "$container" 2>&1 | grep -q 'Kafka Server started'; do
     [ $SECONDS -lt $deadline ] || die "the container was not ready after $wait_s s"
     sleep 0.2
   done
