@@ -239,7 +239,8 @@ impl PieceWise {
 }
 
 /// Drops a null mask that masks nothing. Whether there is one depends on what
-/// else was in the batch, and kernels add up differently with and without.
+/// else was in the batch, and nothing forbids a kernel to round differently
+/// with and without.
 fn without_idle_mask(array: ArrayRef) -> Result<ArrayRef> {
     if array.nulls().is_none() || array.null_count() > 0 {
         return Ok(array);

@@ -22,18 +22,22 @@ mod aggregate;
 mod clock;
 mod compile;
 mod contexts;
+mod gate;
 mod json;
 mod open;
 mod operator;
 mod query;
+mod ring;
+mod shape;
 mod stage;
 mod tumble;
 mod windower;
 
-pub use contexts::{ContextRings, Prior, SeriesContext};
+pub use contexts::{ContextRings, SeriesContext};
 pub use operator::{
     ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOperator, WindowOutput,
 };
 pub use query::{CompileError, SourceTableInfo, WindowQuery};
+pub use ring::Prior;
 pub use tumble::{TumbleNode, WINDOW_END, WINDOW_START, to_batch_plan};
 pub use windower::{ForcedClose, ReplayPoint, Windower, WindowerOutput};

@@ -4,5 +4,6 @@
 mod contexts;
 mod harness;
 mod operator;
+mod planned;
 mod properties;
 mod replay;
