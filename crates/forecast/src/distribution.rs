@@ -75,7 +75,11 @@ impl DistributionOutput {
 
     /// Returns the length of a row for one position.
     pub(crate) fn width(&self) -> usize {
-        self.leaves().iter().map(|leaf| leaf.dim).sum()
+        let parameters: usize = self.components().iter().map(|c| c.parameters().len()).sum();
+        match self {
+            Self::Single(_) => parameters,
+            Self::Mixture(components) => components.len() + parameters,
+        }
     }
 
     pub(crate) fn components(&self) -> &[Component] {
@@ -344,5 +348,100 @@ impl<'a> Position<'a> {
             }
         }
         count - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    const ALL: [Component; 9] = [
+        Component::StudentT,
+        Component::Normal,
+        Component::NormalFixedScale { scale: 0.5 },
+        Component::NegativeBinomial,
+        Component::LogNormal,
+        Component::Laplace,
+        Component::LaplaceFixedScale { scale: 0.5 },
+        Component::Pareto,
+        Component::ParetoFixedAlpha { alpha: 6.0 },
+    ];
+
+    /// A row for one position with these raw parameters: tame tails.
+    fn row(component: &Component) -> Vec<f32> {
+        match component {
+            Component::StudentT => vec![6.0, -0.5, 0.3],
+            Component::NegativeBinomial => vec![2.0, 0.5],
+            Component::Pareto => vec![0.2, 6.0],
+            Component::LogNormal => vec![0.3, -1.0],
+            other => vec![0.3; other.parameters().len()],
+        }
+    }
+
+    #[test]
+    fn draws_have_the_mean_and_variance_they_should() {
+        for component in ALL {
+            let (output, row) = (DistributionOutput::Single(component), row(&component));
+            let position = Position::new(&output, &row, 1, 0);
+            let mut random = ChaCha8Rng::seed_from_u64(1);
+            let count = 200_000;
+            let draws: Vec<f64> = (0..count).map(|_| position.sample(&mut random)).collect();
+            let mean = draws.iter().sum::<f64>() / f64::from(count);
+            let variance =
+                draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / f64::from(count);
+            let error = (mean - position.mean()).abs() / position.variance().sqrt();
+            assert!(error < 5.0 / f64::from(count).sqrt(), "{component:?}: mean off by {error}");
+            let error = (variance / position.variance() - 1.0).abs();
+            assert!(error < 0.05, "{component:?}: variance off by {error}");
+        }
+    }
+
+    #[test]
+    fn densities_hold_all_mass() {
+        for component in ALL {
+            let (output, row) = (DistributionOutput::Single(component), row(&component));
+            let position = Position::new(&output, &row, 1, 0);
+            // The negative binomial's density is one of counts.
+            let (step, start) =
+                if component == Component::NegativeBinomial { (1.0, 0) } else { (1e-3, -60_000) };
+            let mass: f64 = (start..400_000)
+                .map(|index| position.log_density(f64::from(index) * step).exp() * step)
+                .sum();
+            assert!((mass - 1.0).abs() < 5e-3, "{component:?}: {mass}");
+        }
+    }
+
+    #[test]
+    fn a_mixture_draws_its_components_by_weight() {
+        let scale = |scale| Component::NormalFixedScale { scale };
+        let output = DistributionOutput::Mixture(vec![scale(1e-3), scale(1e-3)]);
+        let weight: f32 = 0.2;
+        // Logits, then the two locations.
+        let row = [weight.ln(), (1.0 - weight).ln(), -3.0, 7.0];
+        let position = Position::new(&output, &row, 1, 0);
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let low = (0..100_000).filter(|_| position.sample(&mut random) < 0.0).count();
+        assert!((low as f64 / 1e5 - 0.2).abs() < 0.006, "{low}");
+        assert!((position.mean() - 5.0).abs() < 1e-6);
+        assert!((position.variance() - 16.0).abs() < 1e-4);
+        assert_eq!(output.width(), output.leaves().iter().map(|leaf| leaf.dim).sum::<usize>());
+    }
+
+    #[test]
+    fn degenerate_parameters_give_no_panic() {
+        let output = DistributionOutput::Single(Component::NegativeBinomial);
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let mut draw = |row: [f32; 2]| Position::new(&output, &row, 1, 0).sample(&mut random);
+        assert_eq!(draw([-200.0, 0.0]), 0.0);
+        assert_eq!(draw([1.0, -800.0]), 0.0);
+        assert!(draw([1.0, 60.0]) > 1e15);
+        assert!(draw([f32::NAN, 0.0]).is_nan());
+        assert!(draw([1.0, f32::NAN]).is_nan());
+        assert_eq!(draw([1.0, 800.0]), f64::INFINITY);
+        let output = DistributionOutput::Single(Component::StudentT);
+        let mut draw = |row: [f32; 3]| Position::new(&output, &row, 1, 0).sample(&mut random);
+        assert!(draw([f32::NAN, 0.0, 1.0]).is_nan());
     }
 }

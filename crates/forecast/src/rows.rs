@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
-
 /// The tokens of one row: everything attention needs to know about them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct RowLayout {
@@ -46,62 +44,49 @@ pub(crate) struct RowGroup {
     pub(crate) length: usize,
     /// `[length, length]`, 0 where the query (first axis) may see the key,
     /// else negative infinity.
-    pub(crate) mask: Tensor,
-    /// `[length, length]`, 1 where both are of one variate, else 0; `None`
-    /// when there is only one, for then the bias shifts all scores alike and
+    pub(crate) mask: Vec<f32>,
+    /// `[length, length]`, whether both are of one variate; `None` when
+    /// there is only one, for then the bias shifts all scores alike and
     /// falls out of the softmax.
-    pub(crate) same_variate: Option<Tensor>,
+    pub(crate) same_variate: Option<Vec<bool>>,
 }
 
 impl Rows {
     /// Lays out `count` rows of each layout, in this order.
-    pub(crate) fn new(
-        layouts: &[(&RowLayout, usize)],
-        head_dim: usize,
-        device: &Device,
-    ) -> Result<Self> {
+    pub(crate) fn new(layouts: &[(&RowLayout, usize)], head_dim: usize) -> Self {
         let mut groups = Vec::with_capacity(layouts.len());
         let mut times = Vec::new();
         let mut start = 0;
         for &(layout, rows) in layouts {
             let length = layout.len();
-            groups.push(RowGroup {
-                start,
-                rows,
-                length,
-                mask: mask(layout, device)?,
-                same_variate: same_variate(layout, device)?,
-            });
+            let (mask, same_variate) = (mask(layout), same_variate(layout));
+            groups.push(RowGroup { start, rows, length, mask, same_variate });
             start += rows * length;
             for _ in 0..rows {
                 times.extend_from_slice(&layout.time);
             }
         }
-        Ok(Self { groups, rotary: Rotary::new(&times, head_dim) })
+        Self { groups, rotary: Rotary::new(&times, head_dim) }
     }
 }
 
-fn square(layout: &RowLayout, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+fn square<T>(layout: &RowLayout, value: impl Fn(usize, usize) -> T) -> Vec<T> {
     let length = layout.len();
     (0..length * length).map(|index| value(index / length, index % length)).collect()
 }
 
-fn mask(layout: &RowLayout, device: &Device) -> Result<Tensor> {
-    let values = square(layout, |query, key| {
+fn mask(layout: &RowLayout) -> Vec<f32> {
+    square(layout, |query, key| {
         let sees =
             layout.sample[query] == layout.sample[key] && layout.time[key] <= layout.time[query];
         if sees { 0.0 } else { f32::NEG_INFINITY }
-    });
-    Tensor::from_vec(values, (layout.len(), layout.len()), device)
+    })
 }
 
-fn same_variate(layout: &RowLayout, device: &Device) -> Result<Option<Tensor>> {
+fn same_variate(layout: &RowLayout) -> Option<Vec<bool>> {
     let variate = &layout.variate;
-    if variate.windows(2).all(|pair| pair[0] == pair[1]) {
-        return Ok(None);
-    }
-    let values = square(layout, |query, key| f32::from(variate[query] == variate[key]));
-    Tensor::from_vec(values, (layout.len(), layout.len()), device).map(Some)
+    let is_single = variate.windows(2).all(|pair| pair[0] == pair[1]);
+    (!is_single).then(|| square(layout, |query, key| variate[query] == variate[key]))
 }
 
 /// Cosines and sines of the rotary position embedding, one row per token.

@@ -159,7 +159,7 @@ impl Network<'_> {
                 _ => layouts.push((&job.series.layout, 1)),
             }
         }
-        let rows = Rows::new(&layouts, self.model.config.head_dim, &device)?;
+        let rows = Rows::new(&layouts, self.model.config.head_dim);
         let scaled = patches(scaled, first.series.row.patch_width, &device)?;
         let x = self.model.embed(&scaled, self.patch_index, &mut Probe::none())?;
         let wanted = Tensor::from_vec(

@@ -35,7 +35,6 @@ pub(crate) fn rollout(
     fill: &dyn Fill,
     options: Options<'_>,
 ) -> Result<Paths> {
-    let device = Device::Cpu;
     let mut out = Paths::new(paths, series);
     let scalings = series.scalings(&series.moments);
     if let Some(observe) = options.observe {
@@ -44,7 +43,7 @@ pub(crate) fn rollout(
     // The first patch: one row, all paths drawn from it.
     let mut scaled = Vec::new();
     series.push_context(&scalings, &mut scaled);
-    let rows = Rows::new(&[(&series.layout, 1)], model.config.head_dim, &device)?;
+    let rows = Rows::new(&[(&series.layout, 1)], model.config.head_dim);
     let head = predict(model, patch_index, scaled, &rows, &series.newest, series)?;
     let length = series.steps() * series.variates();
     for (path, values) in out.values.chunks_exact_mut(length).enumerate() {
@@ -114,7 +113,7 @@ impl Chunk<'_> {
                 scalings.push(scaling);
             }
             let rows = [(&layout, moments.len())];
-            let rows = Rows::new(&rows, self.model.config.head_dim, &Device::Cpu)?;
+            let rows = Rows::new(&rows, self.model.config.head_dim);
             let head = predict(self.model, self.patch_index, scaled, &rows, &wanted, series)?;
             let per_path = head.len() / moments.len();
             for (path, ((values, head), scalings)) in values

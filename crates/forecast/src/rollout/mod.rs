@@ -158,9 +158,10 @@ impl<'a> Series<'a> {
         let row = self.row;
         for variate in 0..self.variates() {
             let scaling = scalings[variate];
+            let drawn = drawn(variate);
+            scaled.extend(drawn.iter().map(|&value| scaling.apply(value)));
             // Beyond the patch size the weights are zero: any value will do.
-            let width = drawn(variate).iter().copied().chain(std::iter::repeat(0.0));
-            scaled.extend(width.take(row.patch_width).map(|value| scaling.apply(value)));
+            scaled.extend(std::iter::repeat_n(0.0, row.patch_width - drawn.len()));
         }
         for covariate in 0..row.segments.future_covariates {
             let scaling = scalings[self.variates() + covariate];

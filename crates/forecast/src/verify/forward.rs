@@ -82,11 +82,10 @@ pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
     let Some(embedded) = embedded else { candle_core::bail!("no token has a patch size") };
     let layouts: Vec<RowLayout> = (0..input.rows).map(|row| layout(input, row)).collect();
     let by_row: Vec<(&RowLayout, usize)> = layouts.iter().map(|layout| (layout, 1)).collect();
-    let rows = Rows::new(&by_row, model.config.head_dim, &device)?;
+    let rows = Rows::new(&by_row, model.config.head_dim);
     let mut attention_mask = Vec::with_capacity(all * input.tokens);
     for group in &rows.groups {
-        let mask = group.mask.flatten_all()?.to_vec1::<f32>()?;
-        attention_mask.extend(mask.iter().map(|&value| value == 0.0));
+        attention_mask.extend(group.mask.iter().map(|&value| value == 0.0));
     }
     let encoded = model.encode(embedded, &rows, &mut Probe(Some(&mut see)))?;
     let head = by_patch_size(model, input, |index| {

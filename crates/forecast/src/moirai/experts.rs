@@ -1,0 +1,114 @@
+//! The sparse feed-forward part of a layer.
+
+use candle_core::{Result, Tensor};
+
+use super::{ACTIVE_EXPERTS, Probe, Stage};
+use crate::checkpoint::Weights;
+use crate::config::Config;
+use crate::ops::{Slots, distances, grouped_experts, matmul};
+use crate::provider::LoadError;
+
+/// Sparse feed-forward: each token goes to the two experts whose centroids
+/// are FARTHEST from it. That is how the published weights were trained
+/// (uni2ts issue 211); nearest ones would be another model.
+#[derive(Debug)]
+pub(super) struct Experts {
+    /// `[width, experts]`.
+    centroids: Tensor,
+    /// Squared lengths of the centroids.
+    squared: Vec<f32>,
+    /// `fc_gate` and `fc1` of each expert side by side,
+    /// `[experts, width, 2 * d_ff]`.
+    gate_up: Tensor,
+    /// `fc2` of each expert, `[experts, d_ff, width]`.
+    down: Tensor,
+}
+
+impl Experts {
+    pub(super) fn load(
+        prefix: &str,
+        config: &Config,
+        centroids: &Tensor,
+        weights: &mut Weights<'_>,
+    ) -> std::result::Result<Self, LoadError> {
+        let (width, hidden) = (config.d_model, config.d_ff);
+        let experts = centroids.dim(0)?;
+        let (mut gate_up, mut down) = (Vec::with_capacity(experts), Vec::with_capacity(experts));
+        for expert in 0..experts {
+            let mut linear = |name: &str, inputs, outputs| {
+                weights.linear(&format!("{prefix}.experts.{expert}.{name}.weight"), inputs, outputs)
+            };
+            let gate = linear("fc_gate", width, hidden)?;
+            let up = linear("fc1", width, hidden)?;
+            gate_up.push(Tensor::cat(&[gate, up], 1)?);
+            down.push(linear("fc2", hidden, width)?);
+        }
+        Ok(Self {
+            squared: centroids.sqr()?.sum(1)?.to_vec1()?,
+            centroids: centroids.t()?.contiguous()?,
+            gate_up: Tensor::stack(&gate_up, 0)?,
+            down: Tensor::stack(&down, 0)?,
+        })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.squared.len()
+    }
+
+    pub(super) fn parameters_of_one(&self) -> u64 {
+        ((self.gate_up.elem_count() + self.down.elem_count()) / self.count()) as u64
+    }
+
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        index: usize,
+        probe: &mut Probe<'_>,
+    ) -> Result<Tensor> {
+        let routes = self.route(x, index, probe)?;
+        let slots = Slots::new(&routes.experts, self.count());
+        grouped_experts(x, &self.gate_up, &self.down, &slots, &routes.weights)
+    }
+
+    /// Chooses the experts of each token.
+    fn route(&self, x: &Tensor, index: usize, probe: &mut Probe<'_>) -> Result<Routes> {
+        let distances = distances(&matmul(x, &self.centroids)?, x, &self.squared)?;
+        probe.see(Stage::Distances(index), &distances);
+        let distances = distances.flatten_all()?.to_vec1::<f32>()?;
+        let tokens = distances.len() / self.count();
+        let mut routes =
+            Routes { experts: Vec::with_capacity(tokens), weights: Vec::with_capacity(tokens) };
+        for row in distances.chunks_exact(self.count()) {
+            let (experts, [far, near]) = two_largest(row);
+            let second = (near - far).exp();
+            routes.experts.push(experts);
+            routes.weights.push([1.0 / (1.0 + second), second / (1.0 + second)]);
+        }
+        if probe.0.is_some() {
+            let (experts, weights) = (routes.experts.concat(), routes.weights.concat());
+            let experts = Tensor::from_vec(experts, (tokens, ACTIVE_EXPERTS), x.device())?;
+            probe.see(Stage::Experts(index), &experts);
+            let weights = Tensor::from_vec(weights, (tokens, ACTIVE_EXPERTS), x.device())?;
+            probe.see(Stage::ExpertWeights(index), &weights);
+        }
+        Ok(routes)
+    }
+}
+
+/// Per token: its two experts, the farther first, and their weights.
+struct Routes {
+    experts: Vec<[u32; ACTIVE_EXPERTS]>,
+    weights: Vec<[f32; ACTIVE_EXPERTS]>,
+}
+
+fn two_largest(row: &[f32]) -> ([u32; 2], [f32; 2]) {
+    let (mut experts, mut largest) = ([0, 1], [f32::NEG_INFINITY; 2]);
+    for (expert, &distance) in row.iter().enumerate() {
+        if distance > largest[0] {
+            (experts, largest) = ([expert as u32, experts[0]], [distance, largest[0]]);
+        } else if distance > largest[1] {
+            (experts[1], largest[1]) = (expert as u32, distance);
+        }
+    }
+    (experts, largest)
+}

@@ -1,0 +1,116 @@
+//! The operations of the model that candle does not have, or has in a form
+//! that does not fit many small batches, on the CPU.
+//!
+//! Each works on whole rows, sums in a fixed order and, but for the experts
+//! and the rows of attention, takes no threads: parallelism lies further out,
+//! where batches are cut in pieces. So a row's result hardly depends on what
+//! else is in the batch.
+//!
+//! Why not candle's own: its matrix product and its elementwise operations
+//! take all cores of the machine whatever the model's `threads` says, and read
+//! `/proc/cpuinfo` at every call to count them; together that was two thirds
+//! of a forecast's time.
+
+mod attention;
+mod experts;
+mod matrix;
+mod pointwise;
+
+use candle_core::{CpuStorage, Layout, Result, bail};
+
+pub(crate) use self::attention::{PathAttention, path_attention, row_attention};
+pub(crate) use self::experts::{Slots, distances, grouped_experts};
+pub(crate) use self::matrix::{linear, matmul};
+pub(crate) use self::pointwise::{add, norm_and_rotate, rms_norm, silu};
+
+/// Returns the numbers of a contiguous f32 tensor.
+fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+        bail!("a contiguous f32 tensor is needed, not {:?}", layout.shape());
+    };
+    Ok(&data[start..end])
+}
+
+/// Returns the sum of products, in eight partial sums that the compiler can
+/// keep in vector registers; the order is the same everywhere.
+fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let mut sums = [0f32; 8];
+    let (left, left_rest) = left.as_chunks::<8>();
+    let (right, right_rest) = right.as_chunks::<8>();
+    for (a, b) in left.iter().zip(right) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(a, b)| a * b).sum();
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
+}
+
+/// Returns `exp(x)` to about two units in the last place, without branches, so
+/// that loops over it become vector code: 2^n times a polynomial in the rest
+/// (Cephes' `expf`).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Adding 1.5 * 2^23 rounds to a whole number that stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Below, the result would be subnormal, which is slow: a masked score
+    // must weigh nothing.
+    let keep = if x < -87.0 { 0.0 } else { 1.0 };
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let p = 1.987_569_2e-4;
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 5.000_000_1e-1;
+    let fraction = p * r * r + r + 1.0;
+    let power = f32::from_bits(
+        shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127).wrapping_shl(23),
+    );
+    fraction * power * keep
+}
+
+/// Softmax over two slices as if they were one.
+fn softmax(left: &mut [f32], right: &mut [f32]) {
+    let largest = |scores: &[f32]| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = largest(left).max(largest(right));
+    let mut total = 0.0;
+    for scores in [&mut *left, &mut *right] {
+        scores.iter_mut().for_each(|score| *score = exp(*score - largest));
+        total += scores.iter().sum::<f32>();
+    }
+    let factor = 1.0 / total;
+    left.iter_mut().chain(right).for_each(|weight| *weight *= factor);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_right_to_a_few_units_in_the_last_place() {
+        let mut x = -86.9f32;
+        while x < 87.9 {
+            let expected = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - expected).abs() / expected;
+            assert!(error < 3e-7, "{x}: relative error {error}");
+            x += 0.0137;
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(-1000.0), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn dot_takes_any_length() {
+        let values: Vec<f32> = (0..21).map(|value| value as f32).collect();
+        assert_eq!(dot(&values, &values), 2870.0);
+    }
+}
