@@ -11,10 +11,10 @@ impl Config {
         EngineConfig {
             kafka: KafkaDefaults {
                 bootstrap_servers: kafka.bootstrap_servers.clone(),
-                group_id: kafka.group_id.clone(),
+                group_prefix: kafka.group_prefix.clone(),
                 properties: kafka.properties.clone(),
             },
-            instance: "0".to_owned(),
+            instance: pipeline.instance.clone(),
             commit_interval: pipeline.commit_interval,
             max_batch_records: pipeline.max_batch_records,
             mailbox_capacity: pipeline.mailbox_capacity,

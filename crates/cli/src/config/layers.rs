@@ -19,7 +19,7 @@ const ENVIRONMENT_PREFIX: &str = "TIDECAST_";
 pub(super) struct Layers {
     defaults: Table,
     merged: Table,
-    /// By full key (`kafka.group_id`).
+    /// By full key (`kafka.group_prefix`).
     origins: BTreeMap<String, String>,
 }
 

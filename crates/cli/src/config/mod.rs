@@ -57,15 +57,17 @@ pub struct Setting {
 pub struct KafkaConfig {
     /// Brokers, where a table does not say.
     pub bootstrap_servers: String,
-    /// The consumer group; `tidecast-<pipeline>` when `None`.
-    pub group_id: Option<String>,
+    /// Consumer groups are `<group_prefix>-<pipeline>`, where a table does not say.
+    pub group_prefix: String,
     /// Further librdkafka settings.
     pub properties: BTreeMap<String, String>,
 }
 
 /// `[pipeline]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineConfig {
+    /// Names this process among those that run the same pipelines.
+    pub instance: String,
     /// How often forecasts and offsets are committed.
     pub commit_interval: Duration,
     /// Most records of one partition handed on at once.
@@ -224,10 +226,11 @@ impl Config {
         Ok(Self {
             kafka: KafkaConfig {
                 bootstrap_servers: kafka.bootstrap_servers,
-                group_id: Some(kafka.group_id).filter(|group| !group.is_empty()),
+                group_prefix: kafka.group_prefix,
                 properties: kafka.properties.into_iter().map(|(key, v)| (key, v.0)).collect(),
             },
             pipeline: PipelineConfig {
+                instance: pipeline.instance,
                 commit_interval: above_zero("pipeline.commit_interval", pipeline.commit_interval)?,
                 max_batch_records: at_least_one(
                     "pipeline.max_batch_records",

@@ -57,7 +57,7 @@ fn every_invalid_sample_is_refused_with_its_message() {
 fn later_sources_go_over_earlier_ones() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my.toml");
-    let text = "[kafka]\nbootstrap_servers = 'file:1'\ngroup_id = 'g'\n\
+    let text = "[kafka]\nbootstrap_servers = 'file:1'\ngroup_prefix = 'g'\n\
         [kafka.properties]\n'security.protocol' = 'SSL'\n'fetch.min.bytes' = 5\n\
         [model]\nthreads = 3\n";
     std::fs::write(&path, text).unwrap();
@@ -72,7 +72,7 @@ fn later_sources_go_over_earlier_ones() {
     let set = ["model.threads=0".to_owned(), "kafka.properties.client.id=me".to_owned()];
     let config = Config::load(Some(&path), environment, &set).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "environment:1");
-    assert_eq!(config.kafka.group_id.as_deref(), Some("g"));
+    assert_eq!(config.kafka.group_prefix, "g");
     let properties: Vec<_> = config
         .kafka
         .properties
@@ -91,7 +91,7 @@ fn later_sources_go_over_earlier_ones() {
     assert_eq!(config.pipeline.commit_interval, Duration::from_millis(200), "the default stays");
     let printed = config.to_toml();
     assert!(printed.contains("threads = 0  # --set `model.threads=0`"), "{printed}");
-    assert!(printed.contains("group_id = \"g\"  # `"), "{printed}");
+    assert!(printed.contains("group_prefix = \"g\"  # `"), "{printed}");
     assert_eq!(load_text(&printed).unwrap().kafka, config.kafka, "what is printed can be read");
 }
 
@@ -127,7 +127,7 @@ fn a_wrong_variable_or_flag_is_named() {
         (
             load(&[("TIDECAST_KAFKA_GROUP_ID", "x")], &[]),
             "environment variable `TIDECAST_KAFKA_GROUP_ID`: there is no setting \
-             `kafka_group_id`; did you mean `TIDECAST_KAFKA__GROUP_ID`?",
+             `kafka_group_prefix`; did you mean `TIDECAST_KAFKA__GROUP_PREFIX`?",
         ),
         (
             load(&[("TIDECAST_MODEL__THREADS", "many")], &[]),

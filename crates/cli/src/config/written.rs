@@ -69,10 +69,11 @@ macro_rules! sections {
 sections! {
     kafka: Kafka {
         bootstrap_servers: String,
-        group_id: String,
+        group_prefix: String,
         properties: BTreeMap<String, Text>,
     }
     pipeline: Pipeline {
+        instance: String,
         commit_interval: Span,
         max_batch_records: usize,
         mailbox_capacity: usize,
