@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 ///
 /// # Errors
 /// If the filter cannot be read.
-pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("log filter `{filter}`; expected `info` or `info,tidecast_kafka=debug`")
     })?;

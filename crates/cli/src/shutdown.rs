@@ -4,7 +4,7 @@
 ///
 /// A second one ends the process at once, with the status a shell expects of a
 /// process ended by Ctrl-C: whoever repeats it does not want to wait.
-pub async fn requested() {
+pub(crate) async fn requested() {
     signal().await;
     tokio::spawn(async {
         signal().await;

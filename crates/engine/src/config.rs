@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidecast_sql::{KafkaSourceOptions, PipelinePlan, SourceConnector};
+
 /// Settings shared by all pipelines of a process; the command line fills them
 /// from `config/tidecast.toml`, files, environment and flags.
 #[derive(Debug, Clone)]
@@ -28,12 +30,12 @@ pub struct EngineConfig {
 }
 
 /// How Kafka is reached.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct KafkaDefaults {
     /// `bootstrap.servers`.
     pub bootstrap_servers: String,
-    /// The consumer group; `tidecast-<pipeline>` when `None`.
-    pub group_id: Option<String>,
+    /// Consumer groups are `<group_prefix>-<pipeline>`, where a table does not say.
+    pub group_prefix: String,
     /// Further librdkafka settings, for sources and sinks alike.
     pub properties: BTreeMap<String, String>,
 }
@@ -64,12 +66,25 @@ pub struct ModelLimits {
     pub max_wait: Duration,
 }
 
+impl EngineConfig {
+    /// Returns the consumer group of a pipeline that reads Kafka.
+    pub fn group_id(&self, plan: &PipelinePlan) -> String {
+        match &plan.source.connector {
+            SourceConnector::Kafka(KafkaSourceOptions { group_id: Some(group_id), .. }) => {
+                group_id.clone()
+            }
+            _ => format!("{}-{}", self.kafka.group_prefix, plan.name),
+        }
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             kafka: KafkaDefaults {
                 bootstrap_servers: "localhost:9092".to_owned(),
-                ..KafkaDefaults::default()
+                group_prefix: "tidecast".to_owned(),
+                properties: BTreeMap::new(),
             },
             instance: "0".to_owned(),
             commit_interval: Duration::from_millis(200),

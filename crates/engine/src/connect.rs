@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
 use tidecast_kafka::{GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
 use tidecast_sql::{
-    Delivery, FileFormat, KafkaSinkOptions, KafkaSourceOptions, PipelinePlan, SinkConnector,
-    SourceConnector, StartupMode,
+    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, PipelinePlan,
+    SinkConnector, SourceConnector, StartupMode,
 };
-use tidecast_stream::{Sink, SinkError, Source, SourceError, Transaction};
+use tidecast_stream::{Blame, Sink, SinkError, Source, SourceError, Transaction};
 
 use crate::config::EngineConfig;
 
@@ -91,16 +91,41 @@ impl Connectors for SqlConnectors {
             SinkConnector::Kafka(options) => {
                 Box::new(KafkaSink::connect(kafka_sink(plan, options, config), committer)?)
             }
-            SinkConnector::Filesystem(options) => {
-                let path = PathBuf::from(&options.path);
-                let sink = FileSink::create(&path, file_format(options.format))
-                    .map_err(SinkError::from)?;
-                committing(sink, committer)
-            }
-            SinkConnector::Stdout => committing(StdoutSink::stdout(), committer),
+            SinkConnector::Filesystem(options) => file_sink(options, committer)?,
+            SinkConnector::Stdout => match committer {
+                Some(committer) => {
+                    Box::new(CommittingSink { sink: StdoutSink::stdout(), committer })
+                }
+                None => Box::new(StdoutSink::stdout()),
+            },
         };
         Ok(Connection { source, sink })
     }
+}
+
+/// Opens a file for forecasts.
+///
+/// Behind a source that keeps offsets it is continued rather than replaced, for
+/// what is committed is not read again; only JSON lines can be continued.
+fn file_sink(
+    options: &FileOptions,
+    committer: Option<GroupCommitter>,
+) -> Result<Box<dyn Sink>, SinkError> {
+    let path = PathBuf::from(&options.path);
+    let Some(committer) = committer else {
+        return Ok(Box::new(FileSink::create(&path, file_format(options.format))?));
+    };
+    if options.format != FileFormat::JsonLines {
+        return Err(SinkError {
+            message: format!(
+                "`{}`: a file of this format is complete only when the stream ends, which a topic never does; expected JSON lines (`'format'='json'`)",
+                options.path
+            ),
+            blame: Blame::User,
+            retriable: false,
+        });
+    }
+    Ok(Box::new(CommittingSink { sink: FileSink::append(&path)?, committer }))
 }
 
 fn kafka_source(
@@ -108,22 +133,16 @@ fn kafka_source(
     options: &KafkaSourceOptions,
     config: &EngineConfig,
 ) -> KafkaSourceConfig {
-    let defaults = &config.kafka;
-    let group = options
-        .group_id
-        .clone()
-        .or_else(|| defaults.group_id.clone())
-        .unwrap_or_else(|| format!("tidecast-{}", plan.name));
     KafkaSourceConfig {
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
             StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
         },
-        properties: properties(&defaults.properties, &options.properties),
+        properties: properties(&config.kafka.properties, &options.properties),
         max_batch_records: config.max_batch_records,
         ..KafkaSourceConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),
-            group,
+            config.group_id(plan),
             &options.topic,
             plan.source.schema.clone(),
         )
@@ -184,13 +203,6 @@ fn file_format(format: FileFormat) -> tidecast_files::FileFormat {
 struct CommittingSink<S> {
     sink: S,
     committer: GroupCommitter,
-}
-
-fn committing<S: Sink + 'static>(sink: S, committer: Option<GroupCommitter>) -> Box<dyn Sink> {
-    match committer {
-        Some(committer) => Box::new(CommittingSink { sink, committer }),
-        None => Box::new(sink),
-    }
 }
 
 impl<S: Sink> Sink for CommittingSink<S> {

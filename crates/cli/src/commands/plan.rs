@@ -48,7 +48,7 @@ fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
            model batches       at most {} tokens, {} series, {} of waiting\n  \
            drain timeout       {}\n",
         config.kafka.bootstrap_servers,
-        config.kafka.group_id.clone().unwrap_or_else(|| format!("tidecast-{}", plan.name)),
+        config.group_id(plan),
         humantime::format_duration(commit),
         limits.max_batch_tokens,
         limits.max_batch_tasks,
