@@ -6,6 +6,9 @@
 //!
 //! One line per rollout, context, horizon and batch size; 100 sample paths.
 
+#![allow(clippy::print_stdout)] // the numbers are what it is for
+
+use std::f32::consts::TAU;
 use std::time::{Duration, Instant};
 
 use tidecast_forecast::{Context, ForecastTask, ModelSpec, Rollout, load};
@@ -65,7 +68,7 @@ fn task(series: usize, context: usize, horizon: usize) -> ForecastTask {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let noise = (noise >> 8) as f32 / 16_777_216.0 - 0.5;
             let t = step as f32;
-            10.0 + (t / 24.0 * 6.283).sin() + 0.5 * (t / 168.0 * 6.283).sin() + 0.3 * noise
+            10.0 + (t / 24.0 * TAU).sin() + 0.5 * (t / 168.0 * TAU).sin() + 0.3 * noise
         })
         .collect();
     let mut task = ForecastTask::new(Context::univariate(&values), horizon);

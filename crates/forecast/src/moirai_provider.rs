@@ -1,5 +1,7 @@
 //! MOIRAI-MoE behind the provider trait.
 
+use std::time::Instant;
+
 use candle_core::Device;
 use rayon::prelude::*;
 
@@ -26,8 +28,19 @@ pub(crate) fn load(spec: &ModelSpec) -> Result<MoiraiProvider, LoadError> {
         return Err(LoadError::UnsupportedDevice { device: spec.device.clone() });
     }
     let path = spec.path.as_deref().unwrap_or(BUILTIN_TINY);
-    let checkpoint = Checkpoint::open(path, &Device::Cpu)?;
-    MoiraiProvider::new(checkpoint, spec)
+    let started = Instant::now();
+    let provider = MoiraiProvider::new(Checkpoint::open(path, &Device::Cpu)?, spec)?;
+    let info = &provider.info;
+    tracing::info!(
+        path = info.path,
+        version = info.version,
+        parameters = info.parameters,
+        threads = info.threads,
+        rollout = %provider.rollout,
+        elapsed = ?started.elapsed(),
+        "model loaded"
+    );
+    Ok(provider)
 }
 
 #[derive(Debug)]
@@ -219,6 +232,12 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
     let mut mean = vec![Vec::with_capacity(horizon); variates];
     let mut quantiles = vec![vec![Vec::with_capacity(horizon); variates]; task.quantiles.len()];
     let mut sorted = Vec::with_capacity(task.samples);
+    let broken = (0..task.samples)
+        .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
+        .count();
+    if broken > 0 {
+        metrics::counter!("tidecast_forecast_broken_paths_total").increment(broken as u64);
+    }
     for (variate, mean) in mean.iter_mut().enumerate() {
         for step in 0..horizon {
             let values = (0..task.samples).map(|path| paths.path(path, variate)[step]);
@@ -248,6 +267,7 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
 mod tests {
     use super::*;
     use crate::provider::load;
+    use crate::task::Context;
 
     fn sine(steps: usize, phase: f32) -> Vec<f32> {
         let value =
@@ -260,8 +280,6 @@ mod tests {
         (task.samples, task.seed, task.keep_samples) = (30, seed, true);
         task
     }
-
-    use crate::task::Context;
 
     fn one(model: &mut dyn Provider, task: &ForecastTask) -> Forecast {
         model.forecast(std::slice::from_ref(task)).remove(0).expect("a forecast")

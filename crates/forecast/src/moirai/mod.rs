@@ -54,7 +54,10 @@ pub(crate) enum Stage {
 }
 
 /// Sees the tensors of a forward pass; [`Probe::none`] costs nothing.
-pub(crate) struct Probe<'a>(pub(crate) Option<&'a mut dyn FnMut(Stage, &Tensor)>);
+pub(crate) struct Probe<'a>(pub(crate) Option<See<'a>>);
+
+/// Called with each stage and its tensor.
+pub(crate) type See<'a> = &'a mut dyn FnMut(Stage, &Tensor);
 
 impl Probe<'_> {
     pub(crate) fn none() -> Self {

@@ -54,7 +54,8 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
 fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to a whole number that stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_375;
+    // ln 2 in two parts, the first with few bits: its multiples are exact.
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Below, the result would be subnormal, which is slow: a masked score
     // must weigh nothing.
@@ -68,7 +69,7 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 8.333_452e-3;
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 5.000_000_1e-1;
+    let p = p * r + 0.5;
     let fraction = p * r * r + r + 1.0;
     let power = f32::from_bits(
         shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127).wrapping_shl(23),

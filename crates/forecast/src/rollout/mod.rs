@@ -156,8 +156,7 @@ impl<'a> Series<'a> {
         scaled: &mut Vec<f32>,
     ) {
         let row = self.row;
-        for variate in 0..self.variates() {
-            let scaling = scalings[variate];
+        for (variate, scaling) in scalings.iter().enumerate().take(self.variates()) {
             let drawn = drawn(variate);
             scaled.extend(drawn.iter().map(|&value| scaling.apply(value)));
             // Beyond the patch size the weights are zero: any value will do.

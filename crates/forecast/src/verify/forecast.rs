@@ -147,7 +147,8 @@ fn imputation(
     let (context, whole) = (sizes.context, sizes.context + sizes.horizon);
     let found = laid_out(columns, |row| &row.target, context, values);
     recorder.equal("in.past_target", differing(&found, &past.data), "values that differ");
-    let segments: [(&str, &str, fn(&Columns) -> &Vec<Column>, usize); 3] = [
+    type Segment = fn(&Columns) -> &Vec<Column>;
+    let segments: [(&str, &str, Segment, usize); 3] = [
         ("", "in.past_observed_target", |row| &row.target, context),
         (
             "in.feat_dynamic_real",
@@ -223,7 +224,8 @@ fn packing(
         let found = all(packed, |row| &row.values);
         recorder.equal("packed.target", differing(&found, &reference.data), note);
     }
-    let flags: [(&str, fn(&PackedRow) -> &Vec<bool>); 2] = [
+    type Field<T> = fn(&PackedRow) -> &Vec<T>;
+    let flags: [(&str, Field<bool>); 2] = [
         ("packed.observed_mask", |row| &row.observed),
         ("packed.prediction_mask", |row| &row.prediction_mask),
     ];
@@ -233,7 +235,7 @@ fn packing(
             recorder.equal(name, differing, note);
         }
     }
-    let ids: [(&str, fn(&PackedRow) -> &Vec<u32>); 3] = [
+    let ids: [(&str, Field<u32>); 3] = [
         ("packed.sample_id", |row| &row.sample_id),
         ("packed.time_id", |row| &row.time_id),
         ("packed.variate_id", |row| &row.variate_id),
