@@ -1,22 +1,23 @@
 //! Reads a topic as a member of a consumer group.
 
 mod batches;
+mod positions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent};
 use tracing::{debug, info, warn};
 
+use self::positions::Beginning;
 use crate::client::{self, TopicState};
 use crate::committer::GroupCommitter;
-use crate::config::{KafkaSourceConfig, StartupMode};
+use crate::config::KafkaSourceConfig;
 use crate::decode::JsonDecoder;
 use crate::error::{Verdict, sentence};
 use crate::native::{self, BatchQueue};
@@ -51,6 +52,10 @@ pub struct KafkaSource {
     ready: VecDeque<SourceEvent>,
     /// Partitions to be started again where they stand, after an error.
     to_restart: BTreeSet<i32>,
+    /// Partitions of which nothing has come yet. Stopping a partition ends, a
+    /// little later, the forwarding of its messages; were it started again by
+    /// then, it would stall. So forwarding is renewed until a message comes.
+    unproven: BTreeSet<i32>,
     /// Since when the topic is reported missing.
     missing_since: Option<Instant>,
 }
@@ -67,16 +72,6 @@ struct Reading {
     told_end: Option<Offset>,
     schema: SchemaRef,
     meters: batches::Meters,
-}
-
-/// Where the reading of a partition begins.
-struct Beginning {
-    /// Where the first range starts.
-    from: Offset,
-    /// The first record that is still there.
-    fetch_from: Offset,
-    /// The partition's end.
-    end: Offset,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -132,6 +127,7 @@ impl KafkaSource {
             reading: BTreeMap::new(),
             ready: VecDeque::new(),
             to_restart: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             missing_since: None,
             config,
         })
@@ -238,10 +234,7 @@ impl KafkaSource {
             }
             Change::Lost(numbers) => {
                 warn!(topic = %self.topic, partitions = ?numbers, "partitions lost");
-                self.discard_ready(&numbers);
-                for number in &numbers {
-                    self.reading.remove(number);
-                }
+                self.forget(&numbers);
                 SourceEvent::Lost(numbers.iter().map(|n| self.partition(*n)).collect())
             }
         };
@@ -277,6 +270,16 @@ impl KafkaSource {
         Ok(assigned)
     }
 
+    /// Drops all that is known of partitions that are not ours any more.
+    fn forget(&mut self, numbers: &[i32]) {
+        self.discard_ready(numbers);
+        for number in numbers {
+            self.reading.remove(number);
+            self.to_restart.remove(number);
+            self.unproven.remove(number);
+        }
+    }
+
     /// Drops batches that were not handed out before their partition was taken
     /// away: its next owner reads them again.
     fn discard_ready(&mut self, numbers: &[i32]) {
@@ -285,75 +288,6 @@ impl KafkaSource {
             SourceEvent::CaughtUp(partition) => !numbers.contains(&partition.number),
             _ => true,
         });
-    }
-
-    /// Asks for the partition's first offset and its end.
-    fn bounds(&self, number: i32) -> Result<(Offset, Offset), SourceError> {
-        let (first, end) = self
-            .consumer
-            .fetch_watermarks(&self.topic, number, self.config.timeout)
-            .map_err(|error| self.judge(&error))?;
-        Ok((Offset(first), Offset(end)))
-    }
-
-    fn assign(&self, number: i32, from: Offset) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(from.0))
-            .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|error| {
-                Verdict::transient(format!(
-                    "{}: partition {number} could not be started at {from}: {error}",
-                    self.doing()
-                ))
-                .into()
-            })
-    }
-
-    /// Checks where reading is to begin against what is there. Goes on where
-    /// records still are, if retention has overtaken the reader; refuses to go
-    /// back, which would repeat forecasts.
-    fn position(&self, number: i32, from: Option<Offset>) -> Result<Beginning, SourceError> {
-        let (first, end) = self.bounds(number)?;
-        let from = match (from, self.config.startup) {
-            (Some(from), _) => from,
-            (None, StartupMode::Earliest) => first,
-            (None, StartupMode::Latest) => end,
-        };
-        if from > end {
-            return Err(Verdict::user(format!(
-                "partition `{}[{number}]` ends at {end}, but the group `{}` stands at {from}: the \
-                 topic was deleted and created anew; delete the group's offsets (and the \
-                 pipeline's snapshots) or choose another 'group.id'",
-                self.topic, self.config.group_id
-            ))
-            .into());
-        }
-        if from < first {
-            warn!(
-                topic = %self.topic, partition = number, %from, %first,
-                "records were removed before they were read (retention); going on at the first left",
-            );
-        }
-        Ok(Beginning { from, fetch_from: from.max(first), end })
-    }
-
-    /// Starts partitions again after an error: in what librdkafka takes for its
-    /// position an error counts as a record, which the next rebalance would skip.
-    fn restart_failed(&mut self) -> Result<(), SourceError> {
-        // An unassignment now would answer a revocation that is not released.
-        if self.to_restart.is_empty() || !self.consumer.context().ownership().revoking.is_empty() {
-            return Ok(());
-        }
-        for number in std::mem::take(&mut self.to_restart) {
-            let Some(next) = self.reading.get(&number).map(|reading| reading.next) else {
-                continue;
-            };
-            let beginning = self.position(number, Some(next))?;
-            let list = self.consumer.context().list(&[number]);
-            self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
-            self.assign(number, beginning.fetch_from)?;
-        }
-        Ok(())
     }
 }
 
@@ -406,6 +340,7 @@ impl Source for KafkaSource {
         }
         self.assign(number, fetch_from)?;
         self.consumer.context().ownership().started.insert(number);
+        self.unproven.insert(number);
         let meters = batches::Meters::of(partition);
         let reading = Reading {
             partition: partition.clone(),
@@ -422,10 +357,7 @@ impl Source for KafkaSource {
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
         let numbers: Vec<i32> = partitions.iter().map(|partition| partition.number).collect();
-        for number in &numbers {
-            self.reading.remove(number);
-        }
-        self.discard_ready(&numbers);
+        self.forget(&numbers);
         self.consumer
             .context()
             .release(&self.consumer, numbers)

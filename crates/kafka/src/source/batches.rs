@@ -105,11 +105,15 @@ impl KafkaSource {
     /// Takes messages, waiting up to `wait` for the first, and makes events of
     /// them.
     pub(super) fn take_batches(&mut self, wait: Duration) -> Result<(), SourceError> {
+        for number in &self.unproven {
+            self.queue.forward(&self.topic, *number);
+        }
         let messages = self.queue.take(wait, self.config.linger);
         let taken = Taken::sort(messages.iter());
         for run in &taken.runs {
             // Of a partition that was just taken away: its next owner reads it.
             let Some(reading) = self.reading.get_mut(&run.number) else { continue };
+            self.unproven.remove(&run.number);
             if let Some(batch) = reading.batch(run, &mut self.decoder)? {
                 self.ready.push_back(SourceEvent::Batch(batch));
             }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tidecast_kafka::{Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, MockBroker};
-use tidecast_stream::{Blame, Sink, SinkError};
+use tidecast_kafka::{
+    Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, MockBroker, Producer,
+};
+use tidecast_stream::{Blame, Offset, Sink, SinkError};
 
-use crate::common::{Reader, fill, ids, source_config, transaction};
+use crate::common::{LIMIT, Reader, fill, ids, source_config, transaction};
 
 fn cluster(topics: &[&str]) -> (MockCluster<'static, DefaultProducerContext>, String) {
     let cluster = MockCluster::new(1).unwrap();
@@ -92,6 +94,50 @@ fn a_broker_that_goes_and_comes_back_costs_nothing() {
     fill(&bootstrap, "in", 1, 3);
     reader.until("the rest", |reader| reader.offsets(0).len() == 6);
     assert_eq!(reader.contiguous_end(0, 0), 6);
+}
+
+#[test]
+fn a_fetch_that_fails_loses_no_record() {
+    for failure in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_MSG,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
+    ] {
+        let (cluster, bootstrap) = cluster(&["in"]);
+        fill(&bootstrap, "in", 1, 3);
+        let mut reader = Reader::new(source_config(&bootstrap, "g", "in"));
+        reader.catch_up(1);
+        cluster.request_errors(RDKafkaApiKey::Fetch, &[failure; 2]);
+        for _ in 0..20 {
+            reader.step(Duration::from_millis(50));
+        }
+        fill(&bootstrap, "in", 1, 3);
+        reader.until("the rest", |reader| reader.offsets(0).len() == 6);
+        assert_eq!(reader.contiguous_end(0, 0), 6);
+    }
+}
+
+#[test]
+fn records_that_retention_took_are_passed_over() {
+    let broker = MockBroker::start(&[("in", 1)]).unwrap();
+    fill(broker.bootstrap(), "in", 1, 3);
+    let mut reader = Reader::new(source_config(broker.bootstrap(), "g", "in"));
+    reader.catch_up(1);
+    reader.source.committer().commit(&transaction(&[], "in", &[(0, 1)]).commits).unwrap();
+    drop(reader);
+    // The mock keeps 5 MiB of a partition.
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let large = format!(r#"{{"site":"{}"}}"#, "x".repeat(100_000));
+    for _ in 0..80 {
+        producer.send("in", None, Some(large.as_bytes()), None).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+
+    let mut next = Reader::new(source_config(broker.bootstrap(), "g", "in"));
+    next.catch_up(1);
+    assert_eq!(next.commits[&0].as_ref().unwrap().offset, Offset(1));
+    let read = next.offsets(0);
+    assert!(read[0] > 3 && read.last() == Some(&82), "{read:?}");
+    assert_eq!(next.contiguous_end(0, 1), 83, "the first range covers what is gone");
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! Where reading begins, and begins again.
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use tidecast_stream::{Offset, SourceError};
+use tracing::warn;
+
+use super::KafkaSource;
+use crate::config::StartupMode;
+use crate::error::Verdict;
+
+/// Where the reading of a partition begins.
+pub(super) struct Beginning {
+    /// Where the first range starts.
+    pub(super) from: Offset,
+    /// The first record that is still there.
+    pub(super) fetch_from: Offset,
+    /// The partition's end.
+    pub(super) end: Offset,
+}
+
+impl KafkaSource {
+    /// Asks for the partition's first offset and its end.
+    fn bounds(&self, number: i32) -> Result<(Offset, Offset), SourceError> {
+        let (first, end) = self
+            .consumer
+            .fetch_watermarks(&self.topic, number, self.config.timeout)
+            .map_err(|error| self.judge(&error))?;
+        Ok((Offset(first), Offset(end)))
+    }
+
+    pub(super) fn assign(&self, number: i32, from: Offset) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(from.0))
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            .map_err(|error| {
+                Verdict::transient(format!(
+                    "{}: partition {number} could not be started at {from}: {error}",
+                    self.doing()
+                ))
+                .into()
+            })
+    }
+
+    /// Checks where reading is to begin against what is there. Goes on where
+    /// records still are, if retention has overtaken the reader; refuses to go
+    /// back, which would repeat forecasts.
+    pub(super) fn position(
+        &self,
+        number: i32,
+        from: Option<Offset>,
+    ) -> Result<Beginning, SourceError> {
+        let (first, end) = self.bounds(number)?;
+        let from = match (from, self.config.startup) {
+            (Some(from), _) => from,
+            (None, StartupMode::Earliest) => first,
+            (None, StartupMode::Latest) => end,
+        };
+        if from > end {
+            return Err(Verdict::user(format!(
+                "partition `{}[{number}]` ends at {end}, but the group `{}` stands at {from}: the \
+                 topic was deleted and created anew; delete the group's offsets (and the \
+                 pipeline's snapshots) or choose another 'group.id'",
+                self.topic, self.config.group_id
+            ))
+            .into());
+        }
+        if from < first {
+            warn!(
+                topic = %self.topic, partition = number, %from, %first,
+                "records were removed before they were read (retention); going on at the first left",
+            );
+        }
+        Ok(Beginning { from, fetch_from: from.max(first), end })
+    }
+
+    /// Goes back to where failed partitions stand: in what librdkafka takes for
+    /// its position an error counts as a record, which the next rebalance would
+    /// skip.
+    pub(super) fn restart_failed(&mut self) -> Result<(), SourceError> {
+        for number in std::mem::take(&mut self.to_restart) {
+            let Some(next) = self.reading.get(&number).map(|reading| reading.next) else {
+                continue;
+            };
+            let from = self.position(number, Some(next))?.fetch_from;
+            if self.seek(number, from).is_ok() {
+                continue;
+            }
+            // After "out of range" librdkafka has stopped and cannot seek.
+            if !self.consumer.context().ownership().revoking.is_empty() {
+                // An unassignment would answer the revocation before its time.
+                self.to_restart.insert(number);
+                continue;
+            }
+            let list = self.consumer.context().list(&[number]);
+            self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
+            self.assign(number, from)?;
+            self.unproven.insert(number);
+        }
+        Ok(())
+    }
+
+    fn seek(&self, number: i32, to: Offset) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(to.0))?;
+        let sought = self.consumer.seek_partitions(list, self.config.timeout)?;
+        sought.elements().iter().try_for_each(|element| element.error())
+    }
+}
