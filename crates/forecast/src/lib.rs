@@ -22,9 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Numbers to count on: the same task gives the same forecast to the bit in the
-//! same batch; in another batch, or with another number of threads, sample
-//! paths agree to 1e-3 scale units (see [`Provider::forecast`]). A value that
+//! What to count on: a forecast depends on its task alone, to the bit, whatever
+//! the batch and the number of threads (on one kind of processor). A value that
 //! is NaN or infinite is missing. A series that cannot be forecast gets a
 //! [`TaskError`] and disturbs no other.
 //!

@@ -18,10 +18,9 @@ pub trait Provider: Send {
     fn cost(&self, task: &ForecastTask) -> usize;
 
     /// Answers each task, in order. A task that cannot be answered gets an
-    /// error of its own. What a task gets depends on the task alone, whatever
-    /// else is in the batch: exactly for `seasonal-naive`, within 1e-3 scale
-    /// units for `moirai-moe` (matrix products of another height round
-    /// differently, the random numbers are the same).
+    /// error of its own. What a task gets depends on the task alone, to the
+    /// bit, whatever else is in the batch and however many threads there are.
+    /// Another kind of processor may round differently.
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>>;
 }
 

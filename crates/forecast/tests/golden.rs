@@ -1,12 +1,17 @@
-//! The shipped golden tensors of the PyTorch reference, through the model.
+//! Golden tensors through the model: those of the PyTorch reference, and those
+//! of the numpy restatement for several patch sizes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tidecast_forecast::verify::{Status, verify};
+use tidecast_forecast::verify::{Report, Status, VerifyError, verify};
 
-#[test]
-fn the_model_agrees_with_the_reference_on_every_tensor() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// Verifies a folder of this crate and wants every check of every file passed.
+fn pass(name: &str, files: &[&str]) -> Report {
+    let golden = folder(name);
     let mut lines = Vec::new();
     let report = verify(&golden.join("model"), &golden, &mut |check| {
         let mark = match check.status {
@@ -24,7 +29,16 @@ fn the_model_agrees_with_the_reference_on_every_tensor() {
     println!("{text}");
     assert!(report.passed(), "{text}");
     assert_eq!(report.unsupported(), 0, "{text}");
-    for file in [
+    for file in files {
+        let checks = report.checks.iter().filter(|check| check.file == *file).count();
+        assert!(checks > 3, "only {checks} checks of {file}");
+    }
+    report
+}
+
+#[test]
+fn the_model_agrees_with_the_reference_on_every_tensor() {
+    let files = [
         "module_forward.safetensors",
         "forecast_uni_exact.safetensors",
         "forecast_uni_one_step.safetensors",
@@ -32,8 +46,96 @@ fn the_model_agrees_with_the_reference_on_every_tensor() {
         "forecast_multi3_missing.safetensors",
         "forecast_multi2_feats.safetensors",
         "sampler.safetensors",
-    ] {
-        let checks = report.checks.iter().filter(|check| check.file == file).count();
-        assert!(checks > 3, "only {checks} checks of {file}");
+    ];
+    pass("golden", &files);
+}
+
+#[test]
+fn several_patch_sizes_agree_with_the_restatement() {
+    let files = [
+        "forecast_uni_4.safetensors",
+        "forecast_uni_12.safetensors",
+        "forecast_multi_4.safetensors",
+        "forecast_multi_12.safetensors",
+    ];
+    pass("golden_patches", &files);
+}
+
+/// Copies a golden set, model left out, to change it.
+fn copy(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for entry in std::fs::read_dir(folder(name)).expect("the golden set") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_file() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("copied");
+        }
     }
+    copy
+}
+
+#[test]
+fn another_model_fails_and_is_told_where() {
+    // Same shape, other weights: one bit pattern of the output norm flipped.
+    let model = tempfile::tempdir().expect("a temporary folder");
+    let source = folder("golden").join("model");
+    std::fs::copy(source.join("config.json"), model.path().join("config.json")).expect("copied");
+    let bytes = std::fs::read(source.join("model.safetensors")).expect("read");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("tensors");
+    let changed = tensors.tensors().into_iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        if name == "encoder.norm.weight" {
+            data[2] ^= 0x20;
+        }
+        (name, view.dtype(), view.shape().to_vec(), data)
+    });
+    let changed: Vec<_> = changed.collect();
+    let views = changed.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data);
+        (name.clone(), view.expect("a view"))
+    });
+    let path = model.path().join("model.safetensors");
+    safetensors::serialize_to_file(views, None, &path).expect("written");
+    let report = verify(model.path(), &folder("golden"), &mut |_| {}).expect("verified");
+    let status = |quantity: &str| {
+        let check = report.checks.iter().find(|check| check.quantity == quantity);
+        check.expect("the check was made").status
+    };
+    assert!(!report.passed());
+    assert_eq!(status("layer1.out"), Status::Passed);
+    assert_eq!(status("encoder_out"), Status::Failed);
+    assert_eq!(status("mean"), Status::Failed);
+    assert_eq!(status("mean.forecast"), Status::Failed);
+}
+
+#[test]
+fn what_cannot_be_verified_says_so() {
+    let golden = copy("golden");
+    let model = folder("golden").join("model");
+    let verify = |folder: &Path| verify(&model, folder, &mut |_| {});
+    assert!(verify(golden.path()).expect("verified").passed(), "a copy is as good");
+
+    std::fs::write(golden.path().join("sampler.safetensors"), [7; 40]).expect("written");
+    let damaged = verify(golden.path()).expect_err("damaged");
+    assert!(
+        matches!(damaged, VerifyError::File { path, .. } if path.ends_with("sampler.safetensors"))
+    );
+
+    // The manifest names a file that is not there.
+    std::fs::remove_file(golden.path().join("sampler.safetensors")).expect("removed");
+    let missing = verify(golden.path()).expect_err("missing");
+    assert!(
+        matches!(missing, VerifyError::Folder { path, .. } if path.ends_with("sampler.safetensors"))
+    );
+
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let nothing = verify(empty.path()).expect_err("nothing there");
+    assert!(matches!(nothing, VerifyError::NothingToVerify { .. }));
+    let nowhere = verify(&empty.path().join("nowhere")).expect_err("no folder");
+    assert!(matches!(nowhere, VerifyError::Folder { .. }));
+    let no_model = with_model(empty.path());
+    assert!(matches!(no_model, Err(VerifyError::Load(_))));
+}
+
+fn with_model(model: &Path) -> Result<Report, VerifyError> {
+    verify(model, &folder("golden"), &mut |_| {})
 }

@@ -154,11 +154,19 @@ impl CustomOp1 for PathAttention<'_> {
         let mut scores = vec![0f32; rows * length];
         let mut own = vec![0f32; rows * steps * self.tokens];
         let of_path = steps * self.tokens;
+        let mut transposed = vec![0f32; head_dim * length];
         for head in 0..self.bias.len() {
             let column = head * head_dim;
-            let keys = head_of(keys, length, width, column, head_dim);
+            // Laid out by dimension, so that the scores of a path do not depend
+            // on the number of paths: see `product`.
+            for (key, row) in keys.chunks_exact(width).enumerate() {
+                for (dimension, &value) in row[column..column + head_dim].iter().enumerate() {
+                    transposed[dimension * length + key] = value;
+                }
+            }
+            let keys = Matrix::new(&transposed, head_dim, length, length);
             let heads_queries = head_of(queries, rows, width, column, head_dim);
-            product(heads_queries, keys.transposed(), &mut scores, length, false);
+            product(heads_queries, keys, &mut scores, length, false);
             let lines = scores.chunks_exact_mut(length).zip(own.chunks_exact_mut(of_path));
             for (row, (scores, own)) in lines.enumerate() {
                 let query = &queries[row * width + column..][..head_dim];

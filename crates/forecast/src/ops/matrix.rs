@@ -30,6 +30,17 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Returns the columns `start..end`.
+    fn columns(self, start: usize, end: usize) -> Self {
+        let data = self.data.get(start * self.column_stride..).unwrap_or(&[]);
+        Self { data, columns: end - start, ..self }
+    }
+
+    /// Returns the rows `start..end`.
+    fn rows(self, start: usize, end: usize) -> Self {
+        self.transposed().columns(start, end).transposed()
+    }
+
     /// Returns whether every element lies inside the slice.
     fn fits(&self) -> bool {
         let last = |count: usize, stride: usize| count.saturating_sub(1) * stride;
@@ -38,13 +49,22 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Longest sum that gemm makes in one go, whatever the shape.
+const LONGEST_SUM: usize = 512;
+
 /// Writes `left right` to the rows of `out`, which begin `stride` numbers
 /// apart; with `accumulate` it is added to what stands there.
+///
+/// Each element is one running sum over the inner dimension, cut at fixed
+/// places. So a row of the result depends on its own row of `left` alone, to
+/// the bit, however many others there are. gemm alone does not give that: it
+/// cuts long sums by the shape of the whole, and takes other ways for a single
+/// row, a single column, and small products with a transposed `right`. The
+/// first three are kept from it here, the last is not.
 ///
 /// # Panics
 ///
 /// If the shapes do not fit each other or their slices.
-#[allow(unsafe_code)] // gemm takes pointers and strides
 pub(super) fn product(
     left: Matrix<'_>,
     right: Matrix<'_>,
@@ -62,15 +82,54 @@ pub(super) fn product(
     if rows == 0 || columns == 0 {
         return;
     }
+    if columns == 1 {
+        return product_with_column(left, right, out, stride, accumulate);
+    }
+    if rows == 1 {
+        let twice = Matrix { rows: 2, row_stride: 0, ..left };
+        let mut pair = out[..columns].repeat(2);
+        product(twice, right, &mut pair, columns, accumulate);
+        out[..columns].copy_from_slice(&pair[..columns]);
+        return;
+    }
+    for start in (0..inner).step_by(LONGEST_SUM) {
+        let end = inner.min(start + LONGEST_SUM);
+        let (left, right) = (left.columns(start, end), right.rows(start, end));
+        one_go(left, right, out, stride, accumulate || start > 0);
+    }
+}
+
+/// The product with a matrix of one column.
+fn product_with_column(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    out: &mut [f32],
+    stride: usize,
+    accumulate: bool,
+) {
+    for (row, out) in out.iter_mut().step_by(stride).take(left.rows).enumerate() {
+        let sum: f32 = (0..left.columns)
+            .map(|inner| {
+                left.data[row * left.row_stride + inner * left.column_stride]
+                    * right.data[inner * right.row_stride]
+            })
+            .sum();
+        *out = if accumulate { *out + sum } else { sum };
+    }
+}
+
+/// The product of matrices that `product` has checked.
+#[allow(unsafe_code)] // gemm takes pointers and strides
+fn one_go(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], stride: usize, accumulate: bool) {
     // SAFETY: `fits` has shown that every element of the three matrices lies in
     // its slice; `out` is borrowed mutably, so it overlaps neither of the
     // others, and rows of `out` do not overlap as `stride >= columns`. Strides
     // of slices in memory are below isize::MAX.
     unsafe {
         gemm::gemm(
-            rows,
-            columns,
-            inner,
+            left.rows,
+            right.columns,
+            left.columns,
             out.as_mut_ptr(),
             1,
             stride as isize,
@@ -168,8 +227,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn tensor(rows: usize, columns: usize, seed: usize) -> Tensor {
-        let values: Vec<f32> =
-            (0..rows * columns).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 7.0 - 1.5).collect();
+        let values: Vec<f32> = (0..rows * columns)
+            .map(|i| ((i * 37 + seed * 11) % 1023) as f32 / 347.0 - 1.5)
+            .collect();
         Tensor::from_vec(values, (rows, columns), &Device::Cpu).expect("tensor")
     }
 
@@ -188,6 +248,23 @@ mod tests {
             let with_bias = linear(&x, &weight, &bias).expect("product");
             let expected = expected.broadcast_add(&bias).expect("sum");
             prop_assert!(off(&with_bias, &expected) < 1e-4);
+        }
+
+        #[test]
+        fn a_row_does_not_depend_on_the_others(
+            rows in 1usize..300, inner in 1usize..1300, columns in 1usize..140,
+        ) {
+            let (x, weight) = (tensor(rows, inner, 5), tensor(inner, columns, 6));
+            let bias = tensor(1, columns, 7);
+            let together = linear(&x, &weight, &bias).expect("product");
+            for (row, count) in [(0, 1), (rows / 2, rows - rows / 2), (rows - 1, 1)] {
+                let some = x.narrow(0, row, count).expect("rows");
+                let some = linear(&some, &weight, &bias).expect("product");
+                let alone = some.narrow(0, 0, 1).expect("row");
+                let numbers = |x: &Tensor| x.flatten_all().and_then(|x| x.to_vec1::<f32>());
+                let own = together.narrow(0, row, 1).expect("row");
+                prop_assert_eq!(numbers(&alone).expect("numbers"), numbers(&own).expect("numbers"));
+            }
         }
 
         #[test]

@@ -3,8 +3,8 @@
 //!
 //! Each works on whole rows, sums in a fixed order and, but for the experts
 //! and the rows of attention, takes no threads: parallelism lies further out,
-//! where batches are cut in pieces. So a row's result hardly depends on what
-//! else is in the batch.
+//! where batches are cut in pieces. So a row's result does not depend on what
+//! else is in the batch, to the bit.
 //!
 //! Why not candle's own: its matrix product and its elementwise operations
 //! take all cores of the machine whatever the model's `threads` says, and read
