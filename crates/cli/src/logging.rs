@@ -14,6 +14,10 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("log filter `{filter}`; expected `info` or `info,tidecast_kafka=debug`")
     })?;
+    // A source leaves its group as soon as it is dropped; rdkafka then finds the
+    // client closed already and reports that as an error of its own.
+    let quiet = "rdkafka::consumer::base_consumer=off".parse().context("a built-in log filter")?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(FmtSpan::NONE)

@@ -14,6 +14,10 @@ use crate::publisher::{ForecastBatch, PublisherMessage};
 
 /// What a windower is told.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one message carries thousands of rows; a box around its head saves nothing"
+)]
 pub(crate) enum WindowerMessage {
     /// Rows of its partition.
     Batch {
@@ -130,7 +134,8 @@ impl WindowerActor {
             .contexts
             .iter()
             .zip(&asked)
-            .filter_map(|(context, asked)| asked.then(|| self.task(context)))
+            .filter(|(_, asked)| **asked)
+            .map(|(context, _)| self.task(context))
             .collect();
         let answers = if tasks.is_empty() { None } else { Some(self.model.submit(tasks).await?) };
         let commit = PartitionCommit {

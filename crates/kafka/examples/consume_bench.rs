@@ -16,10 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, create_topics};
+use tidecast_kafka::{
+    KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare, create_topics,
+};
 use tidecast_stream::{Source, SourceEvent};
 
 const PARTITIONS: i32 = 32;
@@ -53,7 +52,7 @@ fn main() -> Result<()> {
     );
     for round in 1..=rounds {
         for (name, taken) in [
-            ("bare batch consume", bare(&bootstrap, &topic, records)?),
+            ("bare batch consume", consume_bare(&bootstrap, &topic, PARTITIONS, records)?),
             (
                 "source with decode",
                 decoded(&bootstrap, &format!("{topic}-{round}"), &topic, records)?,
@@ -85,53 +84,6 @@ fn fill(bootstrap: &str, topic: &str, records: u64) -> Result<usize> {
     }
     producer.flush(Duration::from_secs(120))?;
     Ok(bytes)
-}
-
-/// Times from the first record to the last: joining a group is not measured.
-fn bare(bootstrap: &str, topic: &str, records: u64) -> Result<Duration> {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "consume-bench")
-        .set("enable.auto.commit", "false")
-        .set("fetch.message.max.bytes", "4194304")
-        .set("fetch.wait.max.ms", "50")
-        .set("queued.min.messages", "1000000")
-        .set("queued.max.messages.kbytes", "262144");
-    let consumer: BaseConsumer = config.create()?;
-    let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition_offset(topic, partition, Offset::Beginning)?;
-    }
-    consumer.assign(&list)?;
-    let mut taken = 0;
-    let mut began = None;
-    while taken < records {
-        taken += take(&consumer);
-        if taken > 0 && began.is_none() {
-            began = Some(Instant::now());
-        }
-    }
-    Ok(began.map_or(Duration::ZERO, |began| began.elapsed()))
-}
-
-/// Takes and gives back a batch of messages.
-#[allow(unsafe_code, reason = "the call that is measured has no safe wrapper in rdkafka")]
-fn take(consumer: &BaseConsumer) -> u64 {
-    let mut messages = vec![std::ptr::null_mut(); BATCH];
-    // SAFETY: the queue and the messages are given back before the client ends;
-    // the call writes at most `BATCH` pointers and returns how many.
-    unsafe {
-        let queue = rdkafka_sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
-        let count =
-            rdkafka_sys::rd_kafka_consume_batch_queue(queue, 10, messages.as_mut_ptr(), BATCH);
-        rdkafka_sys::rd_kafka_queue_destroy(queue);
-        let count = usize::try_from(count).unwrap_or(0);
-        for message in messages.iter().take(count) {
-            rdkafka_sys::rd_kafka_message_destroy(*message);
-        }
-        count as u64
-    }
 }
 
 fn decoded(bootstrap: &str, group: &str, topic: &str, records: u64) -> Result<Duration> {

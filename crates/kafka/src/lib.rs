@@ -25,6 +25,7 @@ mod rebalance;
 mod sink;
 mod source;
 mod tools;
+mod yardstick;
 
 pub use admin::create_topics;
 pub use committer::GroupCommitter;
@@ -35,3 +36,4 @@ pub use mock::MockBroker;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use tools::{Isolation, Producer, ReadFrom, Record, TopicReader};
+pub use yardstick::consume_bare;

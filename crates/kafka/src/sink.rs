@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
@@ -43,7 +42,6 @@ pub struct KafkaSink {
     producer: BaseProducer<Deliveries>,
     committer: Option<GroupCommitter>,
     config: KafkaSinkConfig,
-    meters: Meters,
     failed: Option<SinkError>,
 }
 
@@ -53,27 +51,6 @@ impl std::fmt::Debug for KafkaSink {
             .field("topic", &self.config.topic)
             .field("delivery", &self.config.delivery)
             .finish_non_exhaustive()
-    }
-}
-
-struct Meters {
-    forecasts: Counter,
-    late: Counter,
-    bad: Counter,
-    transactions: Counter,
-    publish_seconds: Histogram,
-}
-
-impl Meters {
-    fn of(topic: &str) -> Self {
-        let labels = [("topic", topic.to_owned())];
-        Self {
-            forecasts: metrics::counter!("tidecast_sink_forecasts_total", &labels),
-            late: metrics::counter!("tidecast_sink_late_records_total", &labels),
-            bad: metrics::counter!("tidecast_sink_bad_records_total", &labels),
-            transactions: metrics::counter!("tidecast_sink_transactions_total", &labels),
-            publish_seconds: metrics::histogram!("tidecast_sink_publish_seconds", &labels),
-        }
     }
 }
 
@@ -154,8 +131,7 @@ impl KafkaSink {
                 return Err(Verdict::of_code(&doing, bootstrap, cause).into());
             }
         }
-        let sink =
-            Self { meters: Meters::of(&config.topic), producer, committer, config, failed: None };
+        let sink = Self { producer, committer, config, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
             sink.init_transactions(transactional_id)?;
@@ -328,8 +304,6 @@ impl Sink for KafkaSink {
         if transaction.is_empty() {
             return Ok(());
         }
-        let began = Instant::now();
-        let counts = (transaction.forecasts.len(), transaction.late.len(), transaction.bad.len());
         let published = match self.config.delivery {
             Delivery::ExactlyOnce { .. } => self.publish_in_transaction(&mut transaction),
             Delivery::AtLeastOnce => self.publish_at_least_once(&mut transaction),
@@ -339,12 +313,6 @@ impl Sink for KafkaSink {
             self.failed = Some(error.clone());
             return Err(error);
         }
-        let (forecasts, late, bad) = counts;
-        self.meters.forecasts.increment(forecasts as u64);
-        self.meters.late.increment(late as u64);
-        self.meters.bad.increment(bad as u64);
-        self.meters.transactions.increment(1);
-        self.meters.publish_seconds.record(began.elapsed());
         Ok(())
     }
 

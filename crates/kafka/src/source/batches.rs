@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
-use metrics::{Counter, Gauge};
+use metrics::Gauge;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tidecast_stream::{
@@ -22,11 +22,9 @@ use crate::native::{self, Message, Progress};
 /// string offsets can count, whatever the size of the records.
 const MAX_RUN_BYTES: usize = 128 << 20;
 
-/// What is measured of one partition.
+/// What is measured of one partition here. Records and bytes are counted by
+/// whoever takes the batches, alike for every kind of source.
 pub(super) struct Meters {
-    records: Counter,
-    bytes: Counter,
-    bad: Counter,
     lag: Gauge,
 }
 
@@ -47,12 +45,7 @@ impl Meters {
     pub(super) fn of(partition: &Partition) -> Self {
         let labels =
             [("topic", partition.topic.to_string()), ("partition", partition.number.to_string())];
-        Self {
-            records: metrics::counter!("tidecast_source_records_total", &labels),
-            bytes: metrics::counter!("tidecast_source_payload_bytes_total", &labels),
-            bad: metrics::counter!("tidecast_source_bad_records_total", &labels),
-            lag: metrics::gauge!("tidecast_source_lag_records", &labels),
-        }
+        Self { lag: metrics::gauge!("tidecast_source_lag_records", &labels) }
     }
 }
 
@@ -178,9 +171,6 @@ impl Reading {
         })?;
         let batch = assemble(&self.partition, range, messages, decoded);
         self.next = end;
-        self.meters.records.increment(messages.len() as u64);
-        self.meters.bytes.increment(batch.payload_bytes as u64);
-        self.meters.bad.increment(batch.bad.len() as u64);
         Ok(Some(batch))
     }
 
