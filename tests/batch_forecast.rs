@@ -1,0 +1,302 @@
+//! `tidecast forecast`: files in, files out.
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::Float64Type;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::command::{Ended, run};
+use crate::support::messages::assert_valid;
+use crate::support::topics::time;
+
+const HOURS: i64 = 72;
+const SITES: [&str; 2] = ["north", "south, left"];
+/// A model whose forecasts anybody can work out.
+const NAIVE: [&str; 4] = ["--model", "seasonal-naive", "--season", "24"];
+
+/// One row of a file.
+#[derive(Clone)]
+struct Row {
+    site: &'static str,
+    hour: i64,
+    kw: f64,
+}
+
+fn value(site: &str, hour: i64) -> f64 {
+    site.len() as f64 * 100.0 + hour.rem_euclid(24) as f64
+}
+
+/// Three days of two sites, by site.
+fn rows() -> Vec<Row> {
+    let of_site = |site| (0..HOURS).map(move |hour| Row { site, hour, kw: value(site, hour) });
+    SITES.into_iter().flat_map(of_site).collect()
+}
+
+fn hour(hour: i64) -> String {
+    time(hour * 60, 0)
+}
+
+fn csv(rows: &[Row]) -> String {
+    rows.iter().fold("ts,site,kw\n".to_owned(), |mut text, Row { site, hour: at, kw }| {
+        writeln!(text, "{},\"{site}\",{kw}", hour(*at)).unwrap();
+        text
+    })
+}
+
+/// A folder for a test's files.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn write_parquet(&self, name: &str, rows: &[Row]) -> PathBuf {
+        let midnight = 1_722_470_400_000_000; // 2024-08-01 in microseconds
+        let times = rows.iter().map(|row| midnight + row.hour * 3_600_000_000);
+        let columns: [(&str, ArrayRef); 3] = [
+            ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(times))),
+            ("site", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.site)))),
+            ("kw", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.kw)))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let path = self.path(name);
+        let mut writer =
+            ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        path
+    }
+}
+
+/// Forecasts `kw` by `site`.
+fn forecast(input: &Path, more: &[&str]) -> Ended {
+    let mut arguments = vec!["forecast", "--input", input.to_str().unwrap()];
+    arguments.extend(["--time", "ts", "--target", "kw", "--series", "site"]);
+    arguments.extend(more);
+    run(&arguments)
+}
+
+fn naive(input: &Path, more: &[&str]) -> Ended {
+    forecast(input, &[&NAIVE[..], &["--horizon", "24"], more].concat())
+}
+
+fn messages(ended: &Ended) -> Vec<Value> {
+    let messages: Vec<Value> =
+        ended.succeeded().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    messages.iter().for_each(assert_valid);
+    messages
+}
+
+#[test]
+fn the_forecast_depends_on_neither_format_nor_order_of_the_file() {
+    let folder = Folder::new();
+    let by_site = rows();
+    let mut by_time = by_site.clone();
+    by_time.sort_by_key(|row| row.hour);
+    // 7 and 144 have no factor in common: every row once, in no order.
+    let mixed: Vec<Row> =
+        (0..by_site.len()).map(|index| by_site[index * 7 % by_site.len()].clone()).collect();
+    let json_lines: String = by_time
+        .iter()
+        .map(|row| json!({"ts": hour(row.hour), "site": row.site, "kw": row.kw}).to_string() + "\n")
+        .collect();
+    let inputs = [
+        folder.write("by-site.csv", &csv(&by_site)),
+        folder.write("by-time.csv", &csv(&by_time)),
+        folder.write("mixed.csv", &csv(&mixed)),
+        folder.write("by-time.jsonl", &json_lines),
+        folder.write_parquet("by-site.parquet", &by_site),
+    ];
+    let outputs = inputs.map(|input| messages(&naive(&input, &["--format", "jsonl"])));
+    for output in &outputs {
+        assert_eq!(output, &outputs[0]);
+    }
+
+    let sites: Vec<&Value> = outputs[0].iter().map(|message| &message["series"]["site"]).collect();
+    assert_eq!(sites, SITES);
+    for (message, site) in outputs[0].iter().zip(SITES) {
+        assert_eq!(message["status"], "ok");
+        assert_eq!(message["origin"], hour(HOURS - 1));
+        assert_eq!(message["step_ms"], 3_600_000);
+        assert_eq!(message["context"], json!({"steps": HOURS, "observed": HOURS}));
+        let expected: Vec<f64> = (HOURS..HOURS + 24).map(|hour| value(site, hour)).collect();
+        assert_eq!(message["variates"][0]["mean"], json!(expected));
+    }
+}
+
+#[test]
+fn forecasts_are_written_as_people_and_programs_want_them() {
+    let folder = Folder::new();
+    let input = folder.write("load.csv", &csv(&rows()));
+
+    let ended = naive(&input, &[]);
+    let table = ended.succeeded();
+    assert!(table.contains("north") && table.contains("2024-08-04 00:00"), "{table}");
+    assert!(ended.stderr.contains("2 series, 144 rows, step 1h"), "{}", ended.stderr);
+
+    let csv = naive(&input, &["--format", "csv"]);
+    let lines: Vec<&str> = csv.succeeded().lines().collect();
+    assert_eq!(
+        lines[0],
+        "pipeline,site,origin,time,step,variate,mean,q0.1,q0.5,q0.9,model,status,reason"
+    );
+    assert_eq!(lines.len(), 1 + 2 * 24);
+    assert!(lines[1].contains("2024-08-04T00:00:00"), "{}", lines[1]);
+    assert!(lines.last().unwrap().contains("\"south, left\""));
+
+    let written = folder.path("out.csv");
+    naive(&input, &["--output", written.to_str().unwrap()]).succeeded();
+    assert_eq!(fs::read_to_string(&written).unwrap(), csv.stdout, "the ending names the format");
+
+    let written = folder.path("out.parquet");
+    naive(&input, &["--output", written.to_str().unwrap()]).succeeded();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&written).unwrap());
+    let batches: Vec<RecordBatch> = reader.unwrap().build().unwrap().map(Result::unwrap).collect();
+    let means: Vec<f64> = batches
+        .iter()
+        .flat_map(|batch| {
+            batch.column_by_name("mean").unwrap().as_primitive::<Float64Type>().values().to_vec()
+        })
+        .collect();
+    let expected: Vec<f64> =
+        SITES.iter().flat_map(|site| (HOURS..HOURS + 24).map(|hour| value(site, hour))).collect();
+    assert_eq!(means, expected);
+}
+
+#[test]
+fn the_built_in_model_forecasts_and_draws_the_same_each_time() {
+    let folder = Folder::new();
+    let input = folder.write("load.csv", &csv(&rows()));
+    let arguments = |plot: &str| {
+        let plot = folder.path(plot).display().to_string();
+        let small = ["--horizon", "20", "--samples", "12", "--format", "jsonl", "--plot"];
+        forecast(&input, &[&small[..], &[&plot]].concat())
+    };
+    let first = arguments("out.svg");
+    let second = arguments("out.png");
+    assert_eq!(messages(&first).len(), 2);
+    assert_eq!(first.stdout, second.stdout);
+    for message in messages(&first) {
+        assert_eq!(message["status"], "ok");
+        assert!(message["model"]["version"].as_str().unwrap().starts_with("sha256:"));
+    }
+
+    let svg = fs::read_to_string(folder.path("out.svg")).unwrap();
+    assert!(svg.trim_start().starts_with("<svg") && svg.contains("north"), "{svg:.300}");
+    let png = fs::read(folder.path("out.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 5_000, "{}", png.len());
+}
+
+#[test]
+fn missing_values_and_steps_are_missing_for_the_model() {
+    let folder = Folder::new();
+    let mut text = "ts,site,kw\n".to_owned();
+    for at in 0..HOURS {
+        let kw = match at {
+            20..25 => continue, // no row
+            30 => String::new(),
+            31 => "NaN".to_owned(),
+            _ => value("north", at).to_string(),
+        };
+        writeln!(text, "{},north,{kw}", hour(at)).unwrap();
+    }
+    let input = folder.write("gaps.csv", &text);
+    let found = messages(&naive(&input, &["--format", "jsonl"]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["context"], json!({"steps": HOURS, "observed": HOURS - 7}));
+    let expected: Vec<f64> = (HOURS..HOURS + 24).map(|hour| value("north", hour)).collect();
+    assert_eq!(found[0]["variates"][0]["mean"], json!(expected));
+}
+
+#[test]
+fn a_series_of_one_row_is_forecast_beside_the_others() {
+    let folder = Folder::new();
+    let mut rows = rows();
+    rows.push(Row { site: "young", hour: HOURS - 1, kw: 5.0 });
+    let input = folder.write("load.csv", &csv(&rows));
+    let found = messages(&naive(&input, &["--format", "jsonl"]));
+    let young = found.iter().find(|message| message["series"]["site"] == "young").unwrap();
+    assert_eq!(young["context"], json!({"steps": 1, "observed": 1}));
+    assert_eq!(young["variates"][0]["mean"], json!(vec![5.0; 24]));
+    assert_eq!(found.len(), 3);
+
+    // Alone it has no step; with one given it has.
+    let alone = folder.write("alone.csv", &csv(&rows[rows.len() - 1..]));
+    assert!(naive(&alone, &[]).refused().contains("give --step"));
+    let given = messages(&naive(&alone, &["--step", "1h", "--format", "jsonl"]));
+    assert_eq!(given[0]["variates"][0]["mean"], json!(vec![5.0; 24]));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_or_an_argument_is_said() {
+    let folder = Folder::new();
+    let input = folder.write("load.csv", &csv(&rows()));
+    let input = input.to_str().unwrap();
+    let missing = folder.path("missing.csv").display().to_string();
+    let nowhere = folder.path("no-such-folder/out.csv").display().to_string();
+    let cases: [(&[&str], &[&str]); 8] = [
+        (
+            &["--input", input, "--time", "ts", "--target", "kw", "--series", "sites"],
+            &["no column `sites`", "did you mean `site`?"],
+        ),
+        (
+            &["--input", input, "--time", "tss", "--target", "kw"],
+            &["no column `tss`", "did you mean `ts`?"],
+        ),
+        (
+            &["--input", input, "--time", "ts", "--target", "site"],
+            &["column `site`", "is not numeric", "--target"],
+        ),
+        (
+            &["--input", input, "--time", "kw", "--target", "kw"],
+            &["column `kw`", "does not hold times", "RFC 3339"],
+        ),
+        (
+            &["--input", &missing, "--time", "ts", "--target", "kw"],
+            &["missing.csv", "No such file"],
+        ),
+        (
+            &["--input", input, "--time", "ts", "--target", "kw", "--format", "parquet"],
+            &["give --output FILE"],
+        ),
+        (
+            &[
+                "--input", input, "--time", "ts", "--target", "kw", "--series", "site", "--output",
+                &nowhere,
+            ],
+            &["out.csv"],
+        ),
+        (
+            &["--input", input, "--time", "ts", "--target", "kw", "--plot", "out.gif"],
+            &["`out.gif`", ".svg or .png"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let fixed = ["forecast", "--horizon", "3"];
+        let ended = run(&[&fixed[..], &NAIVE, arguments].concat());
+        let said = ended.refused();
+        for part in expected {
+            assert!(said.contains(part), "`{part}` is missing for {arguments:?}: {said}");
+        }
+    }
+}

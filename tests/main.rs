@@ -1,0 +1,18 @@
+//! Tests of the whole: the command as people run it, on real files and against a
+//! real Kafka (`support/broker.rs` says which).
+//!
+//! They show that the parts are wired and that the promises hold from the
+//! outside; what a part does in detail its own crate tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+
+mod bad_input;
+mod batch_forecast;
+mod crash;
+mod demo;
+mod errors;
+mod group;
+mod model;
+mod repository;
+mod service;
+mod support;

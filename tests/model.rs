@@ -1,0 +1,88 @@
+//! `tidecast model`.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::command::run;
+use crate::support::repository;
+
+const MODEL: &str = "crates/forecast/tests/golden/model";
+const GOLDEN: &str = "crates/forecast/tests/golden";
+
+fn verify(golden: &Path, more: &[&str]) -> crate::support::command::Ended {
+    let model = repository(MODEL);
+    let mut arguments = vec!["model", "verify", "--model", model.to_str().unwrap()];
+    arguments.extend(["--golden", golden.to_str().unwrap()]);
+    arguments.extend(more);
+    run(&arguments)
+}
+
+#[test]
+fn the_golden_set_is_reproduced() {
+    let ended = verify(&repository(GOLDEN), &[]);
+    let lines: Vec<&str> = ended.succeeded().lines().collect();
+    let (last, checks) = lines.split_last().unwrap();
+    assert!(last.contains(" passed, 0 failed"), "{last}");
+    for check in checks {
+        let word = check.split_whitespace().next().unwrap_or_default();
+        assert!(["ok", "unsupported"].contains(&word), "{check}");
+        assert!(word != "ok" || check.contains("tolerance"), "{check}");
+    }
+    for file in ["module_forward", "sampler", "forecast_uni_exact", "forecast_uni_ragged_missing"] {
+        let found = checks.iter().filter(|line| line.contains(file)).count();
+        assert!(found > 0, "no check of {file}\n{}", ended.stdout);
+        assert!(
+            !checks.iter().any(|line| line.contains(file) && line.starts_with("unsupported")),
+            "{file}\n{}",
+            ended.stdout
+        );
+    }
+
+    let ended = verify(&repository(GOLDEN), &["--json"]);
+    let report: Value = serde_json::from_str(ended.succeeded()).unwrap();
+    assert_eq!(report["failed"], 0);
+    assert_eq!(report["checks"].as_array().unwrap().len(), checks.len());
+}
+
+#[test]
+fn a_changed_golden_tensor_is_found() {
+    const FILE: &str = "forecast_uni_exact.safetensors";
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(repository(GOLDEN)).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    // Its last tensor, half of it: 1.0 everywhere.
+    let path = folder.path().join(FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    let half = bytes.len() - bytes.len() / 2;
+    for value in bytes[half / 4 * 4..].chunks_exact_mut(4) {
+        value.copy_from_slice(&1.0_f32.to_le_bytes());
+    }
+    fs::write(&path, bytes).unwrap();
+
+    let ended = verify(folder.path(), &[]);
+    assert!(ended.refused().contains("exceed their tolerance"), "{}", ended.stderr);
+    let failed: Vec<&str> =
+        ended.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
+    assert!(!failed.is_empty() && failed.iter().all(|line| line.contains("forecast_uni_exact")));
+}
+
+#[test]
+fn the_built_in_model_says_what_it_is() {
+    let ended = run(&["model", "info", "builtin:tiny", "--json"]);
+    let info: Value = serde_json::from_str(ended.succeeded()).unwrap();
+    assert_eq!(info["provider"], "moirai-moe");
+    assert_eq!(info["licence"], "Apache-2.0");
+    assert!(info["version"].as_str().unwrap().starts_with("sha256:"));
+    let parameters = info["parameters"].as_u64().unwrap();
+    assert!((8_000_000..8_500_000).contains(&parameters), "{parameters}");
+    assert!(info["active_parameters"].as_u64().unwrap() < parameters);
+
+    let text = run(&["model", "info", "builtin:tiny"]);
+    assert!(text.succeeded().contains("Apache-2.0"));
+}
