@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use crate::moirai_provider;
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};
@@ -25,7 +27,7 @@ pub trait Provider: Send {
 }
 
 /// What a loaded model is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
     /// `moirai-moe` or `seasonal-naive`.
     pub provider: String,
@@ -60,7 +62,8 @@ pub struct ModelInfo {
 }
 
 /// How a horizon longer than one patch is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rollout {
     /// The reference's loop: location and scale are estimated anew at each
     /// step of each path, and everything is encoded again. The oracle.

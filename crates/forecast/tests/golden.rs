@@ -1,6 +1,8 @@
 //! Golden tensors through the model: those of the PyTorch reference, and those
 //! of the numpy restatement for several patch sizes.
 
+#![allow(clippy::expect_used, clippy::print_stdout)] // helpers of tests
+
 use std::path::{Path, PathBuf};
 
 use tidecast_forecast::verify::{Report, Status, VerifyError, verify};

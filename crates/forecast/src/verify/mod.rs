@@ -13,13 +13,14 @@ mod sampler;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::provider::LoadError;
 use crate::verify::golden::{Golden, GoldenFolder};
 
 /// One quantity of one file, compared.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
     /// The file's name.
     pub file: String,
@@ -36,7 +37,8 @@ pub struct Check {
 }
 
 /// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The error is within the tolerance.
     Passed,
@@ -47,7 +49,7 @@ pub enum Status {
 }
 
 /// All checks of a golden folder.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// In the order they were made.
     pub checks: Vec<Check>,
