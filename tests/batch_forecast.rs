@@ -300,3 +300,33 @@ fn what_is_wrong_with_a_file_or_an_argument_is_said() {
         }
     }
 }
+
+/// A pipeline from a file to standard output is a batch: it ends by itself.
+#[test]
+fn a_pipeline_over_a_file_runs_to_its_end() {
+    let folder = Folder::new();
+    let input = folder.write("load.csv", &csv(&rows()));
+    let script = format!(
+        "CREATE TABLE load (ts TIMESTAMP NOT NULL, site VARCHAR NOT NULL, kw DOUBLE,
+           WATERMARK FOR ts AS ts - INTERVAL '10' DAY)
+         WITH ('connector' = 'filesystem', 'path' = '{}');
+         CREATE MODEL naive WITH ('provider' = 'seasonal-naive', 'season' = '24');
+         CREATE TABLE forecasts WITH ('connector' = 'stdout');
+         CREATE VIEW hourly AS SELECT site, window_start AS hour, max(kw) + 1 AS kw
+         FROM TUMBLE(TABLE load, DESCRIPTOR(ts), INTERVAL '1' HOUR)
+         GROUP BY site, window_start, window_end;
+         CREATE PIPELINE p AS INSERT INTO forecasts SELECT * FROM forecast(
+           TABLE hourly, model => 'naive', series => 'site', time => 'hour', target => 'kw',
+           horizon => 3, refresh => 'at_end');",
+        input.display()
+    );
+    let script = folder.write("load.sql", &script);
+    let ended = run(&["run", script.to_str().unwrap(), "--set", "server.enabled=false"]);
+    let found = messages(&ended);
+    assert_eq!(found.len(), SITES.len());
+    for message in &found {
+        let site = message["series"]["site"].as_str().unwrap();
+        let expected: Vec<f64> = (HOURS..HOURS + 3).map(|hour| value(site, hour) + 1.0).collect();
+        assert_eq!(message["variates"][0]["mean"], json!(expected), "{site}");
+    }
+}

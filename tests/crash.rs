@@ -42,6 +42,7 @@ fn killed_twice_and_compared(delivery: &'static str) -> Option<Subscriber> {
         let service = Service::start(&script, broker.bootstrap(), &SMALL_STEPS);
         subscriber.await_distinct(seen, &service);
         service.kill();
+        assert_ne!(topics.committed(&pipeline.group), topics.ends(), "it was in the middle");
     }
     topics.send_minutes(&SERIES, MINUTES / 2..MINUTES);
     let service = Service::start(&script, broker.bootstrap(), &SMALL_STEPS);

@@ -42,7 +42,7 @@ fn the_demo_forecasts_and_scores_every_region() {
             line.is_some_and(|line| !line.contains("MASE -") && line.contains('%'))
                 && line.is_some_and(|line| !line.trim_end().ends_with("band -"))
         };
-        REGIONS.iter().all(|region| is_scored(&region)).then_some(())
+        REGIONS.iter().all(is_scored).then_some(())
     });
     assert!(demo.stderr().contains("kcat -C -b 127.0.0.1:"), "how to subscribe: {}", demo.stderr());
     demo.terminate();

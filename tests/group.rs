@@ -15,6 +15,17 @@ const SERIES: [Series; 4] = [
 
 #[test]
 fn two_processes_share_the_partitions_and_one_takes_over() {
+    share_and_take_over(|first| {
+        first.stop();
+    });
+}
+
+#[test]
+fn the_partitions_of_a_killed_process_are_taken_over() {
+    share_and_take_over(Service::kill);
+}
+
+fn share_and_take_over(end: impl FnOnce(Service)) {
     const FORECASTS: &str = "tidecast_forecaster_forecasts_total";
     let Some(broker) = broker::shared() else { return };
     let topics = Topics::create(broker.bootstrap(), 4);
@@ -38,7 +49,7 @@ fn two_processes_share_the_partitions_and_one_takes_over() {
     assert_eq!(first.metric(FORECASTS, ""), alone + 20.0, "{}", first.log());
     assert_eq!(second.metric(FORECASTS, ""), 20.0, "{}", second.log());
 
-    first.stop();
+    end(first);
     topics.send_minutes(&SERIES, 40..50);
     subscriber.await_distinct(expected(50), &second);
     assert_eq!(second.metric(FORECASTS, ""), 60.0, "{}", second.log());

@@ -10,6 +10,7 @@ pub(crate) struct Pipeline {
     pub(crate) model: &'static str,
     pub(crate) delivery: &'static str,
     pub(crate) side_topics: bool,
+    pub(crate) idle_timeout: &'static str,
     pub(crate) arguments: &'static str,
 }
 
@@ -31,15 +32,16 @@ impl Pipeline {
             model: SEASONAL_NAIVE,
             delivery,
             side_topics: true,
+            idle_timeout: "none",
             arguments: "horizon => 5, context => 24, min_context => 3, quantiles => [0.1, 0.5, 0.9]",
         }
     }
 
-    /// Returns the pipeline as SQL. A window closes by its records alone, and
-    /// a killed member's partitions are given away after six seconds.
+    /// Returns the pipeline as SQL. Unless the test says otherwise a window closes
+    /// by its records alone; a killed member's partitions are given away after six seconds.
     pub(crate) fn script(&self, topics: &Topics) -> String {
         let Topics { source, forecasts, late, bad, .. } = topics;
-        let Self { name, group, model, delivery, side_topics, arguments } = self;
+        let Self { name, group, model, delivery, side_topics, idle_timeout, arguments } = self;
         let side_topics = match side_topics {
             true => format!("'late.topic' = '{late}', 'bad.topic' = '{bad}',"),
             false => String::new(),
@@ -50,7 +52,7 @@ impl Pipeline {
                WATERMARK FOR ts AS ts - INTERVAL '0' SECOND
              ) WITH (
                'connector' = 'kafka', 'topic' = '{source}', 'format' = 'json', 'group.id' = '{group}',
-               'scan.startup.mode' = 'earliest-offset', 'idle.timeout' = 'none', {side_topics}
+               'scan.startup.mode' = 'earliest-offset', 'idle.timeout' = '{idle_timeout}', {side_topics}
                'properties.session.timeout.ms' = '6000', 'properties.heartbeat.interval.ms' = '500'
              );
              CREATE TABLE forecasts WITH (

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::command::{Ended, Running, tidecast};
+use super::eventually;
 
 /// A running service.
 pub(crate) struct Service {
@@ -63,6 +64,15 @@ impl Service {
         samples.sum()
     }
 
+    /// Waits until [`metric`](Self::metric) is `expected`: a reader may be quicker
+    /// than the service, which counts what has been published.
+    pub(crate) fn assert_metric(&self, name: &str, labels: &str, expected: f64) {
+        eventually(
+            || (self.metric(name, labels) == expected).then_some(()),
+            || format!("{name}{{{labels}}} is {expected}\n{}", self.get("/metrics").body),
+        );
+    }
+
     /// Looks until `look` finds something; fails at once if the service ends.
     pub(crate) fn until<T>(&mut self, what: &str, mut look: impl FnMut(&str) -> Option<T>) -> T {
         self.process.until(what, |process| look(&process.stderr()))
@@ -75,10 +85,15 @@ impl Service {
 
     /// Stops it with SIGTERM; it has to drain and exit with status 0.
     pub(crate) fn stop(self) -> Ended {
-        self.process.terminate();
-        let ended = self.process.wait();
+        let ended = self.terminate();
         ended.succeeded();
         ended
+    }
+
+    /// Stops it with SIGTERM.
+    pub(crate) fn terminate(self) -> Ended {
+        self.process.terminate();
+        self.process.wait()
     }
 
     /// Ends it without warning.
