@@ -27,7 +27,7 @@
 //! is NaN or infinite is missing. A series that cannot be forecast gets a
 //! [`TaskError`] and disturbs no other.
 //!
-//! One counter: `tidecast_forecast_broken_paths_total`, sample paths that
+//! One counter: `tidecast_forecaster_broken_paths_total`, sample paths that
 //! became NaN and were left out of mean and quantiles.
 //!
 //! Where to read on: [`ForecastTask`] for what goes in and out,

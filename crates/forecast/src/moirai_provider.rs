@@ -236,7 +236,7 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
         .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
         .count();
     if broken > 0 {
-        metrics::counter!("tidecast_forecast_broken_paths_total").increment(broken as u64);
+        metrics::counter!("tidecast_forecaster_broken_paths_total").increment(broken as u64);
     }
     for (variate, mean) in mean.iter_mut().enumerate() {
         for step in 0..horizon {
