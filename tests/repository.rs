@@ -175,27 +175,3 @@ fn prometheus_scrapes_where_the_service_listens() {
     let default = ended.succeeded().lines().find(|line| line.starts_with("listen = ")).unwrap();
     assert!(default.contains(&format!(":{port}\"")), "{default}");
 }
-
-/// Names in the dashboard that nobody serves would be empty panels.
-#[test]
-fn the_dashboard_shows_documented_metrics() {
-    let dashboard = repository_text("config/grafana/dashboards/tidecast.json");
-    let documented = repository_text("docs/metrics.md");
-    let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let mut names = BTreeSet::new();
-    for rest in dashboard.split("tidecast_").skip(1) {
-        let name = rest.split(|character| !is_part(character)).next().unwrap();
-        let name = ["_bucket", "_sum", "_count"]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix))
-            .unwrap_or(name);
-        names.insert(format!("tidecast_{name}"));
-    }
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        assert!(
-            documented.contains(&format!("| `{name}` |")),
-            "`{name}` is not in docs/metrics.md"
-        );
-    }
-}
