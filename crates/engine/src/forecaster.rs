@@ -132,8 +132,19 @@ impl ModelPool {
     }
 }
 
+/// Loads the model that `definition` describes, says what it is, and lets it go.
+///
+/// # Errors
+/// If it cannot be loaded.
+pub fn model_info(
+    definition: &ModelDefinition,
+    threads: Option<usize>,
+) -> Result<ModelInfo, LoadError> {
+    Ok(load(&model_spec(definition, threads)?)?.info().clone())
+}
+
 /// Turns the SQL's words into the model crate's.
-pub(crate) fn model_spec(
+fn model_spec(
     definition: &ModelDefinition,
     threads: Option<usize>,
 ) -> Result<ModelSpec, LoadError> {

@@ -22,6 +22,7 @@ use tidecast_sql::PipelinePlan;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use crate::forecaster::model_info;
 pub use tidecast_actors::Status;
 
 use crate::forecaster::ModelPool;

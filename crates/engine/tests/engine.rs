@@ -1,6 +1,8 @@
 //! Pipelines between the in-memory doubles: what comes out, in which order, and
 //! what is committed.
 
+#![allow(clippy::expect_used, reason = "a failed expectation is a failed test")]
+
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{

@@ -3,21 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tidecast_engine::EngineConfig;
+use tidecast_engine::{EngineConfig, model_info};
 use tidecast_sql::{PipelinePlan, explain, parse_scripts};
 
 use crate::arguments::{ExplainArguments, PlanArguments};
 use crate::commands::configuration;
 use crate::print::line;
 
-/// Runs `tidecast check`.
+/// Runs `tidecast check`: configuration, scripts, and whether the models load.
 ///
 /// # Errors
 /// If a file cannot be read or anything in it is wrong.
 pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
-    configuration(&arguments.config)?;
+    let config = configuration(&arguments.config)?.engine();
     let plans = load_plans(&arguments.files)?;
     for plan in &plans {
+        model_info(&plan.model, config.model.threads)
+            .with_context(|| format!("pipeline `{}`, model `{}`", plan.name, plan.model.name))?;
         line(format_args!("pipeline `{}` is fine", plan.name));
     }
     Ok(())
@@ -26,7 +28,7 @@ pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
 /// Runs `tidecast explain`.
 ///
 /// # Errors
-/// As [`check`].
+/// If a file cannot be read or anything in it is wrong.
 pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
     let config = configuration(&arguments.config)?.engine();
     for plan in load_plans(&arguments.files)? {
@@ -36,25 +38,43 @@ pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The settings a pipeline takes from the configuration.
+/// What the script leaves to the configuration and to the checkpoint.
 fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
     let commit = plan.options.commit_interval.unwrap_or(config.commit_interval);
     let limits = &config.model;
-    format!(
-        "Configuration in force\n  \
-           bootstrap.servers   {}\n  \
-           group.id            {}\n  \
-           commit.interval     {}\n  \
-           model batches       at most {} tokens, {} series, {} of waiting\n  \
-           drain timeout       {}\n",
-        config.kafka.bootstrap_servers,
-        config.group_id(plan),
-        humantime::format_duration(commit),
-        limits.max_batch_tokens,
-        limits.max_batch_tasks,
-        humantime::format_duration(limits.max_wait),
-        humantime::format_duration(config.drain_timeout),
-    )
+    let mut settings = vec![
+        ("bootstrap.servers", config.kafka.bootstrap_servers.clone()),
+        ("group.id", config.group_id(plan)),
+        ("commit.interval", humantime::format_duration(commit).to_string()),
+        (
+            "model batches",
+            format!(
+                "at most {} tokens, {} series, {} of waiting",
+                limits.max_batch_tokens,
+                limits.max_batch_tasks,
+                humantime::format_duration(limits.max_wait)
+            ),
+        ),
+        ("drain timeout", humantime::format_duration(config.drain_timeout).to_string()),
+    ];
+    match model_info(&plan.model, limits.threads) {
+        Ok(info) => {
+            settings.push(("model version", info.version));
+            settings.push(("model", info.architecture));
+            settings.push(("device", format!("{}, {} threads", info.device, info.threads)));
+            settings.extend(info.patch_size.map(|size| ("patch", format!("{size} steps"))));
+            settings.extend(info.rollout.map(|rollout| ("rollout", rollout.to_string())));
+            settings.extend(
+                info.recommended_context
+                    .map(|steps| ("best context", format!("{steps} steps, by the model card"))),
+            );
+        }
+        // The rest of the explanation stands all the same.
+        Err(error) => settings.push(("model", format!("cannot be loaded: {error}"))),
+    }
+    settings.into_iter().fold("in force\n".to_owned(), |text, (name, value)| {
+        text + &format!("  {name:<18} {value}\n")
+    })
 }
 
 /// Reads and plans pipeline files and folders of them.

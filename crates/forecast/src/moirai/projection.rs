@@ -2,11 +2,12 @@
 //! patch size.
 
 use candle_core::{IndexOp, Result, Tensor};
+use candle_nn::ops::silu;
 
 use super::{Probe, Stage};
 use crate::checkpoint::Weights;
 use crate::config::Config;
-use crate::ops::{add, linear, silu};
+use crate::ops::{add, linear};
 use crate::provider::LoadError;
 
 /// The layers that belong to one patch size.

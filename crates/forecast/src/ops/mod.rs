@@ -21,7 +21,7 @@ use candle_core::{CpuStorage, Layout, Result, bail};
 pub(crate) use self::attention::{PathAttention, path_attention, row_attention};
 pub(crate) use self::experts::{Slots, distances, grouped_experts};
 pub(crate) use self::matrix::{linear, matmul};
-pub(crate) use self::pointwise::{add, norm_and_rotate, rms_norm, silu};
+pub(crate) use self::pointwise::{add, norm_and_rotate, rms_norm};
 
 /// Returns the numbers of a contiguous f32 tensor.
 fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

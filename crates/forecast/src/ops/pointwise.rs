@@ -1,8 +1,8 @@
 //! Norms and elementwise functions.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{dot, exp, numbers};
+use super::{dot, numbers};
 use crate::rows::Rotary;
 
 /// Added to a mean square before the root.
@@ -96,24 +96,6 @@ impl CustomOp2 for NormAndRotate<'_> {
             }
         }
         Ok((CpuStorage::F32(out), (tokens, width).into()))
-    }
-}
-
-/// `x * sigmoid(x)`.
-pub(crate) fn silu(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1_no_bwd(&Silu)
-}
-
-struct Silu;
-
-impl CustomOp1 for Silu {
-    fn name(&self) -> &'static str {
-        "silu-rows"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = numbers(x, layout)?.iter().map(|&x| x / (1.0 + exp(-x))).collect();
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
 
