@@ -229,6 +229,18 @@ fn missing_values_and_steps_are_missing_for_the_model() {
 }
 
 #[test]
+fn a_cell_that_is_no_number_costs_its_row_and_nothing_else() {
+    let folder = Folder::new();
+    let mut text = csv(&rows());
+    text.push_str(&format!("{},north,oops\n", hour(HOURS)));
+    let input = folder.write("load.csv", &text);
+    let ended = naive(&input, &["--format", "jsonl"]);
+    assert!(ended.stderr.contains("1 row could not be used"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("oops"), "{}", ended.stderr);
+    assert_eq!(messages(&ended).len(), 2);
+}
+
+#[test]
 fn a_series_of_one_row_is_forecast_beside_the_others() {
     let folder = Folder::new();
     let mut rows = rows();
@@ -265,7 +277,7 @@ fn what_is_wrong_with_a_file_or_an_argument_is_said() {
         ),
         (
             &["--input", input, "--time", "ts", "--target", "site"],
-            &["column `site`", "is not numeric", "--target"],
+            &["a number in `site` (--target)", "the first row that cannot be used"],
         ),
         (
             &["--input", input, "--time", "kw", "--target", "kw"],

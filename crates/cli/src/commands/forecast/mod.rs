@@ -37,14 +37,6 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
 
     let table = InputTable::open(arguments)?;
     let histories = table.histories(&arguments.input)?;
-    if histories.is_empty() {
-        bail!(
-            "no row of `{}` has both `{}` and `{}`",
-            arguments.input.display(),
-            arguments.time,
-            arguments.target
-        );
-    }
     let step = match arguments.step {
         Some(step) => step,
         None => infer_step(&histories).with_context(|| {
@@ -128,11 +120,11 @@ fn messages_of(transactions: Vec<Transaction>) -> Vec<ForecastMessage> {
         bad.extend(transaction.bad);
     }
     if let Some(first) = bad.first() {
+        let count = bad.len();
+        let rows = if count == 1 { "row" } else { "rows" };
         note(format_args!(
-            "warning: {} rows could not be used; the first at {}: {}",
-            bad.len(),
-            first.position,
-            first.error
+            "warning: {count} {rows} could not be used; the first at {}: {}",
+            first.position, first.error
         ));
     }
     for message in messages.iter().filter(|message| message.status != ForecastStatus::Ok) {

@@ -35,7 +35,10 @@ impl InputTable {
         let format = FileFormat::of_path(path)?;
         let InferredSchema { schema, .. } = infer_schema(path)?;
         let time = column(&schema, &arguments.time, path)?;
-        if !matches!(time.data_type(), DataType::Timestamp(..)) {
+        // One cell that is neither makes a column look like text; its row is bad,
+        // not the column. Whether anything else is in it shows when it is read.
+        let is_text = |field: &Field| field.data_type() == &DataType::Utf8;
+        if !matches!(time.data_type(), DataType::Timestamp(..)) && !is_text(time) {
             bail!(
                 "column `{}` of `{}` does not hold times ({}); expected RFC 3339 text, dates, or epoch numbers",
                 arguments.time,
@@ -44,7 +47,7 @@ impl InputTable {
             );
         }
         let target = column(&schema, &arguments.target, path)?;
-        if !target.data_type().is_numeric() {
+        if !target.data_type().is_numeric() && !is_text(target) {
             bail!(
                 "column `{}` of `{}` is not numeric ({}); --target names the column to forecast",
                 arguments.target,
@@ -67,7 +70,11 @@ impl InputTable {
     }
 
     /// Reads all series, each sorted by time; rows without a value are left out.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or no row of it can be used.
     pub(super) fn histories(&self, path: &Path) -> anyhow::Result<Histories> {
+        let mut first_bad = None;
         let mut source = FileSource::open(FileSourceConfig {
             path: path.to_owned(),
             format: self.format,
@@ -82,13 +89,27 @@ impl InputTable {
                         source.start(&partition, None)?;
                     }
                 }
-                SourceEvent::Batch(batch) => self.gather(&batch.rows, &mut histories)?,
+                SourceEvent::Batch(batch) => {
+                    self.gather(&batch.rows, &mut histories)?;
+                    first_bad = first_bad.or(batch.bad.into_iter().next());
+                }
                 SourceEvent::Finished => break,
                 _ => {}
             }
         }
         for history in histories.values_mut() {
             history.sort_by_key(|(time, _)| *time);
+        }
+        if histories.is_empty() {
+            let first_bad = first_bad
+                .map(|bad| format!("; the first row that cannot be used: {}", bad.error))
+                .unwrap_or_default();
+            bail!(
+                "no row of `{}` has both a time in `{}` (--time) and a number in `{}` (--target){first_bad}",
+                path.display(),
+                self.schema.field(0).name(),
+                self.schema.field(1).name(),
+            );
         }
         Ok(histories)
     }
