@@ -45,7 +45,6 @@ pub(crate) struct Ingest {
 struct Assigned {
     mailbox: Mailbox<WindowerMessage>,
     actor: ActorHandle,
-    kill_switch: KillSwitch,
     /// When its last record came.
     last_record: Instant,
     /// Whether its end has been reached since then.
@@ -92,7 +91,7 @@ impl Ingest {
                     self.drain(partitions, &revoked)?;
                     self.source.release(&revoked).map_err(source_failed)?;
                 }
-                SourceEvent::Lost(lost) => self.on_lost(partitions, &lost)?,
+                SourceEvent::Lost(lost) => return Err(partitions_lost(&lost)),
                 SourceEvent::CaughtUp(partition) => {
                     if let Some(assigned) = partitions.get_mut(&partition) {
                         assigned.caught_up = true;
@@ -153,16 +152,14 @@ impl Ingest {
         .map_err(Failure::fatal)?;
         let name = format!("windower-{}-{partition}", self.plan.name);
         let (mailbox, receiver) = mailbox(name, self.mailbox_capacity);
-        let kill_switch = self.kill_switch.child();
         let actor = {
             let _runtime = self.runtime.enter();
-            spawn(windower, receiver, &kill_switch)
+            spawn(windower, receiver, &self.kill_switch)
         };
         self.source.start(&partition, resume.read_from()).map_err(source_failed)?;
         let assigned = Assigned {
             mailbox,
             actor,
-            kill_switch,
             last_record: Instant::now(),
             caught_up: false,
             live: false,
@@ -197,23 +194,6 @@ impl Ingest {
             Some(Err(_gone)) => Err(ActorExit::DownstreamGone),
             None => Err(drain_timed_out("publisher", self.drain_timeout)),
         }
-    }
-
-    /// Drops partitions that are somebody else's already.
-    fn on_lost(
-        &self,
-        partitions: &mut BTreeMap<Partition, Assigned>,
-        lost: &[Partition],
-    ) -> Result<(), ActorExit> {
-        for partition in lost {
-            tracing::warn!(pipeline = %self.plan.name, %partition, "partition lost: its group generation is over");
-            let Some(assigned) = partitions.remove(partition) else { continue };
-            assigned.kill_switch.kill();
-            drop(assigned.mailbox);
-            let _exit = self.runtime.block_on(assigned.actor.join());
-            self.publisher.blocking_send(PublisherMessage::Forget(partition.clone()))?;
-        }
-        Ok(())
     }
 
     /// Closes the open windows of partitions that have been quiet for too long,
@@ -252,6 +232,18 @@ fn send(mailbox: &Mailbox<WindowerMessage>, message: WindowerMessage) -> Result<
 
 fn source_failed(error: SourceError) -> ActorExit {
     Failure { reason: error.message, retriable: error.retriable }.into()
+}
+
+/// Partitions that are somebody else's already end the generation: what they
+/// have under way must not be published any more, nor their offsets committed,
+/// and it is bound up with that of the others in one transaction.
+fn partitions_lost(lost: &[Partition]) -> ActorExit {
+    let names: Vec<String> = lost.iter().map(Partition::to_string).collect();
+    Failure::retriable(format_args!(
+        "lost `{}`: the group went on without this process, which did not answer within the session timeout; what was not committed is dropped",
+        names.join("`, `")
+    ))
+    .into()
 }
 
 fn drain_timed_out(actor: &str, timeout: Duration) -> ActorExit {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use tidecast_actors::{Actor, ActorExit, Context, Failure};
+use tidecast_actors::{Actor, ActorExit, Context, Failure, spawn_thread};
 use tidecast_sql::SeriesContext;
 use tidecast_stream::{
     BadRecord, LateRecord, Partition, PartitionCommit, Sink, SinkError, Transaction,
@@ -62,8 +62,6 @@ pub(crate) enum PublisherMessage {
     Batch(ForecastBatch),
     /// Publish everything sent before this now, then answer.
     Flush(oneshot::Sender<()>),
-    /// The partition belongs to somebody else: drop what is not out yet.
-    Forget(Partition),
 }
 
 /// The pipeline's end of the line.
@@ -98,14 +96,18 @@ impl Publisher {
     }
 
     /// Waits for the batch's answers, publishing what is ready when it falls due.
-    async fn answers_of(&mut self, batch: &mut ForecastBatch) -> Result<Answers, ActorExit> {
+    async fn answers_of(
+        &mut self,
+        batch: &mut ForecastBatch,
+        context: &Context,
+    ) -> Result<Answers, ActorExit> {
         let Some(mut receiver) = batch.answers.take() else {
             return Ok(Vec::new());
         };
         while let Some(due) = self.due {
             match tokio::time::timeout_at(due.into(), &mut receiver).await {
                 Ok(answers) => return answers.map_err(|_| forecaster_gone()),
-                Err(_elapsed) => self.publish().await?,
+                Err(_elapsed) => self.publish(context).await?,
             }
         }
         receiver.await.map_err(|_| forecaster_gone())
@@ -131,7 +133,7 @@ impl Publisher {
     }
 
     /// Publishes what is ready, if anything is.
-    async fn publish(&mut self) -> Result<(), ActorExit> {
+    async fn publish(&mut self, context: &Context) -> Result<(), ActorExit> {
         self.due = None;
         let ready = std::mem::take(&mut self.ready);
         let mut transaction = ready.transaction;
@@ -141,25 +143,33 @@ impl Publisher {
         }
         let messages = transaction.forecasts.len();
         let started = Instant::now();
-        self.with_sink(move |sink| sink.publish(transaction)).await?;
+        self.with_sink(context, move |sink| sink.publish(transaction)).await?;
         observe::published(&self.pipeline, messages, started.elapsed());
         Ok(())
     }
 
-    /// Runs a blocking call of the sink off the runtime's threads.
+    /// Runs a blocking call of the sink off the runtime's threads. The thread
+    /// counts as an actor of this generation: should the publisher be killed
+    /// meanwhile, the next generation waits until the sink is at rest.
     async fn with_sink(
         &mut self,
+        context: &Context,
         call: impl FnOnce(&mut dyn Sink) -> Result<(), SinkError> + Send + 'static,
     ) -> Result<(), ActorExit> {
         let Some(mut sink) = self.sink.take() else {
             return Err(Failure::retriable("the sink was lost in an earlier failure").into());
         };
-        let (sink, result) = tokio::task::spawn_blocking(move || {
-            let result = call(&mut *sink);
-            (sink, result)
-        })
-        .await
-        .map_err(|panic| ActorExit::Panicked(panic.to_string()))?;
+        let (done, outcome) = oneshot::channel();
+        let thread =
+            spawn_thread(format!("sink-{}", self.pipeline), context.kill_switch(), move |_| {
+                let result = call(&mut *sink);
+                // Nobody waits any more if the publisher was killed.
+                let _killed = done.send((sink, result));
+                ActorExit::Quit
+            });
+        let Ok((sink, result)) = outcome.await else {
+            return Err(thread.join().await);
+        };
         self.sink = Some(sink);
         result.map_err(|error| Failure { reason: error.message, retriable: error.retriable }.into())
     }
@@ -168,25 +178,23 @@ impl Publisher {
 impl Actor for Publisher {
     type Message = PublisherMessage;
 
-    async fn handle(&mut self, message: PublisherMessage, _: &Context) -> Result<(), ActorExit> {
+    async fn handle(
+        &mut self,
+        message: PublisherMessage,
+        context: &Context,
+    ) -> Result<(), ActorExit> {
         match message {
             PublisherMessage::Batch(mut batch) => {
-                let answers = self.answers_of(&mut batch).await?;
+                let answers = self.answers_of(&mut batch, context).await?;
                 self.accept(batch, answers);
                 if self.ready.transaction.forecasts.len() >= MAX_TRANSACTION_MESSAGES {
-                    self.publish().await?;
+                    self.publish(context).await?;
                 }
             }
             PublisherMessage::Flush(done) => {
-                self.publish().await?;
+                self.publish(context).await?;
                 // Whoever asked may have given up waiting.
                 let _gone = done.send(());
-            }
-            // The messages stay: they are true forecasts, and the next owner
-            // repeats them at worst. What must not happen is to commit an offset
-            // that is somebody else's by now.
-            PublisherMessage::Forget(partition) => {
-                self.ready.commits.remove(&partition);
             }
         }
         Ok(())
@@ -196,13 +204,13 @@ impl Actor for Publisher {
         self.due
     }
 
-    async fn on_deadline(&mut self, _: &Context) -> Result<(), ActorExit> {
-        self.publish().await
+    async fn on_deadline(&mut self, context: &Context) -> Result<(), ActorExit> {
+        self.publish(context).await
     }
 
-    async fn finish(mut self, _: &Context) -> Result<(), ActorExit> {
-        self.publish().await?;
-        self.with_sink(|sink| sink.close()).await
+    async fn finish(mut self, context: &Context) -> Result<(), ActorExit> {
+        self.publish(context).await?;
+        self.with_sink(context, |sink| sink.close()).await
     }
 }
 

@@ -66,7 +66,7 @@ impl Transaction {
 
 /// Where forecasts go: Kafka, files, the terminal, memory.
 ///
-/// A sink is owned by one thread and may block.
+/// A sink is used by one thread at a time and may block.
 pub trait Sink: Send {
     /// Publishes `transaction` and commits its offsets. With an exactly-once
     /// sink both happen or neither; otherwise the messages are acknowledged
