@@ -125,8 +125,8 @@ fn a_wrong_variable_or_flag_is_named() {
              `kafka.bootstrap_server`; did you mean `bootstrap_servers`?",
         ),
         (
-            load(&[("TIDECAST_KAFKA_GROUP_ID", "x")], &[]),
-            "environment variable `TIDECAST_KAFKA_GROUP_ID`: there is no setting \
+            load(&[("TIDECAST_KAFKA_GROUP_PREFIX", "x")], &[]),
+            "environment variable `TIDECAST_KAFKA_GROUP_PREFIX`: there is no setting \
              `kafka_group_prefix`; did you mean `TIDECAST_KAFKA__GROUP_PREFIX`?",
         ),
         (
