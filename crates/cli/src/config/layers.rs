@@ -244,7 +244,7 @@ impl Layers {
         })
     }
 
-    /// Refuses `TIDECAST_KAFKA_GROUP_ID`: one underscore where two belong is easy
+    /// Refuses `TIDECAST_KAFKA_GROUP_PREFIX`: one underscore where two belong is easy
     /// to write and hard to find. Other variables with our prefix are not ours.
     fn check_underscores(&self, rest: &str, place: &str) -> Result<(), ConfigError> {
         for (section, content) in &self.defaults {
