@@ -238,6 +238,16 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// The property is about TLS, which this program was built without.
+    #[error(
+        "property `{name}` = `{value}` needs TLS, which this program was built without; build it with `--features ssl`"
+    )]
+    WithoutTls {
+        /// The property.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// The property would break what the source or sink promises.
     #[error("property `{name}` cannot be set: {reason}; remove it")]
     Reserved {
@@ -311,6 +321,10 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
                 true => "…".to_owned(),
                 false => value,
             };
+            // librdkafka's words for a build without the feature `ssl`.
+            if reason.contains("OpenSSL not available") {
+                return Err(ConfigError::WithoutTls { name, value });
+            }
             Err(ConfigError::Property { name, value, reason: tidy(&reason) })
         }
         Err(other) => Err(ConfigError::Property {
@@ -357,6 +371,18 @@ mod tests {
         let error = source(&[("fetch.mx.bytes", "1")]).unwrap_err().to_string();
         assert!(error.contains("`fetch.mx.bytes`"), "{error}");
         assert!(error.contains("no such configuration property"), "{error}");
+    }
+
+    #[test]
+    fn tls_without_the_feature_names_the_feature() {
+        let settings = source(&[("security.protocol", "ssl")]);
+        if cfg!(feature = "ssl") {
+            assert!(settings.is_ok());
+        } else {
+            let error = settings.unwrap_err().to_string();
+            assert!(error.contains("`security.protocol` = `ssl`"), "{error}");
+            assert!(error.contains("--features ssl"), "{error}");
+        }
     }
 
     #[test]
