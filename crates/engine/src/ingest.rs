@@ -106,6 +106,10 @@ impl Ingest {
                     return Ok(());
                 }
             }
+            // A quiet partition is sent nothing, so nobody would notice otherwise.
+            if partitions.values().any(|assigned| assigned.mailbox.is_closed()) {
+                return Err(ActorExit::DownstreamGone);
+            }
             self.close_idle(partitions)?;
         }
         Ok(())

@@ -162,10 +162,9 @@ async fn a_successor_repeats_nothing_and_knows_the_contexts() {
 
     // The first owner reads 7 records and is stopped; it does not close windows
     // that are still open, because its source has not ended.
-    let first =
-        PausedSource::new([assigned(0, None), SourceEvent::Batch(batch(0, (0, 7), &rows[..7]))]);
+    let first = then_idle([assigned(0, None), SourceEvent::Batch(batch(0, (0, 7), &rows[..7]))]);
     let sink = MemorySink::default();
-    let connectors = Prepared { sources: Mutex::new(vec![Box::new(first)]), sink: sink.clone() };
+    let connectors = Prepared { sources: Mutex::new(vec![first]), sink: sink.clone() };
     let engine = Engine::start(vec![plan("load")], EngineConfig::default(), Arc::new(connectors));
     let mut before = Vec::new();
     while before.iter().all(|transaction: &Transaction| transaction.commits.is_empty()) {
@@ -191,19 +190,30 @@ async fn a_successor_repeats_nothing_and_knows_the_contexts() {
     assert_eq!(both, forecasts(&undisturbed));
 }
 
-/// Plays its events, then is idle for ever, as a topic is.
-struct PausedSource(MemorySource);
+/// Plays its events; where a bounded source would end, it goes on as told.
+struct Unbounded(MemorySource, fn() -> Result<SourceEvent, SourceError>);
 
-impl PausedSource {
-    fn new(events: impl IntoIterator<Item = SourceEvent>) -> Self {
-        Self(MemorySource::new(events))
-    }
+/// Is idle for ever after these events, as a topic is.
+fn then_idle(events: impl IntoIterator<Item = SourceEvent>) -> Box<dyn Source> {
+    Box::new(Unbounded(MemorySource::new(events), || Ok(SourceEvent::Idle)))
 }
 
-impl Source for PausedSource {
+/// Loses its connection after these events.
+fn then_failing(events: impl IntoIterator<Item = SourceEvent>) -> Box<dyn Source> {
+    let failed = || {
+        Err(SourceError {
+            message: "connection lost".to_owned(),
+            blame: Blame::External,
+            retriable: true,
+        })
+    };
+    Box::new(Unbounded(MemorySource::new(events), failed))
+}
+
+impl Source for Unbounded {
     fn poll(&mut self, wait: std::time::Duration) -> Result<SourceEvent, SourceError> {
         match self.0.poll(wait)? {
-            SourceEvent::Finished => Ok(SourceEvent::Idle),
+            SourceEvent::Finished => (self.1)(),
             event => Ok(event),
         }
     }
@@ -244,14 +254,12 @@ async fn bad_and_late_records_leave_with_their_place_and_stop_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_generation_that_fails_is_followed_by_another() {
-    let failing = FailingSource(MemorySource::new([assigned(0, None)]));
+    let failing = then_failing([assigned(0, None)]);
     let rows = ten_rows();
     let whole = [assigned(0, None), SourceEvent::Batch(batch(0, (0, 10), &rows))];
     let sink = MemorySink::default();
-    let connectors = Prepared {
-        sources: Mutex::new(vec![Box::new(failing), source(whole)]),
-        sink: sink.clone(),
-    };
+    let connectors =
+        Prepared { sources: Mutex::new(vec![failing, source(whole)]), sink: sink.clone() };
     let mut config = EngineConfig::default();
     config.restart.backoff = std::time::Duration::from_millis(1);
     let engine = Engine::start(vec![plan("load")], config, Arc::new(connectors));
@@ -260,28 +268,26 @@ async fn a_generation_that_fails_is_followed_by_another() {
     assert_eq!(forecasts(&sink.take()).len(), 10);
 }
 
-/// Fails where the other would end.
-struct FailingSource(MemorySource);
-
-impl Source for FailingSource {
-    fn poll(&mut self, wait: std::time::Duration) -> Result<SourceEvent, SourceError> {
-        match self.0.poll(wait)? {
-            SourceEvent::Finished => Err(SourceError {
-                message: "connection lost".to_owned(),
-                blame: Blame::External,
-                retriable: true,
-            }),
-            event => Ok(event),
-        }
-    }
-
-    fn start(&mut self, partition: &Partition, from: Option<Offset>) -> Result<(), SourceError> {
-        self.0.start(partition, from)
-    }
-
-    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
-        self.0.release(partitions)
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_windower_that_ends_on_a_quiet_topic_is_noticed() {
+    let rows = ten_rows();
+    // The second batch leaves a gap, which no source may; nothing comes after it.
+    let events = [
+        assigned(0, None),
+        SourceEvent::Batch(batch(0, (0, 3), &rows[..3])),
+        SourceEvent::Batch(batch(0, (5, 6), &rows[5..6])),
+    ];
+    let connectors =
+        Prepared { sources: Mutex::new(vec![then_idle(events)]), sink: MemorySink::default() };
+    let mut config = EngineConfig::default();
+    config.restart.max_restarts = 0;
+    let engine = Engine::start(vec![plan("load")], config, Arc::new(connectors));
+    // Unnoticed, it would be waited for without end.
+    let limit = std::time::Duration::from_secs(60);
+    let endings = tokio::time::timeout(limit, engine.ended()).await.expect("the pipeline ends");
+    engine.shutdown().await;
+    let Status::Failed { reason } = &endings[0].1 else { panic!("{endings:?}") };
+    assert!(reason.contains("does not continue position 3"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
