@@ -38,6 +38,7 @@ mod batch;
 mod checkpoint;
 mod config;
 mod distribution;
+mod expert_usage;
 mod imputation;
 mod moirai;
 mod moirai_provider;
@@ -59,6 +60,7 @@ mod testing;
 pub mod verify;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
+pub use crate::expert_usage::ExpertUsage;
 pub use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout, load};
 pub use crate::seed::seed_for;
 pub use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};

@@ -6,6 +6,7 @@ use candle_core::Device;
 use rayon::prelude::*;
 
 use crate::checkpoint::{BUILTIN_TINY, Checkpoint};
+use crate::expert_usage::ExpertUsage;
 use crate::imputation::Column;
 use crate::moirai::MoiraiMoe;
 use crate::packing::{Columns, PackedRow};
@@ -223,6 +224,10 @@ impl Provider for MoiraiProvider {
 
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
         self.threads.install(|| self.answer(tasks))
+    }
+
+    fn expert_usage(&self) -> Option<ExpertUsage> {
+        Some(self.model.expert_usage())
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::expert_usage::ExpertUsage;
 use crate::moirai_provider;
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};
@@ -24,6 +25,12 @@ pub trait Provider: Send {
     /// bit, whatever else is in the batch and however many threads there are.
     /// Another kind of processor may round differently.
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>>;
+
+    /// Returns how a mixture of experts was used so far; `None` for a model
+    /// that is none.
+    fn expert_usage(&self) -> Option<ExpertUsage> {
+        None
+    }
 }
 
 /// What a loaded model is.

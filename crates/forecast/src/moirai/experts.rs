@@ -1,5 +1,7 @@
 //! The sparse feed-forward part of a layer.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle_core::{Result, Tensor};
 
 use super::{ACTIVE_EXPERTS, Probe, Stage};
@@ -22,6 +24,8 @@ pub(super) struct Experts {
     gate_up: Tensor,
     /// `fc2` of each expert, `[experts, d_ff, width]`.
     down: Tensor,
+    /// Tokens each expert got since the model was loaded.
+    usage: Vec<AtomicU64>,
 }
 
 impl Experts {
@@ -48,7 +52,13 @@ impl Experts {
             centroids: centroids.t()?.contiguous()?,
             gate_up: Tensor::stack(&gate_up, 0)?,
             down: Tensor::stack(&down, 0)?,
+            usage: (0..experts).map(|_| AtomicU64::new(0)).collect(),
         })
+    }
+
+    /// Returns the tokens each expert got since the model was loaded.
+    pub(super) fn usage(&self) -> Vec<u64> {
+        self.usage.iter().map(|tokens| tokens.load(Ordering::Relaxed)).collect()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -67,6 +77,9 @@ impl Experts {
     ) -> Result<Tensor> {
         let routes = self.route(x, index, probe)?;
         let slots = Slots::new(&routes.experts, self.count());
+        for &(expert, tokens) in slots.ranges() {
+            self.usage[expert].fetch_add(tokens as u64, Ordering::Relaxed);
+        }
         grouped_experts(x, &self.gate_up, &self.down, &slots, &routes.weights)
     }
 

@@ -26,6 +26,7 @@ use self::experts::Experts;
 use self::projection::PatchProjection;
 use crate::checkpoint::Weights;
 use crate::config::Config;
+use crate::expert_usage::ExpertUsage;
 use crate::ops::{add, matmul, rms_norm};
 use crate::provider::LoadError;
 use crate::rows::{Rotary, Rows};
@@ -109,6 +110,11 @@ impl MoiraiMoe {
 
     pub(crate) fn experts(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.experts.count())
+    }
+
+    /// Returns how many tokens each expert of each layer got so far.
+    pub(crate) fn expert_usage(&self) -> ExpertUsage {
+        ExpertUsage { layers: self.layers.iter().map(|layer| layer.experts.usage()).collect() }
     }
 
     pub(crate) fn layers(&self) -> usize {

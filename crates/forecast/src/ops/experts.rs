@@ -41,6 +41,11 @@ impl Slots {
         let of_token = of_token.collect();
         Self { tokens, of_token, ranges }
     }
+
+    /// Returns the experts with work and how many tokens each has.
+    pub(crate) fn ranges(&self) -> &[(usize, usize)] {
+        &self.ranges
+    }
 }
 
 /// Returns the Euclidean distances `[tokens, experts]` of tokens to centroids
