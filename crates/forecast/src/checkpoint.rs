@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::moirai::MoiraiMoe;
+use crate::ops::Precision;
 use crate::provider::LoadError;
 
 const TINY_CONFIG: &[u8] = include_bytes!("../models/tidecast-moirai-moe-tiny/config.json");
@@ -145,59 +146,31 @@ impl<'a> Weights<'a> {
         LoadError::MissingTensor { path: self.path.clone(), name: name.to_owned() }
     }
 
-    /// Takes a tensor of this shape as f32 numbers in row-major order.
-    pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-        let path = || self.path.clone();
+    /// Takes a tensor of this shape, as it is stored.
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored<'a>, LoadError> {
         let view = self.tensors.tensor(name).map_err(|_| self.missing(name))?;
         if view.shape() != shape {
             return Err(LoadError::WrongShape {
-                path: path(),
+                path: self.path.clone(),
                 name: name.to_owned(),
                 found: view.shape().to_vec(),
                 expected: shape.to_vec(),
             });
         }
-        let data = view.data();
-        let numbers: Vec<f32> = match view.dtype() {
-            Dtype::F32 => words(data, f32::from_le_bytes),
-            Dtype::F16 => words(data, |word| f16::from_le_bytes(word).to_f32()),
-            Dtype::BF16 => words(data, |word| bf16::from_le_bytes(word).to_f32()),
-            Dtype::F64 => words(data, |word| f64::from_le_bytes(word) as f32),
-            other => {
-                return Err(LoadError::UnsupportedDtype {
-                    path: path(),
-                    name: name.to_owned(),
-                    dtype: other.to_string(),
-                });
-            }
-        };
-        if !numbers.iter().all(|number| number.is_finite()) {
-            return Err(LoadError::NotFinite { path: path(), name: name.to_owned() });
-        }
         self.left.remove(name);
-        Ok(numbers)
+        let (name, path) = (name.to_owned(), self.path.clone());
+        Ok(Stored { name, path, dtype: view.dtype(), data: view.data() })
+    }
+
+    /// Takes a tensor of this shape as f32 numbers in row-major order.
+    pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        self.take(name, shape)?.numbers()
     }
 
     /// Takes a tensor of this shape.
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
         let numbers = self.numbers(name, shape)?;
         Ok(Tensor::from_vec(numbers, shape, &self.device)?)
-    }
-
-    /// Takes the weight `[outputs, inputs]` of a linear layer, transposed to
-    /// `[inputs, outputs]` in memory: for the few rows of a small batch the
-    /// matrix product then reads it as it lies, without packing.
-    pub(crate) fn linear(
-        &mut self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Tensor, LoadError> {
-        Ok(self.tensor(name, &[outputs, inputs])?.t()?.contiguous()?)
-    }
-
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
     }
 
     /// Refuses tensors that nothing asked for.
@@ -209,6 +182,51 @@ impl<'a> Weights<'a> {
                 name: name.clone(),
                 count: self.left.len(),
             }),
+        }
+    }
+}
+
+/// Returns the precision that keeps the numbers of all of these.
+pub(crate) fn common_precision(tensors: &[Stored<'_>]) -> Precision {
+    let mut all = tensors.iter().map(Stored::precision);
+    let first = all.next().unwrap_or(Precision::F32);
+    if all.all(|precision| precision == first) { first } else { Precision::F32 }
+}
+
+/// A tensor of a file, not yet read.
+pub(crate) struct Stored<'a> {
+    name: String,
+    path: PathBuf,
+    dtype: Dtype,
+    data: &'a [u8],
+}
+
+impl Stored<'_> {
+    /// Reads the numbers, in row-major order.
+    pub(crate) fn numbers(&self) -> Result<Vec<f32>, LoadError> {
+        let (path, name) = (|| self.path.clone(), || self.name.clone());
+        let numbers: Vec<f32> = match self.dtype {
+            Dtype::F32 => words(self.data, f32::from_le_bytes),
+            Dtype::F16 => words(self.data, |word| f16::from_le_bytes(word).to_f32()),
+            Dtype::BF16 => words(self.data, |word| bf16::from_le_bytes(word).to_f32()),
+            Dtype::F64 => words(self.data, |word| f64::from_le_bytes(word) as f32),
+            other => {
+                let dtype = other.to_string();
+                return Err(LoadError::UnsupportedDtype { path: path(), name: name(), dtype });
+            }
+        };
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return Err(LoadError::NotFinite { path: path(), name: name() });
+        }
+        Ok(numbers)
+    }
+
+    /// Returns in what precision the numbers can be kept without loss.
+    pub(crate) fn precision(&self) -> Precision {
+        match self.dtype {
+            Dtype::F16 => Precision::F16,
+            Dtype::BF16 => Precision::Bf16,
+            _ => Precision::F32,
         }
     }
 }

@@ -92,6 +92,7 @@ impl MoiraiProvider {
             patch_size: Some(patch_size),
             recommended_context: checkpoint.recommended_context,
             weights_bytes: checkpoint.weights_bytes,
+            memory_bytes: model.bytes() as u64,
             device: "cpu".to_owned(),
             threads: count,
             rollout: Some(rollout),

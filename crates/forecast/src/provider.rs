@@ -60,6 +60,9 @@ pub struct ModelInfo {
     pub recommended_context: Option<usize>,
     /// Bytes of the weights as stored.
     pub weights_bytes: u64,
+    /// Bytes of the weights in memory: those of 16 bits stay so, the rest is
+    /// f32.
+    pub memory_bytes: u64,
     /// The device in use.
     pub device: String,
     /// Threads in use.

@@ -41,6 +41,7 @@ impl SeasonalNaive {
             patch_size: None,
             recommended_context: None,
             weights_bytes: 0,
+            memory_bytes: 0,
             device: "cpu".to_owned(),
             threads: 1,
             rollout: None,

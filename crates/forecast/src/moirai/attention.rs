@@ -2,9 +2,11 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::checkpoint::Weights;
+use crate::checkpoint::{Stored, Weights, common_precision};
 use crate::config::Config;
-use crate::ops::{PathAttention, matmul, norm_and_rotate, path_attention, row_attention};
+use crate::ops::{
+    Packed, PackedMemory, PathAttention, matmul, norm_and_rotate, path_attention, row_attention,
+};
 use crate::provider::LoadError;
 use crate::rows::{Rotary, Rows};
 
@@ -14,12 +16,12 @@ use crate::rows::{Rotary, Rows};
 pub(super) struct Attention {
     heads: usize,
     head_dim: usize,
-    /// Queries, keys and values side by side, `[width, 3 * width]`.
-    qkv: Tensor,
+    /// Queries, keys and values side by side.
+    qkv: Packed,
     /// With the factor `1 / sqrt(head_dim)` of the scores.
     query_norm: Tensor,
     key_norm: Tensor,
-    pub(super) out: Tensor,
+    pub(super) out: Packed,
     /// Per head: another variate, the same variate.
     variate_bias: Vec<[f32; 2]>,
 }
@@ -32,17 +34,25 @@ pub(super) struct Projected {
 }
 
 /// One row's keys and values in one layer, `[length, heads * head_dim]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct KeysAndValues {
     keys: Tensor,
     values: Tensor,
+    heads: usize,
+}
+
+impl KeysAndValues {
+    /// Lays them out for the queries of sample paths.
+    pub(crate) fn pack(&self) -> Result<PackedMemory> {
+        PackedMemory::from_tensors(&self.keys, &self.values, self.heads)
+    }
 }
 
 /// What some sample paths of one series attend to.
 #[derive(Debug)]
-pub(crate) struct PathMemory {
+pub(crate) struct PathMemory<'a> {
     /// By layer: the context's, shared by all paths of the series.
-    prefix: Vec<KeysAndValues>,
+    prefix: &'a [PackedMemory],
     /// By layer: the paths' own keys and values, `[steps, rows, width]`.
     suffix: Vec<(Vec<f32>, Vec<f32>)>,
     /// Variates of the prefix's tokens and of a path's tokens in one step;
@@ -54,11 +64,11 @@ pub(crate) struct PathMemory {
     rows: usize,
 }
 
-impl PathMemory {
+impl<'a> PathMemory<'a> {
     /// `prefix` is by layer; `prefix_variates` and `step_variates` tell the
     /// variates of the context's tokens and of a path's tokens in one step.
     pub(crate) fn new(
-        prefix: Vec<KeysAndValues>,
+        prefix: &'a [PackedMemory],
         prefix_variates: &[u32],
         step_variates: &[u32],
         paths: usize,
@@ -82,10 +92,19 @@ impl Attention {
         weights: &mut Weights<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let (width, heads, head_dim) = (config.d_model, config.heads, config.head_dim);
-        let mut linear =
-            |name: &str| weights.linear(&format!("{prefix}.{name}.weight"), width, width);
-        let qkv = Tensor::cat(&[linear("q_proj")?, linear("k_proj")?, linear("v_proj")?], 1)?;
-        let out = linear("out_proj")?;
+        let mut linear = |names: &[&str]| -> std::result::Result<Packed, LoadError> {
+            let mut stored = Vec::with_capacity(names.len());
+            for name in names {
+                stored.push(weights.take(&format!("{prefix}.{name}.weight"), &[width, width])?);
+            }
+            let precision = common_precision(&stored);
+            let numbers =
+                stored.iter().map(Stored::numbers).collect::<std::result::Result<Vec<_>, _>>()?;
+            let outputs: Vec<&[f32]> = numbers.iter().flat_map(|n| n.chunks_exact(width)).collect();
+            Ok(Packed::new(&outputs, width, precision))
+        };
+        let qkv = linear(&["q_proj", "k_proj", "v_proj"])?;
+        let out = linear(&["out_proj"])?;
         let mut norm = |name: &str| weights.tensor(&format!("{prefix}.{name}.weight"), &[head_dim]);
         let (query_norm, key_norm) = (norm("q_norm")?, norm("k_norm")?);
         let bias = weights.numbers(&format!("{prefix}.var_attn_bias.emb.weight"), &[2, heads])?;
@@ -101,10 +120,14 @@ impl Attention {
         })
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.qkv.bytes() + self.out.bytes()
+    }
+
     pub(super) fn parameters(&self) -> u64 {
-        let tensors = [&self.qkv, &self.query_norm, &self.key_norm, &self.out];
-        let count: usize = tensors.iter().map(|tensor| tensor.elem_count()).sum();
-        (count + 2 * self.variate_bias.len()) as u64
+        let matrices = self.qkv.parameters() + self.out.parameters();
+        let norms = self.query_norm.elem_count() + self.key_norm.elem_count();
+        (matrices + norms + 2 * self.variate_bias.len()) as u64
     }
 
     pub(super) fn project(&self, x: &Tensor, rotary: &Rotary) -> Result<Projected> {
@@ -130,7 +153,11 @@ impl Attention {
         for group in &rows.groups {
             for row in 0..group.rows {
                 let of = |x: &Tensor| x.narrow(0, group.start + row * group.length, group.length);
-                memory.push(KeysAndValues { keys: of(keys)?, values: of(values)? });
+                memory.push(KeysAndValues {
+                    keys: of(keys)?,
+                    values: of(values)?,
+                    heads: self.heads,
+                });
             }
         }
         Ok((mixed, memory))
@@ -141,7 +168,7 @@ impl Attention {
         &self,
         projected: &Projected,
         layer: usize,
-        paths: &mut [PathMemory],
+        paths: &mut [PathMemory<'_>],
     ) -> Result<Tensor> {
         let mut mixed = Vec::with_capacity(paths.len());
         let mut start = 0;
@@ -150,10 +177,8 @@ impl Attention {
             let (own_keys, own_values) = &mut memory.suffix[layer];
             own_keys.extend(of(&projected.keys)?.flatten_all()?.to_vec1::<f32>()?);
             own_values.extend(of(&projected.values)?.flatten_all()?.to_vec1::<f32>()?);
-            let prefix = &memory.prefix[layer];
             let attention = PathAttention {
-                prefix_keys: &prefix.keys,
-                prefix_values: &prefix.values,
+                prefix: &memory.prefix[layer],
                 own_keys,
                 own_values,
                 tokens: memory.tokens,

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
 use super::{ACTIVE_EXPERTS, Probe, Stage};
-use crate::checkpoint::Weights;
+use crate::checkpoint::{Stored, Weights, common_precision};
 use crate::config::Config;
-use crate::ops::{Slots, distances, grouped_experts, matmul};
+use crate::ops::{Expert, Packed, Precision, Slots, distances, grouped_experts};
 use crate::provider::LoadError;
 
 /// Sparse feed-forward: each token goes to the two experts whose centroids
@@ -15,15 +16,11 @@ use crate::provider::LoadError;
 /// (uni2ts issue 211); nearest ones would be another model.
 #[derive(Debug)]
 pub(super) struct Experts {
-    /// `[width, experts]`.
-    centroids: Tensor,
+    centroids: Packed,
     /// Squared lengths of the centroids.
     squared: Vec<f32>,
-    /// `fc_gate` and `fc1` of each expert side by side,
-    /// `[experts, width, 2 * d_ff]`.
-    gate_up: Tensor,
-    /// `fc2` of each expert, `[experts, d_ff, width]`.
-    down: Tensor,
+    experts: Vec<Expert>,
+    parameters_of_one: u64,
     /// Tokens each expert got since the model was loaded.
     usage: Vec<AtomicU64>,
 }
@@ -36,23 +33,31 @@ impl Experts {
         weights: &mut Weights<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let (width, hidden) = (config.d_model, config.d_ff);
-        let experts = centroids.dim(0)?;
-        let (mut gate_up, mut down) = (Vec::with_capacity(experts), Vec::with_capacity(experts));
-        for expert in 0..experts {
-            let mut linear = |name: &str, inputs, outputs| {
-                weights.linear(&format!("{prefix}.experts.{expert}.{name}.weight"), inputs, outputs)
+        let count = centroids.dim(0)?;
+        let mut stored = Vec::with_capacity(count);
+        for expert in 0..count {
+            let mut take = |name: &str, shape: [usize; 2]| {
+                weights.take(&format!("{prefix}.experts.{expert}.{name}.weight"), &shape)
             };
-            let gate = linear("fc_gate", width, hidden)?;
-            let up = linear("fc1", width, hidden)?;
-            gate_up.push(Tensor::cat(&[gate, up], 1)?);
-            down.push(linear("fc2", hidden, width)?);
+            stored.push([
+                take("fc_gate", [hidden, width])?,
+                take("fc1", [hidden, width])?,
+                take("fc2", [width, hidden])?,
+            ]);
         }
+        let pack = |stored: &[Stored<'_>; 3]| -> std::result::Result<Expert, LoadError> {
+            let [gate, up, down] = stored;
+            let (gate, up, down) = (gate.numbers()?, up.numbers()?, down.numbers()?);
+            Ok(Expert::new([&gate, &up, &down], width, hidden, common_precision(stored)))
+        };
+        let centroid_numbers = centroids.flatten_all()?.to_vec1::<f32>()?;
+        let rows: Vec<&[f32]> = centroid_numbers.chunks_exact(width).collect();
         Ok(Self {
             squared: centroids.sqr()?.sum(1)?.to_vec1()?,
-            centroids: centroids.t()?.contiguous()?,
-            gate_up: Tensor::stack(&gate_up, 0)?,
-            down: Tensor::stack(&down, 0)?,
-            usage: (0..experts).map(|_| AtomicU64::new(0)).collect(),
+            centroids: Packed::new(&rows, width, Precision::F32),
+            experts: stored.par_iter().map(pack).collect::<std::result::Result<_, _>>()?,
+            parameters_of_one: 3 * (width * hidden) as u64,
+            usage: (0..count).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -61,12 +66,16 @@ impl Experts {
         self.usage.iter().map(|tokens| tokens.load(Ordering::Relaxed)).collect()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.experts.iter().map(Expert::bytes).sum::<usize>() + self.centroids.bytes()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.squared.len()
     }
 
     pub(super) fn parameters_of_one(&self) -> u64 {
-        ((self.gate_up.elem_count() + self.down.elem_count()) / self.count()) as u64
+        self.parameters_of_one
     }
 
     pub(super) fn forward(
@@ -80,12 +89,12 @@ impl Experts {
         for &(expert, tokens) in slots.ranges() {
             self.usage[expert].fetch_add(tokens as u64, Ordering::Relaxed);
         }
-        grouped_experts(x, &self.gate_up, &self.down, &slots, &routes.weights)
+        grouped_experts(x, &self.experts, &slots, &routes.weights)
     }
 
     /// Chooses the experts of each token.
     fn route(&self, x: &Tensor, index: usize, probe: &mut Probe<'_>) -> Result<Routes> {
-        let distances = distances(&matmul(x, &self.centroids)?, x, &self.squared)?;
+        let distances = distances(x, &self.centroids, &self.squared)?;
         probe.see(Stage::Distances(index), &distances);
         let distances = distances.flatten_all()?.to_vec1::<f32>()?;
         let tokens = distances.len() / self.count();

@@ -117,6 +117,14 @@ impl MoiraiMoe {
         ExpertUsage { layers: self.layers.iter().map(|layer| layer.experts.usage()).collect() }
     }
 
+    /// Returns the bytes of the packed weights in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let layers =
+            self.layers.iter().map(|layer| layer.attention.bytes() + layer.experts.bytes());
+        let projections = self.projections.iter().flat_map(|projection| projection.linears());
+        layers.sum::<usize>() + projections.map(|linear| linear.bytes()).sum::<usize>()
+    }
+
     pub(crate) fn layers(&self) -> usize {
         self.layers.len()
     }
@@ -127,8 +135,8 @@ impl MoiraiMoe {
         let (mut all, mut active) = (count(&self.norm), count(&self.norm));
         for projection in &self.projections {
             for linear in projection.linears() {
-                all += count(&linear.weight) + count(&linear.bias);
-                active += count(&linear.weight) + count(&linear.bias);
+                all += linear.parameters();
+                active += linear.parameters();
             }
         }
         for layer in &self.layers {
@@ -171,14 +179,14 @@ impl MoiraiMoe {
         x: Tensor,
         rows: &Rows,
         wanted: &Tensor,
-        keep: &mut dyn FnMut(usize, Vec<KeysAndValues>),
+        keep: &mut dyn FnMut(usize, Vec<KeysAndValues>) -> Result<()>,
     ) -> Result<Tensor> {
         let mut x = x;
         for (index, layer) in self.layers.iter().enumerate() {
             let is_last = index + 1 == self.layers.len();
             let mut attend = |attention: &Attention, projected: Projected| {
                 let (mixed, memory) = attention.within_rows(&projected, rows)?;
-                keep(index, memory);
+                keep(index, memory)?;
                 Ok(mixed)
             };
             let wanted = is_last.then_some(wanted);
@@ -194,7 +202,7 @@ impl MoiraiMoe {
         &self,
         x: Tensor,
         rotary: &Rotary,
-        paths: &mut [PathMemory],
+        paths: &mut [PathMemory<'_>],
         wanted: Option<&Tensor>,
     ) -> Result<Tensor> {
         let mut x = x;

@@ -1,13 +1,13 @@
 //! Patches to tokens and tokens to distributions: one set of layers for each
 //! patch size.
 
-use candle_core::{IndexOp, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::ops::silu;
 
 use super::{Probe, Stage};
 use crate::checkpoint::Weights;
 use crate::config::Config;
-use crate::ops::{add, linear};
+use crate::ops::{Packed, Precision, add, linear};
 use crate::provider::LoadError;
 
 /// The layers that belong to one patch size.
@@ -39,7 +39,7 @@ impl PatchProjection {
             |_: usize, _: usize, _: usize| false,
             weights,
         )?;
-        let mut heads: Vec<Vec<Linear>> = sizes.iter().map(|_| Vec::new()).collect();
+        let mut heads: Vec<Vec<Raw>> = sizes.iter().map(|_| Vec::new()).collect();
         for leaf in config.output.leaves() {
             let name = format!("param_proj.proj.{}", leaf.name);
             // The mask counts rows, not positions: with several numbers per
@@ -53,8 +53,13 @@ impl PatchProjection {
         for (((in_proj, res_proj), feat_proj), head) in
             ins.into_iter().zip(residuals).zip(feats).zip(heads)
         {
-            let head = Linear::side_by_side(&head)?;
-            projections.push(Self { in_proj, res_proj, feat_proj, head });
+            let pack = |linear: Raw| Linear::pack(&[linear]);
+            projections.push(Self {
+                in_proj: pack(in_proj),
+                res_proj: pack(res_proj),
+                feat_proj: pack(feat_proj),
+                head: Linear::pack(&head),
+            });
         }
         Ok(projections)
     }
@@ -85,9 +90,9 @@ fn linears(
     inputs: usize,
     masked: impl Fn(usize, usize, usize) -> bool,
     weights: &mut Weights<'_>,
-) -> std::result::Result<Vec<Linear>, LoadError> {
+) -> std::result::Result<Vec<Raw>, LoadError> {
     let mut all = weights.numbers(&format!("{name}.weight"), &[sizes.len(), outputs, inputs])?;
-    let biases = weights.tensor(&format!("{name}.bias"), &[sizes.len(), outputs])?;
+    let biases = weights.numbers(&format!("{name}.bias"), &[sizes.len(), outputs])?;
     for (matrix, &size) in all.chunks_exact_mut(outputs * inputs).zip(sizes) {
         for (index, weight) in matrix.iter_mut().enumerate() {
             if masked(size, index / inputs, index % inputs) {
@@ -95,25 +100,48 @@ fn linears(
             }
         }
     }
-    let all = Tensor::from_vec(all, (sizes.len(), outputs, inputs), weights.device())?;
-    let linear = |index| -> Result<Linear> {
-        Ok(Linear { weight: all.i(index)?.t()?.contiguous()?, bias: biases.i(index)? })
+    let layers = all.chunks_exact(outputs * inputs).zip(biases.chunks_exact(outputs));
+    let raw = |(weight, bias): (&[f32], &[f32])| Raw {
+        inputs,
+        weight: weight.to_vec(),
+        bias: bias.to_vec(),
     };
-    Ok((0..sizes.len()).map(linear).collect::<Result<_>>()?)
+    Ok(layers.map(raw).collect())
 }
 
-/// `x weight + bias`; the weight is `[inputs, outputs]`.
+/// A linear layer as it is stored, the weight `[outputs, inputs]`.
+struct Raw {
+    inputs: usize,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// `x weight + bias`.
 #[derive(Debug)]
 pub(super) struct Linear {
-    pub(super) weight: Tensor,
-    pub(super) bias: Tensor,
+    weight: Packed,
+    bias: Vec<f32>,
 }
 
 impl Linear {
-    fn side_by_side(layers: &[Linear]) -> Result<Self> {
-        let weights: Vec<_> = layers.iter().map(|layer| &layer.weight).collect();
-        let biases: Vec<_> = layers.iter().map(|layer| &layer.bias).collect();
-        Ok(Self { weight: Tensor::cat(&weights, 1)?, bias: Tensor::cat(&biases, 0)? })
+    /// Puts layers of the same inputs side by side. These are small and are
+    /// kept as f32 however they are stored.
+    fn pack(layers: &[Raw]) -> Self {
+        let inputs = layers.first().map_or(1, |layer| layer.inputs);
+        let outputs: Vec<&[f32]> =
+            layers.iter().flat_map(|layer| layer.weight.chunks_exact(inputs)).collect();
+        Self {
+            weight: Packed::new(&outputs, inputs, Precision::F32),
+            bias: layers.iter().flat_map(|layer| layer.bias.iter().copied()).collect(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.weight.bytes()
+    }
+
+    pub(super) fn parameters(&self) -> u64 {
+        (self.weight.parameters() + self.bias.len()) as u64
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {

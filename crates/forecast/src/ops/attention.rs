@@ -3,9 +3,44 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matrix::{Matrix, product};
-use super::{dot, numbers, softmax};
+use super::dense::{Store, rows_at_once};
+use super::kernel::multiply;
+use super::packed::{Packed, Precision};
+use super::{dot, numbers, softmax, vectorized};
 use crate::rows::{RowGroup, Rows};
+
+/// Keys and values of the same tokens, by head, ready for products.
+#[derive(Debug, Clone)]
+pub(crate) struct PackedMemory {
+    heads: Vec<(Packed, Packed)>,
+    length: usize,
+}
+
+impl PackedMemory {
+    /// Packs keys and values, both `[tokens, heads * head_dim]`.
+    fn new(keys: &[f32], values: &[f32], width: usize, heads: usize) -> Self {
+        let head_dim = width / heads;
+        let length = keys.len() / width;
+        let pack = |head: usize| {
+            let column = head * head_dim;
+            let keys: Vec<&[f32]> =
+                keys.chunks_exact(width).map(|key| &key[column..column + head_dim]).collect();
+            let values = Packed::from_rows(&values[column..], length, head_dim, width);
+            (Packed::new(&keys, head_dim, Precision::F32), values)
+        };
+        Self { heads: (0..heads).map(pack).collect(), length }
+    }
+
+    /// Like [`new`](Self::new), from tensors.
+    pub(crate) fn from_tensors(keys: &Tensor, values: &Tensor, heads: usize) -> Result<Self> {
+        let (_, width) = keys.dims2()?;
+        let (keys, keys_layout) = keys.storage_and_layout();
+        let (values, values_layout) = values.storage_and_layout();
+        let keys = numbers(cpu(&keys)?, keys_layout)?;
+        let values = numbers(cpu(&values)?, values_layout)?;
+        Ok(Self::new(keys, values, width, heads))
+    }
+}
 
 /// Lets each token attend within its row. Queries, keys and values are
 /// `[tokens, heads * head_dim]`; `bias` holds, per head, what is added to the
@@ -88,24 +123,26 @@ impl RowAttention<'_> {
         let heads = self.bias.len();
         let width = queries.len() / length;
         let head_dim = width / heads;
-        for head in 0..heads {
+        let memory = PackedMemory::new(keys, values, width, heads);
+        for (head, (keys, values)) in memory.heads.iter().enumerate() {
             let column = head * head_dim;
-            let of = |data| head_of(data, length, width, column, head_dim);
-            product(of(queries), of(keys).transposed(), scores, length, false);
+            let query = |row: usize| &queries[row * width + column..][..head_dim];
+            let mut store = Store { out: scores, stride: length, columns: length, bias: None };
+            multiply(length, query, keys, &mut store);
             let mask = &masks[head.min(masks.len() - 1)];
-            for (scores, mask) in scores.chunks_exact_mut(length).zip(mask.chunks_exact(length)) {
-                scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
-                softmax(scores, &mut []);
-            }
-            let weights = Matrix::new(scores, length, length, length);
-            product(weights, of(values), &mut out[column..], width, false);
+            vectorized(|| {
+                for (scores, mask) in scores.chunks_exact_mut(length).zip(mask.chunks_exact(length))
+                {
+                    scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
+                    softmax(scores, &mut []);
+                }
+            });
+            let weights = |row: usize| &scores[row * length..(row + 1) * length];
+            let out = &mut out[column..];
+            let mut store = Store { out, stride: width, columns: head_dim, bias: None };
+            multiply(length, weights, values, &mut store);
         }
     }
-}
-
-/// Returns the columns of one head of `[rows, width]`.
-fn head_of(data: &[f32], rows: usize, width: usize, column: usize, head_dim: usize) -> Matrix<'_> {
-    Matrix::new(data.get(column..).unwrap_or(&[]), rows, head_dim, width)
 }
 
 /// Lets the newest tokens of some sample paths of one series attend to the
@@ -117,10 +154,8 @@ pub(crate) fn path_attention(queries: &Tensor, attention: &PathAttention<'_>) ->
 
 /// What the tokens attend to.
 pub(crate) struct PathAttention<'a> {
-    /// The context's, `[length, heads * head_dim]`.
-    pub(crate) prefix_keys: &'a Tensor,
-    /// Like the keys.
-    pub(crate) prefix_values: &'a Tensor,
+    /// The context.
+    pub(crate) prefix: &'a PackedMemory,
     /// The paths' own, `[steps, paths * tokens, heads * head_dim]`, the newest
     /// step last.
     pub(crate) own_keys: &'a [f32],
@@ -143,64 +178,94 @@ impl CustomOp1 for PathAttention<'_> {
     fn cpu_fwd(&self, queries: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
         let queries = numbers(queries, layout)?;
-        let length = self.prefix_keys.dim(0)?;
-        let (keys, keys_layout) = self.prefix_keys.storage_and_layout();
-        let (values, values_layout) = self.prefix_values.storage_and_layout();
-        let keys = numbers(cpu(&keys)?, keys_layout)?;
-        let values = numbers(cpu(&values)?, values_layout)?;
-        let head_dim = width / self.bias.len();
         let steps = self.own_keys.len() / (rows * width);
+        let own = steps * self.tokens;
         let mut out = vec![0f32; rows * width];
-        let mut scores = vec![0f32; rows * length];
-        let mut own = vec![0f32; rows * steps * self.tokens];
-        let of_path = steps * self.tokens;
-        let mut transposed = vec![0f32; head_dim * length];
-        for head in 0..self.bias.len() {
-            let column = head * head_dim;
-            // Laid out by dimension, so that the scores of a path do not depend
-            // on the number of paths: see `product`.
-            for (key, row) in keys.chunks_exact(width).enumerate() {
-                for (dimension, &value) in row[column..column + head_dim].iter().enumerate() {
-                    transposed[dimension * length + key] = value;
-                }
-            }
-            let keys = Matrix::new(&transposed, head_dim, length, length);
-            let heads_queries = head_of(queries, rows, width, column, head_dim);
-            product(heads_queries, keys, &mut scores, length, false);
-            let lines = scores.chunks_exact_mut(length).zip(own.chunks_exact_mut(of_path));
-            for (row, (scores, own)) in lines.enumerate() {
-                let query = &queries[row * width + column..][..head_dim];
-                for (index, score) in own.iter_mut().enumerate() {
-                    let at = self.at(row, index, rows) * width + column;
-                    *score = dot(query, &self.own_keys[at..at + head_dim]);
-                }
-                self.add_bias(head, row % self.tokens, scores, own);
-                softmax(scores, own);
-            }
-            let values = head_of(values, length, width, column, head_dim);
-            let weights = Matrix::new(&scores, rows, length, length);
-            product(weights, values, &mut out[column..], width, false);
-            for (row, own) in own.chunks_exact(of_path).enumerate() {
-                let out = &mut out[row * width + column..][..head_dim];
-                for (index, weight) in own.iter().enumerate() {
-                    let at = self.at(row, index, rows) * width + column;
-                    let value = &self.own_values[at..at + head_dim];
-                    out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
-                }
-            }
-        }
+        let at_once = rows_at_once(rows, 2 * (self.prefix.length + own) * width);
+        let at_once = at_once.next_multiple_of(self.tokens);
+        out.par_chunks_mut(at_once * width).enumerate().for_each_init(
+            || (Vec::new(), Vec::new()),
+            |(prefix_scores, own_scores), (chunk, out)| {
+                let first = chunk * at_once;
+                let count = out.len() / width;
+                prefix_scores.resize(count * self.prefix.length, 0.0);
+                own_scores.resize(count * own, 0.0);
+                let part = Part { queries, rows, width, first };
+                self.some_rows(&part, prefix_scores, own_scores, out);
+            },
+        );
         Ok((CpuStorage::F32(out), (rows, width).into()))
     }
 }
 
+/// Some of the newest tokens, whole paths.
+struct Part<'a> {
+    queries: &'a [f32],
+    /// Tokens of all paths in one step.
+    rows: usize,
+    width: usize,
+    /// The first row.
+    first: usize,
+}
+
 impl PathAttention<'_> {
+    fn some_rows(
+        &self,
+        part: &Part<'_>,
+        prefix_scores: &mut [f32],
+        own_scores: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let (length, width) = (self.prefix.length, part.width);
+        let count = out.len() / width;
+        let head_dim = width / self.bias.len();
+        let own = own_scores.len() / count;
+        for (head, (keys, values)) in self.prefix.heads.iter().enumerate() {
+            let column = head * head_dim;
+            let query =
+                |row: usize| &part.queries[(part.first + row) * width + column..][..head_dim];
+            let mut store =
+                Store { out: &mut *prefix_scores, stride: length, columns: length, bias: None };
+            multiply(count, query, keys, &mut store);
+            vectorized(|| {
+                let lines =
+                    prefix_scores.chunks_exact_mut(length).zip(own_scores.chunks_exact_mut(own));
+                for (row, (scores, own)) in lines.enumerate() {
+                    let query = query(row);
+                    for (index, score) in own.iter_mut().enumerate() {
+                        let at = self.at(part.first + row, index, part.rows) * width + column;
+                        *score = dot(query, &self.own_keys[at..at + head_dim]);
+                    }
+                    self.add_bias(head, row % self.tokens, scores, own);
+                    softmax(scores, own);
+                }
+            });
+            let weights = |row: usize| &prefix_scores[row * length..(row + 1) * length];
+            let out = &mut out[column..];
+            let mut store = Store { out: &mut *out, stride: width, columns: head_dim, bias: None };
+            multiply(count, weights, values, &mut store);
+            vectorized(|| {
+                for (row, own) in own_scores.chunks_exact(own).enumerate() {
+                    let out = &mut out[row * width..][..head_dim];
+                    for (index, weight) in own.iter().enumerate() {
+                        let at = self.at(part.first + row, index, part.rows) * width + column;
+                        let value = &self.own_values[at..at + head_dim];
+                        out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
+                    }
+                }
+            });
+        }
+    }
+
     /// Returns the row of the path's token `index` (step by step) in the
     /// paths' own keys and values.
+    #[inline(always)]
     fn at(&self, row: usize, index: usize, rows: usize) -> usize {
         let (path, step, token) = (row / self.tokens, index / self.tokens, index % self.tokens);
         step * rows + path * self.tokens + token
     }
 
+    #[inline(always)]
     fn add_bias(&self, head: usize, token: usize, scores: &mut [f32], own: &mut [f32]) {
         let Some((prefix, step)) = self.variates else { return };
         let [other, same] = self.bias[head];

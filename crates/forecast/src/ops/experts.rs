@@ -1,10 +1,90 @@
 //! Sparse experts: tokens sorted by expert, one matrix product per expert.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matrix::{Matrix, product};
-use super::{dot, exp, numbers};
+use super::dense::{Store, rows_at_once};
+use super::kernel::{PANEL, Take, multiply};
+use super::packed::{Packed, Precision};
+use super::{dot, exp, numbers, vectorized};
+
+/// Hidden units of which a panel holds the gates and the values.
+const HALF: usize = PANEL / 2;
+
+/// One expert's weights: `fc2(silu(fc_gate(x)) * fc1(x))`.
+#[derive(Debug)]
+pub(crate) struct Expert {
+    /// `fc_gate` and `fc1`, in turns of half a panel each.
+    gate_up: Packed,
+    down: Packed,
+}
+
+impl Expert {
+    /// Packs the three matrices, each `[outputs, inputs]`; `hidden` is the
+    /// width between them.
+    pub(crate) fn new(
+        [gate, up, down]: [&[f32]; 3],
+        width: usize,
+        hidden: usize,
+        precision: Precision,
+    ) -> Self {
+        let zeros = vec![0f32; width];
+        let mut gate_up: Vec<&[f32]> = Vec::with_capacity(2 * hidden.next_multiple_of(HALF));
+        for first in (0..hidden).step_by(HALF) {
+            for weights in [gate, up] {
+                gate_up.extend(
+                    (first..first + HALF).map(|unit| {
+                        weights.get(unit * width..(unit + 1) * width).unwrap_or(&zeros)
+                    }),
+                );
+            }
+        }
+        let down: Vec<&[f32]> = down.chunks_exact(hidden).collect();
+        Self {
+            gate_up: Packed::new(&gate_up, width, precision),
+            down: Packed::new(&down, hidden, precision),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.gate_up.bytes() + self.down.bytes()
+    }
+
+    fn hidden(&self) -> usize {
+        self.down.inner()
+    }
+
+    /// Writes the answers to `tokens` (rows of `x`).
+    fn answer(&self, x: &[f32], tokens: &[u32], hidden: &mut Vec<f32>, out: &mut [f32]) {
+        let (width, units) = (self.gate_up.inner(), self.hidden());
+        hidden.resize(tokens.len() * units, 0.0);
+        let token = |slot: usize| &x[tokens[slot] as usize * width..][..width];
+        multiply(tokens.len(), token, &self.gate_up, &mut Gate { hidden, units });
+        let row = |slot: usize| &hidden[slot * units..(slot + 1) * units];
+        let mut store = Store { out, stride: width, columns: width, bias: None };
+        multiply(tokens.len(), row, &self.down, &mut store);
+    }
+}
+
+/// Writes `silu(gate) * value`.
+struct Gate<'a> {
+    hidden: &'a mut [f32],
+    units: usize,
+}
+
+impl Take for Gate<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, sums: &[f32; PANEL]) {
+        let first = panel * HALF;
+        let (gates, values) = sums.split_at(HALF);
+        let mut answers = [0f32; HALF];
+        for ((answer, gate), value) in answers.iter_mut().zip(gates).zip(values) {
+            *answer = gate / (1.0 + exp(-gate)) * value;
+        }
+        let width = HALF.min(self.units - first);
+        self.hidden[row * self.units + first..][..width].copy_from_slice(&answers[..width]);
+    }
+}
 
 /// Tokens sorted by expert, so that each expert multiplies one matrix.
 pub(crate) struct Slots {
@@ -49,143 +129,94 @@ impl Slots {
 }
 
 /// Returns the Euclidean distances `[tokens, experts]` of tokens to centroids
-/// from `|x|² + |c|² - 2 x·c`, as the reference computes them; `products` are
-/// `x·c`, `squared` are `|c|²`.
-pub(crate) fn distances(products: &Tensor, x: &Tensor, squared: &[f32]) -> Result<Tensor> {
-    products.apply_op2_no_bwd(x, &Distances { squared })
+/// from `|x|² + |c|² - 2 x·c`, as the reference computes them; `squared` are
+/// the `|c|²`.
+pub(crate) fn distances(x: &Tensor, centroids: &Packed, squared: &[f32]) -> Result<Tensor> {
+    x.apply_op1_no_bwd(&Distances { centroids, squared })
 }
 
 struct Distances<'a> {
+    centroids: &'a Packed,
     squared: &'a [f32],
 }
 
-impl CustomOp2 for Distances<'_> {
+impl CustomOp1 for Distances<'_> {
     fn name(&self) -> &'static str {
         "distances"
     }
 
-    fn cpu_fwd(
-        &self,
-        products: &CpuStorage,
-        layout: &Layout,
-        x: &CpuStorage,
-        x_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = x_layout.shape().dims2()?;
-        let mut out = numbers(products, layout)?.to_vec();
-        let tokens = numbers(x, x_layout)?.chunks_exact(width);
-        for (row, token) in out.chunks_exact_mut(self.squared.len()).zip(tokens) {
-            let length = dot(token, token);
-            for (distance, squared) in row.iter_mut().zip(self.squared) {
-                *distance = (length + squared - 2.0 * *distance).max(0.0).sqrt();
-            }
-        }
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (tokens, width) = layout.shape().dims2()?;
+        let experts = self.squared.len();
+        let x = numbers(x, layout)?;
+        let mut out = vec![0f32; tokens * experts];
+        let at_once = rows_at_once(tokens, width * experts);
+        out.par_chunks_mut(at_once * experts).zip(x.par_chunks(at_once * width)).for_each(
+            |(out, x)| {
+                let mut store = Store { out, stride: experts, columns: experts, bias: None };
+                let token = |token: usize| &x[token * width..(token + 1) * width];
+                multiply(x.len() / width, token, self.centroids, &mut store);
+                vectorized(|| {
+                    for (row, token) in out.chunks_exact_mut(experts).zip(x.chunks_exact(width)) {
+                        let length = dot(token, token);
+                        for (distance, squared) in row.iter_mut().zip(self.squared) {
+                            *distance = (length + squared - 2.0 * *distance).max(0.0).sqrt();
+                        }
+                    }
+                });
+            },
+        );
+        Ok((CpuStorage::F32(out), (tokens, experts).into()))
     }
 }
 
 /// Returns, for each token `[tokens, width]`, the weighted sum of its two
-/// experts' `(silu(x gate) * (x up)) down`. `gate_up` is
-/// `[experts, width, gate then up]`, `down` `[experts, hidden, width]`.
+/// experts' answers.
 pub(crate) fn grouped_experts(
     x: &Tensor,
-    gate_up: &Tensor,
-    down: &Tensor,
+    experts: &[Expert],
     slots: &Slots,
     weights: &[[f32; 2]],
 ) -> Result<Tensor> {
-    x.apply_op3_no_bwd(gate_up, down, &GroupedExperts { slots, weights })
+    x.apply_op1_no_bwd(&GroupedExperts { experts, slots, weights })
 }
 
 struct GroupedExperts<'a> {
+    experts: &'a [Expert],
     slots: &'a Slots,
     weights: &'a [[f32; 2]],
 }
 
-impl CustomOp3 for GroupedExperts<'_> {
+impl CustomOp1 for GroupedExperts<'_> {
     fn name(&self) -> &'static str {
         "grouped-experts"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        gate_up: &CpuStorage,
-        gate_up_layout: &Layout,
-        down: &CpuStorage,
-        down_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (tokens, width) = layout.shape().dims2()?;
-        let (_, hidden, _) = down_layout.shape().dims3()?;
         let x = numbers(x, layout)?;
-        let (gate_up, down) = (numbers(gate_up, gate_up_layout)?, numbers(down, down_layout)?);
         let slots = self.slots;
         let mut answers = vec![0f32; slots.tokens.len() * width];
         let mut work = Vec::with_capacity(slots.ranges.len());
         let (mut rest, mut start) = (answers.as_mut_slice(), 0);
         for &(expert, count) in &slots.ranges {
             let (own, others) = rest.split_at_mut(count * width);
-            work.push((expert, &slots.tokens[start..start + count], own));
+            work.push((&self.experts[expert], &slots.tokens[start..start + count], own));
             (rest, start) = (others, start + count);
         }
-        work.into_par_iter().for_each_init(Scratch::default, |scratch, (expert, tokens, out)| {
-            let gate_up = &gate_up[expert * width * 2 * hidden..][..width * 2 * hidden];
-            let down = &down[expert * hidden * width..][..hidden * width];
-            scratch.answer(x, tokens, gate_up, down, out);
+        work.into_par_iter().for_each_init(Vec::new, |hidden, (expert, tokens, out)| {
+            expert.answer(x, tokens, hidden, out);
         });
         let row = |slot: u32| &answers[slot as usize * width..(slot as usize + 1) * width];
-        let mut out = Vec::with_capacity(tokens * width);
-        for (&[first, second], &[a, b]) in slots.of_token.iter().zip(self.weights) {
-            out.extend(row(first).iter().zip(row(second)).map(|(x, y)| a * x + b * y));
-        }
-        Ok((CpuStorage::F32(out), (tokens, width).into()))
-    }
-}
-
-/// Memory that one thread uses again for each of its experts.
-#[derive(Default)]
-struct Scratch {
-    gathered: Vec<f32>,
-    projected: Vec<f32>,
-    hidden: Vec<f32>,
-}
-
-impl Scratch {
-    /// Writes one expert's answers to `tokens` (rows of `x`).
-    fn answer(
-        &mut self,
-        x: &[f32],
-        tokens: &[u32],
-        gate_up: &[f32],
-        down: &[f32],
-        out: &mut [f32],
-    ) {
-        let count = tokens.len();
-        let width = out.len() / count;
-        let hidden = down.len() / width;
-        self.gathered.clear();
-        for &token in tokens {
-            self.gathered.extend_from_slice(&x[token as usize * width..][..width]);
-        }
-        self.projected.resize(count * 2 * hidden, 0.0);
-        product(
-            Matrix::new(&self.gathered, count, width, width),
-            Matrix::new(gate_up, width, 2 * hidden, 2 * hidden),
-            &mut self.projected,
-            2 * hidden,
-            false,
-        );
-        self.hidden.resize(count * hidden, 0.0);
-        for (row, out) in
-            self.projected.chunks_exact(2 * hidden).zip(self.hidden.chunks_exact_mut(hidden))
-        {
-            let (gate, up) = row.split_at(hidden);
-            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                *out = gate / (1.0 + exp(-gate)) * up;
+        let mut out = vec![0f32; tokens * width];
+        vectorized(|| {
+            let routes = slots.of_token.iter().zip(self.weights);
+            for (out, (&[first, second], &[a, b])) in out.chunks_exact_mut(width).zip(routes) {
+                for ((out, x), y) in out.iter_mut().zip(row(first)).zip(row(second)) {
+                    *out = a * x + b * y;
+                }
             }
-        }
-        let hidden_rows = Matrix::new(&self.hidden, count, hidden, hidden);
-        product(hidden_rows, Matrix::new(down, hidden, width, width), out, width, false);
+        });
+        Ok((CpuStorage::F32(out), (tokens, width).into()))
     }
 }

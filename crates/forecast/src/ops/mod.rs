@@ -12,15 +12,18 @@
 //! of a forecast's time.
 
 mod attention;
+mod dense;
 mod experts;
-mod matrix;
+mod kernel;
+mod packed;
 mod pointwise;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 
-pub(crate) use self::attention::{PathAttention, path_attention, row_attention};
-pub(crate) use self::experts::{Slots, distances, grouped_experts};
-pub(crate) use self::matrix::{linear, matmul};
+pub(crate) use self::attention::{PackedMemory, PathAttention, path_attention, row_attention};
+pub(crate) use self::dense::{linear, matmul};
+pub(crate) use self::experts::{Expert, Slots, distances, grouped_experts};
+pub(crate) use self::packed::{Packed, Precision};
 pub(crate) use self::pointwise::{add, norm_and_rotate, rms_norm};
 
 /// Returns the numbers of a contiguous f32 tensor.
@@ -31,20 +34,33 @@ fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     Ok(&data[start..end])
 }
 
-/// Returns the sum of products, in eight partial sums that the compiler can
+/// Runs loops compiled for the widest vector registers of this processor. What
+/// they call must be inlined to have a part in it.
+fn vectorized<R>(loops: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(loops)
+}
+
+/// Returns the sum of products, in sixteen partial sums that the compiler can
 /// keep in vector registers; the order is the same everywhere.
+#[inline(always)]
 fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0f32; 8];
-    let (left, left_rest) = left.as_chunks::<8>();
-    let (right, right_rest) = right.as_chunks::<8>();
+    let mut sums = [0f32; 16];
+    let (left, left_rest) = left.as_chunks::<16>();
+    let (right, right_rest) = right.as_chunks::<16>();
     for (a, b) in left.iter().zip(right) {
-        for lane in 0..8 {
+        for lane in 0..16 {
             sums[lane] += a[lane] * b[lane];
         }
     }
     let rest: f32 = left_rest.iter().zip(right_rest).map(|(a, b)| a * b).sum();
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
+    let mut width = 8;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0] + rest
 }
 
 /// Returns `exp(x)` to about two units in the last place, without branches, so
@@ -78,16 +94,43 @@ fn exp(x: f32) -> f32 {
 }
 
 /// Softmax over two slices as if they were one.
+#[inline(always)]
 fn softmax(left: &mut [f32], right: &mut [f32]) {
-    let largest = |scores: &[f32]| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let largest = largest(left).max(largest(right));
     let mut total = 0.0;
     for scores in [&mut *left, &mut *right] {
         scores.iter_mut().for_each(|score| *score = exp(*score - largest));
-        total += scores.iter().sum::<f32>();
+        total += sum(scores);
     }
     let factor = 1.0 / total;
     left.iter_mut().chain(right).for_each(|weight| *weight *= factor);
+}
+
+/// Returns the sum, in sixteen partial sums.
+#[inline(always)]
+fn sum(numbers: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let (chunks, rest) = numbers.as_chunks::<16>();
+    for chunk in chunks {
+        for lane in 0..16 {
+            sums[lane] += chunk[lane];
+        }
+    }
+    sums.iter().chain(rest).sum()
+}
+
+/// Returns the largest number; NaN counts for nothing.
+#[inline(always)]
+fn largest(numbers: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let mut most = [f32::NEG_INFINITY; 16];
+    let (chunks, rest) = numbers.as_chunks::<16>();
+    for chunk in chunks {
+        for lane in 0..16 {
+            most[lane] = greater(most[lane], chunk[lane]);
+        }
+    }
+    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, greater)
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{dot, numbers};
+use super::{dot, numbers, vectorized};
 use crate::rows::Rotary;
 
 /// Added to a mean square before the root.
 const NORM_EPSILON: f32 = 1e-5;
 
+#[inline(always)]
 fn norm_factor(row: &[f32]) -> f32 {
     1.0 / (dot(row, row) / row.len() as f32 + NORM_EPSILON).sqrt()
 }
@@ -32,11 +33,16 @@ impl CustomOp2 for RmsNorm {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight) = (numbers(x, x_layout)?, numbers(weight, weight_layout)?);
-        let mut out = Vec::with_capacity(x.len());
-        for row in x.chunks_exact(weight.len()) {
-            let factor = norm_factor(row);
-            out.extend(row.iter().zip(weight).map(|(x, weight)| x * factor * weight));
-        }
+        let mut out = vec![0f32; x.len()];
+        vectorized(|| {
+            let width = weight.len();
+            for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                let factor = norm_factor(row);
+                for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
+                    *out = x * factor * weight;
+                }
+            }
+        });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 }
@@ -78,23 +84,27 @@ impl CustomOp2 for NormAndRotate<'_> {
         let (head_dim, pairs) = (weight.len(), self.rotary.pairs);
         let width = self.heads * head_dim;
         let mut out = vec![0f32; tokens * width];
-        for (token, (row, out)) in
-            projected.chunks_exact(columns).zip(out.chunks_exact_mut(width)).enumerate()
-        {
-            let row = &row[self.column..self.column + width];
-            let cos = &self.rotary.cos[token * pairs..(token + 1) * pairs];
-            let sin = &self.rotary.sin[token * pairs..(token + 1) * pairs];
-            for (head, out) in row.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)) {
-                let factor = norm_factor(head);
-                for ((out, x), weight) in out.iter_mut().zip(head).zip(weight) {
-                    *out = x * factor * weight;
-                }
-                for ((pair, cos), sin) in out.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
-                    let [a, b] = *pair;
-                    *pair = [a * cos - b * sin, b * cos + a * sin];
+        vectorized(|| {
+            for (token, (row, out)) in
+                projected.chunks_exact(columns).zip(out.chunks_exact_mut(width)).enumerate()
+            {
+                let row = &row[self.column..self.column + width];
+                let cos = &self.rotary.cos[token * pairs..(token + 1) * pairs];
+                let sin = &self.rotary.sin[token * pairs..(token + 1) * pairs];
+                for (head, out) in row.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)) {
+                    let factor = norm_factor(head);
+                    for ((out, x), weight) in out.iter_mut().zip(head).zip(weight) {
+                        *out = x * factor * weight;
+                    }
+                    for ((pair, cos), sin) in
+                        out.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin)
+                    {
+                        let [a, b] = *pair;
+                        *pair = [a * cos - b * sin, b * cos + a * sin];
+                    }
                 }
             }
-        }
+        });
         Ok((CpuStorage::F32(out), (tokens, width).into()))
     }
 }
@@ -122,7 +132,12 @@ impl CustomOp2 for Add {
         if left.len() != right.len() {
             bail!("{:?} cannot be added to {:?}", right_layout.shape(), left_layout.shape());
         }
-        let out = left.iter().zip(right).map(|(left, right)| left + right).collect();
+        let mut out = vec![0f32; left.len()];
+        vectorized(|| {
+            for ((out, left), right) in out.iter_mut().zip(left).zip(right) {
+                *out = left + right;
+            }
+        });
         Ok((CpuStorage::F32(out), left_layout.shape().clone()))
     }
 }

@@ -11,16 +11,15 @@ use rayon::prelude::*;
 
 use super::exact::Target;
 use super::{Fill, Paths, Series, patches};
-use crate::moirai::{KeysAndValues, MoiraiMoe, PathMemory, Probe};
+use crate::moirai::{MoiraiMoe, PathMemory, Probe};
+use crate::ops::PackedMemory;
 use crate::rows::{Rotary, Rows};
 use crate::scaler::Scaling;
 
-/// Tokens of contexts encoded at once.
-const CONTEXT_TOKENS_AT_ONCE: usize = 4096;
-
-/// Tokens of sample paths encoded at once: enough for each expert to get
-/// several, few enough for the cache.
-const PATH_TOKENS_AT_ONCE: usize = 2048;
+/// Tokens encoded at once, by one thread and those that help it. With fewer
+/// each expert would get a handful, and all threads would read all weights;
+/// then it pays to work on the same tokens. With more they leave the cache.
+const TOKENS_AT_ONCE: std::ops::RangeInclusive<usize> = 512..=2048;
 
 /// One series to roll out.
 pub(crate) struct Job<'a> {
@@ -39,7 +38,7 @@ pub(crate) fn rollout(
     let network = Network { model, patch_index };
 
     let tokens: usize = jobs.iter().map(|job| job.series.context.len()).sum();
-    let at_once = tokens.div_ceil(threads).min(CONTEXT_TOKENS_AT_ONCE);
+    let at_once = tokens_at_once(tokens, threads);
     let weights = jobs.iter().map(|job| job.series.context.len());
     let encoded = cut(weights, at_once)
         .into_par_iter()
@@ -51,6 +50,13 @@ pub(crate) fn rollout(
     let mut pieces = pieces(jobs, &contexts, &mut all, threads);
     pieces.par_iter_mut().try_for_each(|piece| network.roll_out(piece))?;
     Ok(all)
+}
+
+/// Paths whose drawing is worth another thread.
+const PATHS_A_THREAD: usize = 16;
+
+fn tokens_at_once(tokens: usize, threads: usize) -> usize {
+    tokens.div_ceil(threads).clamp(*TOKENS_AT_ONCE.start(), *TOKENS_AT_ONCE.end())
 }
 
 /// Cuts items into ranges whose weights stay at or below `limit` where one
@@ -75,7 +81,7 @@ struct Context {
     /// The head's rows of the newest token of each target variate.
     head: Vec<f32>,
     /// By layer.
-    memory: Vec<KeysAndValues>,
+    memory: Vec<PackedMemory>,
 }
 
 /// Some sample paths of one series.
@@ -109,7 +115,7 @@ fn pieces<'a>(
 ) -> Vec<Vec<Unit<'a>>> {
     let tokens = |job: &Job<'_>| job.paths * job.series.step_variates().len();
     let total: usize = jobs.iter().map(tokens).sum();
-    let at_once = total.div_ceil(threads).clamp(1, PATH_TOKENS_AT_ONCE);
+    let at_once = tokens_at_once(total, threads);
     let (mut pieces, mut piece, mut room) = (Vec::new(), Vec::new(), at_once);
     for ((job, context), paths) in jobs.iter().zip(contexts).zip(all) {
         let tokens = job.series.step_variates().len();
@@ -169,7 +175,10 @@ impl Network<'_> {
         )?;
         let mut memory = vec![Vec::with_capacity(self.model.layers()); jobs.len()];
         let encoded = self.model.encode_wanted(x, &rows, &wanted, &mut |_, layer| {
-            memory.iter_mut().zip(layer).for_each(|(memory, layer)| memory.push(layer));
+            for (memory, layer) in memory.iter_mut().zip(layer) {
+                memory.push(layer.pack()?);
+            }
+            Ok(())
         })?;
         let head = self.head(&encoded)?;
         let width = self.model.config.output.width() * self.model.config.patch_width;
@@ -186,24 +195,29 @@ impl Network<'_> {
     /// Rolls out one piece of work.
     fn roll_out(&self, units: &mut [Unit<'_>]) -> Result<()> {
         for unit in units.iter_mut() {
-            let head = &unit.context.head;
-            let length = unit.length();
-            for (path, values) in unit.values.chunks_exact_mut(length).enumerate() {
-                let path = unit.first + path;
-                let target = Target { path, step: 0, series: unit.job.series, model: self.model };
-                target.draw(head, &unit.context.scalings, unit.job.fill, values);
-            }
+            let Context { head, scalings, .. } = unit.context;
+            let (length, first, job) = (unit.length(), unit.first, unit.job);
+            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+            paths.enumerate().for_each(|(path, values)| {
+                let path = first + path;
+                let target = Target { path, step: 0, series: job.series, model: self.model };
+                target.draw(head, scalings, job.fill, values);
+            });
         }
         // The longest first: those still running are always the front.
         units.sort_by_key(|unit| std::cmp::Reverse(unit.job.series.patches()));
         let longest = units.first().map_or(0, |unit| unit.job.series.patches());
-        let mut memories: Vec<PathMemory> = units
+        let mut memories: Vec<PathMemory<'_>> = units
             .iter()
             .map(|unit| {
                 let series = unit.job.series;
-                let memory = unit.context.memory.clone();
                 let variates = series.step_variates();
-                PathMemory::new(memory, &series.layout.variate, &variates, unit.paths())
+                PathMemory::new(
+                    &unit.context.memory,
+                    &series.layout.variate,
+                    &variates,
+                    unit.paths(),
+                )
             })
             .collect();
         for step in 1..longest {
@@ -218,7 +232,7 @@ impl Network<'_> {
         &self,
         step: usize,
         units: &mut [Unit<'_>],
-        memories: &mut [PathMemory],
+        memories: &mut [PathMemory<'_>],
     ) -> Result<()> {
         let device = Device::Cpu;
         let (mut scaled, mut times, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
@@ -253,13 +267,18 @@ impl Network<'_> {
         let mut rest = head.as_slice();
         for unit in units {
             let series = unit.job.series;
-            let length = unit.length();
-            for (path, values) in unit.values.chunks_exact_mut(length).enumerate() {
-                let (rows, others) = rest.split_at(series.variates() * width);
-                rest = others;
-                let target = Target { path: unit.first + path, step, series, model: self.model };
-                target.draw(rows, &unit.context.scalings, unit.job.fill, values);
-            }
+            let (length, per_path) = (unit.length(), series.variates() * width);
+            let (heads, others) = rest.split_at(unit.paths() * per_path);
+            rest = others;
+            let (first, scalings, fill) = (unit.first, &unit.context.scalings, unit.job.fill);
+            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+            paths.zip(heads.par_chunks_exact(per_path)).enumerate().for_each(
+                |(path, (values, head))| {
+                    let path = first + path;
+                    let target = Target { path, step, series, model: self.model };
+                    target.draw(head, scalings, fill, values);
+                },
+            );
         }
         Ok(())
     }

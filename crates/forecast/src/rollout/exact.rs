@@ -182,6 +182,6 @@ fn predict(
     let scaled = patches(scaled, series.row.patch_width, &device)?;
     let x = model.embed(&scaled, patch_index, &mut Probe::none())?;
     let wanted = Tensor::from_slice(wanted, wanted.len(), &device)?;
-    let encoded = model.encode_wanted(x, rows, &wanted, &mut |_, _| {})?;
+    let encoded = model.encode_wanted(x, rows, &wanted, &mut |_, _| Ok(()))?;
     model.head(&encoded, patch_index)?.flatten_all()?.to_vec1()
 }

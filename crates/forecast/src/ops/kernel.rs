@@ -1,0 +1,166 @@
+//! The matrix product of a few rows with packed weights, in vector registers.
+//!
+//! [`Packed`](super::packed::Packed) weights lie in panels of [`PANEL`] outputs.
+//! A block of rows is laid out in tiles of at most twelve rows, and each tile
+//! meets each panel once: twelve rows by two registers of 16 numbers are 24
+//! running sums, which with AVX-512 leaves eight registers to load into; with
+//! fewer or narrower registers a tile has six rows and a panel is crossed in
+//! parts.
+//!
+//! Each element of the result is one running sum of fused products over the
+//! inner dimension, from the first to the last. So a row's result depends on
+//! the row alone, to the bit, whatever else is in the block.
+
+use std::cell::RefCell;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::packed::Packed;
+
+/// Outputs of a panel.
+pub(super) const PANEL: usize = 32;
+
+/// Rows of the largest tile.
+pub(super) const TILE: usize = 12;
+
+/// Rows that share a panel while it is in the cache near the core.
+pub(super) const BLOCK: usize = 8 * TILE;
+
+/// Memory that a thread uses again for each block.
+#[derive(Default)]
+struct Scratch {
+    /// The block's rows in tiles, `[tile][inner][row]`.
+    tiles: Vec<f32>,
+    /// A panel of 16-bit weights, widened.
+    panel: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What is done with the sums of a row: the row in the block, the panel, and
+/// the products with the panel's outputs.
+pub(super) trait Take {
+    fn take(&mut self, row: usize, panel: usize, sums: &[f32; PANEL]);
+}
+
+/// Multiplies `rows` rows (`row(i)`, at least as long as the inner dimension)
+/// by the weights and hands on the sums.
+pub(super) fn multiply<'x>(
+    rows: usize,
+    row: impl Fn(usize) -> &'x [f32],
+    weights: &Packed,
+    take: &mut impl Take,
+) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        for start in (0..rows).step_by(BLOCK) {
+            let count = BLOCK.min(rows - start);
+            let block = Block { start, rows: count, row: |i| row(start + i), weights };
+            Arch::new().dispatch(Run { block, scratch, take });
+        }
+    });
+}
+
+struct Block<'a, R> {
+    /// The first row.
+    start: usize,
+    rows: usize,
+    row: R,
+    weights: &'a Packed,
+}
+
+struct Run<'a, R, T> {
+    block: Block<'a, R>,
+    scratch: &'a mut Scratch,
+    take: &'a mut T,
+}
+
+impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, scratch: Scratch { tiles, panel }, take } = self;
+        let inner = block.weights.inner();
+        // Tiles of nearly one height: a last one of two rows would be slow.
+        let most = if S::REGISTER_COUNT >= 32 { TILE } else { TILE / 2 };
+        let height = block.rows.div_ceil(block.rows.div_ceil(most));
+        tiles.resize(block.rows * inner, 0.0);
+        for first in (0..block.rows).step_by(height) {
+            let rows = height.min(block.rows - first);
+            let tile = &mut tiles[first * inner..(first + rows) * inner];
+            for index in 0..rows {
+                let row = &(block.row)(first + index)[..inner];
+                for (column, &number) in tile.chunks_exact_mut(rows).zip(row) {
+                    column[index] = number;
+                }
+            }
+        }
+        let mut sums = [[0f32; PANEL]; TILE];
+        for index in 0..block.weights.panels() {
+            let weights = block.weights.panel(index, panel);
+            for first in (0..block.rows).step_by(height) {
+                let rows = height.min(block.rows - first);
+                let tile = &tiles[first * inner..(first + rows) * inner];
+                multiply_tile(simd, rows, tile, weights, &mut sums);
+                for (row, sums) in sums.iter().enumerate().take(rows) {
+                    take.take(block.start + first + row, index, sums);
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies a tile `[inner][rows]` by a panel `[inner][PANEL]`.
+#[inline(always)]
+fn multiply_tile<S: Simd>(
+    simd: S,
+    rows: usize,
+    tile: &[f32],
+    panel: &[f32],
+    sums: &mut [[f32; PANEL]; TILE],
+) {
+    match rows {
+        1 => multiply_rows::<S, 1>(simd, tile, panel, sums),
+        2 => multiply_rows::<S, 2>(simd, tile, panel, sums),
+        3 => multiply_rows::<S, 3>(simd, tile, panel, sums),
+        4 => multiply_rows::<S, 4>(simd, tile, panel, sums),
+        5 => multiply_rows::<S, 5>(simd, tile, panel, sums),
+        6 => multiply_rows::<S, 6>(simd, tile, panel, sums),
+        7 => multiply_rows::<S, 7>(simd, tile, panel, sums),
+        8 => multiply_rows::<S, 8>(simd, tile, panel, sums),
+        9 => multiply_rows::<S, 9>(simd, tile, panel, sums),
+        10 => multiply_rows::<S, 10>(simd, tile, panel, sums),
+        11 => multiply_rows::<S, 11>(simd, tile, panel, sums),
+        _ => multiply_rows::<S, 12>(simd, tile, panel, sums),
+    }
+}
+
+#[inline(always)]
+fn multiply_rows<S: Simd, const ROWS: usize>(
+    simd: S,
+    tile: &[f32],
+    panel: &[f32],
+    sums: &mut [[f32; PANEL]; TILE],
+) {
+    let across = PANEL / S::F32_LANES;
+    let (panel, _) = S::as_simd_f32s(panel);
+    // Two registers at a time; with 16 lanes that is the whole panel.
+    for part in (0..across).step_by(2) {
+        let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
+        for (column, weights) in tile.as_chunks::<ROWS>().0.iter().zip(panel.chunks_exact(across)) {
+            let weights = [weights[part], weights[part + 1]];
+            for (running, &number) in running.iter_mut().zip(column) {
+                let number = simd.splat_f32s(number);
+                running[0] = simd.mul_add_f32s(number, weights[0], running[0]);
+                running[1] = simd.mul_add_f32s(number, weights[1], running[1]);
+            }
+        }
+        for (sums, running) in sums.iter_mut().zip(running) {
+            let (sums, _) = S::as_mut_simd_f32s(sums);
+            sums[part] = running[0];
+            sums[part + 1] = running[1];
+        }
+    }
+}

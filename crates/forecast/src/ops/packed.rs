@@ -1,0 +1,163 @@
+//! Weights laid out for the matrix product.
+
+use half::{bf16, f16};
+
+use super::kernel::PANEL;
+
+/// The weights of a linear layer in panels of [`PANEL`] outputs,
+/// `[panel][input][output]`, the last one filled up with zeros. Weights of 16
+/// bits stay so in memory and are widened panel by panel.
+#[derive(Clone)]
+pub(crate) struct Packed {
+    numbers: Numbers,
+    inner: usize,
+    columns: usize,
+}
+
+#[derive(Clone)]
+enum Numbers {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+/// How weights are kept in memory. The sums are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed[{}, {}; {:?}]", self.inner, self.columns, self.precision())
+    }
+}
+
+impl Packed {
+    /// Packs weights given as one slice of `inner` numbers for each output.
+    pub(crate) fn new(outputs: &[&[f32]], inner: usize, precision: Precision) -> Self {
+        let columns = outputs.len();
+        let numbers = match precision {
+            Precision::F32 => Numbers::F32(panels(outputs, inner, |number| number)),
+            Precision::F16 => Numbers::F16(panels(outputs, inner, f16::from_f32)),
+            Precision::Bf16 => Numbers::Bf16(panels(outputs, inner, bf16::from_f32)),
+        };
+        Self { numbers, inner, columns }
+    }
+
+    /// Packs a matrix `[inner, columns]` whose rows begin `stride` numbers
+    /// apart, as f32.
+    pub(crate) fn from_rows(data: &[f32], inner: usize, columns: usize, stride: usize) -> Self {
+        let mut numbers = vec![0f32; columns.div_ceil(PANEL) * inner * PANEL];
+        for (panel, out) in numbers.chunks_exact_mut(inner * PANEL).enumerate() {
+            let first = panel * PANEL;
+            let width = PANEL.min(columns - first);
+            for (index, out) in out.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                out[..width].copy_from_slice(&data[index * stride + first..][..width]);
+            }
+        }
+        Self { numbers: Numbers::F32(numbers), inner, columns }
+    }
+
+    /// Returns the inputs: the length of a row it multiplies.
+    pub(crate) fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Returns the outputs.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Returns the number of weights.
+    pub(crate) fn parameters(&self) -> usize {
+        self.inner * self.columns
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        match self.numbers {
+            Numbers::F32(_) => Precision::F32,
+            Numbers::F16(_) => Precision::F16,
+            Numbers::Bf16(_) => Precision::Bf16,
+        }
+    }
+
+    /// Returns the bytes it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.numbers {
+            Numbers::F32(numbers) => size_of_val(numbers.as_slice()),
+            Numbers::F16(numbers) => size_of_val(numbers.as_slice()),
+            Numbers::Bf16(numbers) => size_of_val(numbers.as_slice()),
+        }
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+
+    /// Returns a panel's numbers, widened into `wide` if they are of 16 bits.
+    #[inline(always)]
+    pub(super) fn panel<'a>(&'a self, index: usize, wide: &'a mut Vec<f32>) -> &'a [f32] {
+        let size = self.inner * PANEL;
+        let range = index * size..(index + 1) * size;
+        match &self.numbers {
+            Numbers::F32(numbers) => return &numbers[range],
+            Numbers::F16(numbers) => {
+                wide.resize(size, 0.0);
+                for (wide, number) in wide.iter_mut().zip(&numbers[range]) {
+                    *wide = widen(number.to_bits());
+                }
+            }
+            Numbers::Bf16(numbers) => {
+                wide.resize(size, 0.0);
+                for (wide, number) in wide.iter_mut().zip(&numbers[range]) {
+                    *wide = f32::from_bits(u32::from(number.to_bits()) << 16);
+                }
+            }
+        }
+        wide
+    }
+}
+
+/// Returns the value of a finite f16: its exponent and mantissa stand 13 bits
+/// higher in an f32 whose exponent is 112 too small. Unlike a conversion
+/// instruction, a loop of this becomes vector code of any width.
+#[inline(always)]
+fn widen(bits: u16) -> f32 {
+    const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * SCALE;
+    f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
+}
+
+fn panels<T: Copy + Default>(
+    outputs: &[&[f32]],
+    inner: usize,
+    number: impl Fn(f32) -> T,
+) -> Vec<T> {
+    let mut all = vec![T::default(); outputs.len().div_ceil(PANEL) * inner * PANEL];
+    for (panel, outputs) in all.chunks_exact_mut(inner * PANEL).zip(outputs.chunks(PANEL)) {
+        for (column, output) in outputs.iter().enumerate() {
+            for (row, &weight) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(*output) {
+                row[column] = number(weight);
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finite_f16_keeps_its_value() {
+        for bits in 0..=u16::MAX {
+            let number = f16::from_bits(bits);
+            if number.is_finite() {
+                assert_eq!(widen(bits).to_bits(), number.to_f32().to_bits(), "{bits:#x}");
+            }
+        }
+    }
+}
