@@ -1,7 +1,6 @@
 //! Which token may attend to which: rows of tokens, masks, positions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The tokens of one row: everything attention needs to know about them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -31,15 +30,14 @@ impl RowLayout {
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) groups: Vec<RowGroup>,
-    pub(crate) rotary: Rotary,
 }
 
 /// Neighbouring rows of one layout.
 #[derive(Debug)]
 pub(crate) struct RowGroup {
-    /// First token.
-    pub(crate) start: usize,
     pub(crate) rows: usize,
+    /// Time of each token of a row.
+    pub(crate) times: Vec<u32>,
     /// Tokens of a row.
     pub(crate) length: usize,
     /// `[length, length]`, 0 where the query (first axis) may see the key,
@@ -53,20 +51,20 @@ pub(crate) struct RowGroup {
 
 impl Rows {
     /// Lays out `count` rows of each layout, in this order.
-    pub(crate) fn new(layouts: &[(&RowLayout, usize)], head_dim: usize) -> Self {
-        let mut groups = Vec::with_capacity(layouts.len());
-        let mut times = Vec::new();
-        let mut start = 0;
-        for &(layout, rows) in layouts {
-            let length = layout.len();
-            let (mask, same_variate) = (mask(layout), same_variate(layout));
-            groups.push(RowGroup { start, rows, length, mask, same_variate });
-            start += rows * length;
-            for _ in 0..rows {
-                times.extend_from_slice(&layout.time);
-            }
-        }
-        Self { groups, rotary: Rotary::new(&times, head_dim) }
+    pub(crate) fn new(layouts: &[(&RowLayout, usize)]) -> Self {
+        let group = |&(layout, rows): &(&RowLayout, usize)| RowGroup {
+            rows,
+            times: layout.time.clone(),
+            length: layout.len(),
+            mask: mask(layout),
+            same_variate: same_variate(layout),
+        };
+        Self { groups: layouts.iter().map(group).collect() }
+    }
+
+    /// Returns the tokens of all rows.
+    pub(crate) fn tokens(&self) -> usize {
+        self.groups.iter().map(|group| group.rows * group.length).sum()
     }
 }
 
@@ -93,11 +91,11 @@ fn same_variate(layout: &RowLayout) -> Option<Vec<bool>> {
 ///
 /// The first half of a head is rotated, in interleaved pairs (0, 1), (2, 3)..:
 /// pair j by the angle `time * 10000^(-2j / rotated)`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rotary {
     /// `[tokens, pairs]`.
-    pub(crate) cos: Arc<[f32]>,
-    pub(crate) sin: Arc<[f32]>,
+    pub(crate) cos: Vec<f32>,
+    pub(crate) sin: Vec<f32>,
     pub(crate) pairs: usize,
 }
 
@@ -123,6 +121,6 @@ impl Rotary {
                 sin.push(s);
             }
         }
-        Self { cos: cos.into(), sin: sin.into(), pairs }
+        Self { cos, sin, pairs }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use super::chunk::Chunk;
 use super::{ACTIVE_EXPERTS, Probe, Stage};
 use crate::checkpoint::{Stored, Weights, common_precision};
 use crate::config::Config;
-use crate::ops::{Expert, Packed, Precision, Slots, distances, grouped_experts};
+use crate::ops::{BLOCK, Expert, Packed, Precision, distances, linear};
 use crate::provider::LoadError;
 
 /// Sparse feed-forward: each token goes to the two experts whose centroids
@@ -16,6 +16,7 @@ use crate::provider::LoadError;
 /// (uni2ts issue 211); nearest ones would be another model.
 #[derive(Debug)]
 pub(super) struct Experts {
+    width: usize,
     centroids: Packed,
     /// Squared lengths of the centroids.
     squared: Vec<f32>,
@@ -26,16 +27,17 @@ pub(super) struct Experts {
 }
 
 impl Experts {
+    /// Reads the experts; `centroids` are `[experts, width]`.
     pub(super) fn load(
         prefix: &str,
         config: &Config,
-        centroids: &Tensor,
+        centroids: &[f32],
         weights: &mut Weights<'_>,
-    ) -> std::result::Result<Self, LoadError> {
+    ) -> Result<Self, LoadError> {
         let (width, hidden) = (config.d_model, config.d_ff);
-        let count = centroids.dim(0)?;
-        let mut stored = Vec::with_capacity(count);
-        for expert in 0..count {
+        let centroids: Vec<&[f32]> = centroids.chunks_exact(width).collect();
+        let mut stored = Vec::with_capacity(centroids.len());
+        for expert in 0..centroids.len() {
             let mut take = |name: &str, shape: [usize; 2]| {
                 weights.take(&format!("{prefix}.experts.{expert}.{name}.weight"), &shape)
             };
@@ -45,19 +47,19 @@ impl Experts {
                 take("fc2", [width, hidden])?,
             ]);
         }
-        let pack = |stored: &[Stored<'_>; 3]| -> std::result::Result<Expert, LoadError> {
+        let pack = |stored: &[Stored<'_>; 3]| -> Result<Expert, LoadError> {
             let [gate, up, down] = stored;
             let (gate, up, down) = (gate.numbers()?, up.numbers()?, down.numbers()?);
             Ok(Expert::new([&gate, &up, &down], width, hidden, common_precision(stored)))
         };
-        let centroid_numbers = centroids.flatten_all()?.to_vec1::<f32>()?;
-        let rows: Vec<&[f32]> = centroid_numbers.chunks_exact(width).collect();
+        let squares = |centroid: &&[f32]| centroid.iter().map(|number| number * number).sum();
         Ok(Self {
-            squared: centroids.sqr()?.sum(1)?.to_vec1()?,
-            centroids: Packed::new(&rows, width, Precision::F32),
-            experts: stored.par_iter().map(pack).collect::<std::result::Result<_, _>>()?,
+            width,
+            squared: centroids.iter().map(squares).collect(),
+            centroids: Packed::new(&centroids, width, Precision::F32),
+            experts: stored.par_iter().map(pack).collect::<Result<_, _>>()?,
             parameters_of_one: 3 * (width * hidden) as u64,
-            usage: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            usage: centroids.iter().map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -78,49 +80,82 @@ impl Experts {
         self.parameters_of_one
     }
 
-    pub(super) fn forward(
+    /// Chooses the experts of a chunk's tokens.
+    pub(super) fn route(
         &self,
-        x: &Tensor,
+        chunk: &mut Chunk<'_>,
         index: usize,
+        helpers: usize,
         probe: &mut Probe<'_>,
-    ) -> Result<Tensor> {
-        let routes = self.route(x, index, probe)?;
-        let slots = Slots::new(&routes.experts, self.count());
-        for &(expert, tokens) in slots.ranges() {
-            self.usage[expert].fetch_add(tokens as u64, Ordering::Relaxed);
-        }
-        grouped_experts(x, &self.experts, &slots, &routes.weights)
-    }
-
-    /// Chooses the experts of each token.
-    fn route(&self, x: &Tensor, index: usize, probe: &mut Probe<'_>) -> Result<Routes> {
-        let distances = distances(x, &self.centroids, &self.squared)?;
-        probe.see(Stage::Distances(index), &distances);
-        let distances = distances.flatten_all()?.to_vec1::<f32>()?;
-        let tokens = distances.len() / self.count();
-        let mut routes =
-            Routes { experts: Vec::with_capacity(tokens), weights: Vec::with_capacity(tokens) };
-        for row in distances.chunks_exact(self.count()) {
-            let (experts, [far, near]) = two_largest(row);
+    ) {
+        let Chunk { normed, distances: all, experts, weights, .. } = chunk;
+        linear(normed, &self.centroids, None, helpers, all);
+        distances(normed, &self.squared, all);
+        probe.see(Stage::Distances(index), all, self.count());
+        experts.clear();
+        weights.clear();
+        for row in all.chunks_exact(self.count()) {
+            let (chosen, [far, near]) = two_largest(row);
             let second = (near - far).exp();
-            routes.experts.push(experts);
-            routes.weights.push([1.0 / (1.0 + second), second / (1.0 + second)]);
+            experts.push(chosen);
+            weights.push([1.0 / (1.0 + second), second / (1.0 + second)]);
         }
-        if probe.0.is_some() {
-            let (experts, weights) = (routes.experts.concat(), routes.weights.concat());
-            let experts = Tensor::from_vec(experts, (tokens, ACTIVE_EXPERTS), x.device())?;
-            probe.see(Stage::Experts(index), &experts);
-            let weights = Tensor::from_vec(weights, (tokens, ACTIVE_EXPERTS), x.device())?;
-            probe.see(Stage::ExpertWeights(index), &weights);
-        }
-        Ok(routes)
+        probe.see_experts(Stage::Experts(index), experts);
+        probe.see(Stage::ExpertWeights(index), weights.as_flattened(), ACTIVE_EXPERTS);
     }
-}
 
-/// Per token: its two experts, the farther first, and their weights.
-struct Routes {
-    experts: Vec<[u32; ACTIVE_EXPERTS]>,
-    weights: Vec<[f32; ACTIVE_EXPERTS]>,
+    /// Writes the experts' answers to all chunks' tokens to `answers`
+    /// `[slots, width]`; each token learns its slots. All tokens of an expert
+    /// stand together: its weights are read once.
+    pub(super) fn answer(&self, chunks: &mut [Chunk<'_>], answers: &mut Vec<f32>) {
+        let mut counts = vec![0usize; self.count()];
+        let routes = chunks.iter().flat_map(|chunk| chunk.experts.as_flattened());
+        routes.for_each(|&expert| counts[expert as usize] += 1);
+        let (mut next, mut total) = (Vec::with_capacity(counts.len()), 0);
+        for (&count, usage) in counts.iter().zip(&self.usage) {
+            usage.fetch_add(count as u64, Ordering::Relaxed);
+            next.push(total);
+            total += count;
+        }
+        let mut tokens = vec![(0u32, 0u32); total];
+        for (number, chunk) in chunks.iter_mut().enumerate() {
+            let place = |(row, chosen): (usize, &[u32; ACTIVE_EXPERTS])| {
+                chosen.map(|expert| {
+                    let slot = &mut next[expert as usize];
+                    tokens[*slot] = (number as u32, row as u32);
+                    *slot += 1;
+                    *slot as u32 - 1
+                })
+            };
+            chunk.slots.clear();
+            chunk.slots.extend(chunk.experts.iter().enumerate().map(place));
+        }
+        answers.resize(total * self.width, 0.0);
+        let (mut rest, mut tokens, mut work) =
+            (answers.as_mut_slice(), tokens.as_slice(), Vec::with_capacity(self.count()));
+        for (expert, count) in self.experts.iter().zip(counts) {
+            let mut left = count;
+            while left > 0 {
+                let some = left.min(2 * BLOCK);
+                let (out, others) = rest.split_at_mut(some * self.width);
+                let (own, others_tokens) = tokens.split_at(some);
+                work.push((expert, own, out));
+                (rest, tokens, left) = (others, others_tokens, left - some);
+            }
+        }
+        let chunks = &*chunks;
+        let width = self.width;
+        work.into_par_iter().with_max_len(1).for_each_init(
+            Vec::new,
+            |hidden, (expert, tokens, out)| {
+                let token = |index: usize| {
+                    let (chunk, row) = tokens[index];
+                    &chunks[chunk as usize].normed[row as usize * width..][..width]
+                };
+                expert.answer(tokens.len(), token, hidden, out);
+            },
+        );
+    }
 }
 
 fn two_largest(row: &[f32]) -> ([u32; 2], [f32; 2]) {

@@ -11,25 +11,29 @@
 //! y  = head(norm(x))                                        one per patch size
 //! ```
 //!
-//! Tokens lie flat, `[tokens, width]`; only attention knows of rows
-//! ([`Rows`]). Everything is f32.
+//! Embedding and head work on a whole batch. In between the tokens are cut into
+//! [`Chunk`]s: a thread takes a chunk from one layer's experts to the next ones
+//! without waiting for others, then all meet, so that each expert sees all its
+//! tokens at once. A token's result depends on its row or path alone, to the
+//! bit, however the batch is cut. Everything is computed in f32.
 
 mod attention;
+mod chunk;
 mod experts;
 mod projection;
 
-use candle_core::{IndexOp, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
 
-use self::attention::{Attention, Projected};
-pub(crate) use self::attention::{KeysAndValues, PathMemory};
+use self::attention::Attention;
+pub(crate) use self::chunk::{Chunk, PathMemory};
 use self::experts::Experts;
 use self::projection::PatchProjection;
 use crate::checkpoint::Weights;
 use crate::config::Config;
 use crate::expert_usage::ExpertUsage;
-use crate::ops::{add, matmul, rms_norm};
+use crate::ops::{add_to, linear, rms_norm};
 use crate::provider::LoadError;
-use crate::rows::{Rotary, Rows};
 
 /// Experts that answer a token.
 const ACTIVE_EXPERTS: usize = 2;
@@ -65,9 +69,31 @@ impl Probe<'_> {
         Probe(None)
     }
 
-    fn see(&mut self, stage: Stage, tensor: &Tensor) {
+    fn see_tensor(&mut self, stage: Stage, tensor: &Tensor) {
         if let Some(see) = &mut self.0 {
             see(stage, tensor);
+        }
+    }
+
+    /// Shows numbers `[rows, columns]`.
+    fn see(&mut self, stage: Stage, numbers: &[f32], columns: usize) {
+        if let Some(see) = &mut self.0
+            && let Ok(tensor) =
+                Tensor::from_slice(numbers, (numbers.len() / columns, columns), &Device::Cpu)
+        {
+            see(stage, &tensor);
+        }
+    }
+
+    fn see_experts(&mut self, stage: Stage, experts: &[[u32; ACTIVE_EXPERTS]]) {
+        if let Some(see) = &mut self.0
+            && let Ok(tensor) = Tensor::from_slice(
+                experts.as_flattened(),
+                (experts.len(), ACTIVE_EXPERTS),
+                &Device::Cpu,
+            )
+        {
+            see(stage, &tensor);
         }
     }
 }
@@ -79,7 +105,7 @@ pub(crate) struct MoiraiMoe {
     /// One per patch size, in the order of the configuration.
     projections: Vec<PatchProjection>,
     layers: Vec<EncoderLayer>,
-    norm: Tensor,
+    norm: Vec<f32>,
 }
 
 impl MoiraiMoe {
@@ -91,14 +117,16 @@ impl MoiraiMoe {
         let centroid_shape = weights.shape("encoder.centroid")?;
         // uni2ts has 32; whatever the file holds is taken.
         let experts = centroid_shape.get(1).copied().unwrap_or(0).max(ACTIVE_EXPERTS);
-        let centroids = weights.tensor("encoder.centroid", &[config.layers, experts, width])?;
-        let layers = (0..config.layers)
-            .map(|layer| {
+        let centroids = weights.numbers("encoder.centroid", &[config.layers, experts, width])?;
+        let layers = centroids
+            .chunks_exact(experts * width)
+            .enumerate()
+            .map(|(layer, centroids)| {
                 let prefix = format!("encoder.layers.{layer}");
-                EncoderLayer::load(&prefix, &config, &centroids.i(layer)?, weights)
+                EncoderLayer::load(&prefix, &config, centroids, weights)
             })
             .collect::<std::result::Result<_, _>>()?;
-        let norm = weights.tensor("encoder.norm.weight", &[width])?;
+        let norm = weights.numbers("encoder.norm.weight", &[width])?;
         let projections = PatchProjection::load_all(&config, weights)?;
         Ok(Self { config, projections, layers, norm })
     }
@@ -131,8 +159,8 @@ impl MoiraiMoe {
 
     /// Trained numbers: in all, and those used for one token.
     pub(crate) fn parameters(&self) -> (u64, u64) {
-        let count = |tensor: &Tensor| tensor.elem_count() as u64;
-        let (mut all, mut active) = (count(&self.norm), count(&self.norm));
+        let norm = self.norm.len() as u64;
+        let (mut all, mut active) = (norm, norm);
         for projection in &self.projections {
             for linear in projection.linears() {
                 all += linear.parameters();
@@ -158,63 +186,63 @@ impl MoiraiMoe {
         self.projections[patch_index].embed(scaled, probe)
     }
 
-    /// Encodes all tokens.
-    pub(crate) fn encode(&self, x: Tensor, rows: &Rows, probe: &mut Probe<'_>) -> Result<Tensor> {
-        let mut x = x;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let mut attend = |attention: &Attention, projected: Projected| {
-                Ok(attention.within_rows(&projected, rows)?.0)
-            };
-            x = layer.forward(&x, index, &rows.rotary, None, &mut attend, probe)?;
-        }
-        let x = rms_norm(&x, &self.norm)?;
-        probe.see(Stage::EncoderOut, &x);
-        Ok(x)
-    }
-
-    /// Encodes all tokens as far as `wanted` (indices, u32) needs them, and
-    /// returns those; `keep` gets each layer's keys and values.
-    pub(crate) fn encode_wanted(
+    /// Encodes tokens `[tokens, width]`, those of the chunks one after the
+    /// other, and returns the ones they want. A probe sees every stage if
+    /// there is one chunk.
+    pub(crate) fn encode(
         &self,
-        x: Tensor,
-        rows: &Rows,
-        wanted: &Tensor,
-        keep: &mut dyn FnMut(usize, Vec<KeysAndValues>) -> Result<()>,
+        x: &Tensor,
+        chunks: &mut [Chunk<'_>],
+        probe: &mut Probe<'_>,
     ) -> Result<Tensor> {
-        let mut x = x;
+        let width = self.config.d_model;
+        let all = x.flatten_all()?.to_vec1::<f32>()?;
+        let mut rest = all.as_slice();
+        for chunk in chunks.iter_mut() {
+            let Some((own, others)) = rest.split_at_checked(chunk.tokens() * width) else {
+                candle_core::bail!("fewer tokens than the chunks have");
+            };
+            chunk.x.clear();
+            chunk.x.extend_from_slice(own);
+            rest = others;
+        }
+        // Few chunks: the threads without one help with the others.
+        let helpers = (rayon::current_num_threads() / chunks.len().max(1)).saturating_sub(1);
+        let mut answers = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let is_last = index + 1 == self.layers.len();
-            let mut attend = |attention: &Attention, projected: Projected| {
-                let (mixed, memory) = attention.within_rows(&projected, rows)?;
-                keep(index, memory)?;
-                Ok(mixed)
-            };
-            let wanted = is_last.then_some(wanted);
-            x = layer.forward(&x, index, &rows.rotary, wanted, &mut attend, &mut Probe::none())?;
+            for_each(chunks, probe, |chunk, probe| {
+                if let Some(before) = index.checked_sub(1) {
+                    self.take_answers(chunk, &answers, before, probe);
+                }
+                layer.attend(chunk, index, is_last, helpers, probe);
+            });
+            layer.experts.answer(chunks, &mut answers);
         }
-        rms_norm(&x, &self.norm)
+        for_each(chunks, probe, |chunk, probe| {
+            self.take_answers(chunk, &answers, self.layers.len() - 1, probe);
+            rms_norm(&chunk.x, &self.norm, &mut chunk.normed);
+            probe.see(Stage::EncoderOut, &chunk.normed, width);
+        });
+        let mut encoded = Vec::with_capacity(all.len());
+        chunks.iter().for_each(|chunk| encoded.extend_from_slice(&chunk.normed));
+        let tokens = encoded.len() / width;
+        Tensor::from_vec(encoded, (tokens, width), x.device())
     }
 
-    /// Encodes the newest tokens of sample paths, which attend to their
-    /// prefix, to their own earlier tokens and to each other; returns those
-    /// `wanted`, or all.
-    pub(crate) fn encode_paths(
+    /// Adds the experts' answers of a layer to the residual stream.
+    fn take_answers(
         &self,
-        x: Tensor,
-        rotary: &Rotary,
-        paths: &mut [PathMemory<'_>],
-        wanted: Option<&Tensor>,
-    ) -> Result<Tensor> {
-        let mut x = x;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let is_last = index + 1 == self.layers.len();
-            let mut attend = |attention: &Attention, projected: Projected| {
-                attention.along_paths(&projected, index, paths)
-            };
-            let wanted = if is_last { wanted } else { None };
-            x = layer.forward(&x, index, rotary, wanted, &mut attend, &mut Probe::none())?;
-        }
-        rms_norm(&x, &self.norm)
+        chunk: &mut Chunk<'_>,
+        answers: &[f32],
+        index: usize,
+        probe: &mut Probe<'_>,
+    ) {
+        let width = self.config.d_model;
+        chunk.blend_answers(answers, width);
+        probe.see(Stage::FeedForward(index), &chunk.mixed, width);
+        add_to(&mut chunk.x, &chunk.mixed);
+        probe.see(Stage::LayerOut(index), &chunk.x, width);
     }
 
     /// Returns the head's rows `[tokens, output width * patch_width]` for
@@ -224,27 +252,44 @@ impl MoiraiMoe {
     }
 }
 
+/// Works on the chunks side by side, or one after the other before a probe.
+fn for_each<'a>(
+    chunks: &mut [Chunk<'a>],
+    probe: &mut Probe<'_>,
+    work: impl Fn(&mut Chunk<'a>, &mut Probe<'_>) + Sync,
+) {
+    match (probe.0.is_some(), chunks) {
+        (false, chunks) if chunks.len() > 1 => {
+            chunks.par_iter_mut().with_max_len(1).for_each(|chunk| work(chunk, &mut Probe::none()));
+        }
+        (_, chunks) => chunks.iter_mut().for_each(|chunk| work(chunk, probe)),
+    }
+}
+
 /// One layer, normed before each part.
 #[derive(Debug)]
 struct EncoderLayer {
-    norm1: Tensor,
+    width: usize,
+    norm1: Vec<f32>,
     attention: Attention,
-    norm2: Tensor,
+    norm2: Vec<f32>,
     experts: Experts,
 }
 
 impl EncoderLayer {
+    /// Reads the layer; `centroids` are `[experts, width]`.
     fn load(
         prefix: &str,
         config: &Config,
-        centroids: &Tensor,
+        centroids: &[f32],
         weights: &mut Weights<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let width = config.d_model;
         Ok(Self {
-            norm1: weights.tensor(&format!("{prefix}.norm1.weight"), &[width])?,
+            width,
+            norm1: weights.numbers(&format!("{prefix}.norm1.weight"), &[width])?,
             attention: Attention::load(&format!("{prefix}.self_attn"), config, weights)?,
-            norm2: weights.tensor(&format!("{prefix}.norm2.weight"), &[width])?,
+            norm2: weights.numbers(&format!("{prefix}.norm2.weight"), &[width])?,
             experts: Experts::load(&format!("{prefix}.ffn"), config, centroids, weights)?,
         })
     }
@@ -252,39 +297,30 @@ impl EncoderLayer {
     /// Trained numbers outside the experts. The centroids are none: they are a
     /// buffer.
     fn shared_parameters(&self) -> u64 {
-        let norms = self.norm1.elem_count() + self.norm2.elem_count();
-        norms as u64 + self.attention.parameters()
+        (self.norm1.len() + self.norm2.len()) as u64 + self.attention.parameters()
     }
 
-    /// `attend` mixes the projected tokens; with `wanted` only those tokens
-    /// leave the layer.
-    fn forward(
+    /// Takes a chunk as far as its experts' door; from the last layer only the
+    /// wanted tokens come out.
+    fn attend(
         &self,
-        x: &Tensor,
+        chunk: &mut Chunk<'_>,
         index: usize,
-        rotary: &Rotary,
-        wanted: Option<&Tensor>,
-        attend: &mut dyn FnMut(&Attention, Projected) -> Result<Tensor>,
+        is_last: bool,
+        helpers: usize,
         probe: &mut Probe<'_>,
-    ) -> Result<Tensor> {
-        let normed = rms_norm(x, &self.norm1)?;
-        probe.see(Stage::Norm1(index), &normed);
-        let projected = self.attention.project(&normed, rotary)?;
-        let mut mixed = attend(&self.attention, projected)?;
-        let mut x = x.clone();
-        if let Some(wanted) = wanted {
-            mixed = mixed.index_select(wanted, 0)?;
-            x = x.index_select(wanted, 0)?;
+    ) {
+        rms_norm(&chunk.x, &self.norm1, &mut chunk.normed);
+        probe.see(Stage::Norm1(index), &chunk.normed, self.width);
+        self.attention.mix(chunk, index, helpers);
+        if is_last {
+            chunk.keep_wanted(self.width);
         }
-        let mixed = matmul(&mixed, &self.attention.out)?;
-        probe.see(Stage::Attention(index), &mixed);
-        let x = add(&x, &mixed)?;
-        let normed = rms_norm(&x, &self.norm2)?;
-        probe.see(Stage::Norm2(index), &normed);
-        let fed = self.experts.forward(&normed, index, probe)?;
-        probe.see(Stage::FeedForward(index), &fed);
-        let x = add(&x, &fed)?;
-        probe.see(Stage::LayerOut(index), &x);
-        Ok(x)
+        linear(&chunk.mixed, &self.attention.out, None, helpers, &mut chunk.projected);
+        probe.see(Stage::Attention(index), &chunk.projected, self.width);
+        add_to(&mut chunk.x, &chunk.projected);
+        rms_norm(&chunk.x, &self.norm2, &mut chunk.normed);
+        probe.see(Stage::Norm2(index), &chunk.normed, self.width);
+        self.experts.route(chunk, index, helpers, probe);
     }
 }

@@ -1,13 +1,13 @@
 //! Patches to tokens and tokens to distributions: one set of layers for each
 //! patch size.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use candle_nn::ops::silu;
 
 use super::{Probe, Stage};
 use crate::checkpoint::Weights;
 use crate::config::Config;
-use crate::ops::{Packed, Precision, add, linear};
+use crate::ops::{Packed, Precision, add_to, linear};
 use crate::provider::LoadError;
 
 /// The layers that belong to one patch size.
@@ -70,13 +70,13 @@ impl PatchProjection {
 
     pub(super) fn embed(&self, scaled: &Tensor, probe: &mut Probe<'_>) -> Result<Tensor> {
         let hidden = self.in_proj.forward(scaled)?;
-        probe.see(Stage::InProjection, &hidden);
+        probe.see_tensor(Stage::InProjection, &hidden);
         let feature = self.feat_proj.forward(&silu(&hidden)?)?;
-        probe.see(Stage::FeatureProjection, &feature);
+        probe.see_tensor(Stage::FeatureProjection, &feature);
         let residual = self.res_proj.forward(scaled)?;
-        probe.see(Stage::ResidualProjection, &residual);
-        let embedded = add(&feature, &residual)?;
-        probe.see(Stage::EncoderIn, &embedded);
+        probe.see_tensor(Stage::ResidualProjection, &residual);
+        let embedded = feature.apply_op2_no_bwd(&residual, &Add)?;
+        probe.see_tensor(Stage::EncoderIn, &embedded);
         Ok(embedded)
     }
 }
@@ -145,6 +145,53 @@ impl Linear {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, &self.bias)
+        x.apply_op1_no_bwd(&self)
     }
+}
+
+impl CustomOp1 for &Linear {
+    fn name(&self) -> &'static str {
+        "linear-rows"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, inner) = layout.shape().dims2()?;
+        if inner != self.weight.inner() {
+            bail!("{:?} cannot be multiplied by {:?}", layout.shape(), self.weight);
+        }
+        let mut out = Vec::new();
+        let helpers = rayon::current_num_threads() - 1;
+        linear(numbers(x, layout)?, &self.weight, Some(&self.bias), helpers, &mut out);
+        Ok((CpuStorage::F32(out), (rows, self.bias.len()).into()))
+    }
+}
+
+/// Adds tensors of one shape on the calling thread: candle's own takes all
+/// cores of the machine, whatever the model's `threads` says.
+struct Add;
+
+impl CustomOp2 for Add {
+    fn name(&self) -> &'static str {
+        "add-rows"
+    }
+
+    fn cpu_fwd(
+        &self,
+        left: &CpuStorage,
+        left_layout: &Layout,
+        right: &CpuStorage,
+        right_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let mut sum = numbers(left, left_layout)?.to_vec();
+        add_to(&mut sum, numbers(right, right_layout)?);
+        Ok((CpuStorage::F32(sum), left_layout.shape().clone()))
+    }
+}
+
+/// Returns the numbers of a contiguous f32 tensor.
+fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+        bail!("a contiguous f32 tensor is needed, not {:?}", layout.shape());
+    };
+    Ok(&data[start..end])
 }

@@ -1,255 +1,158 @@
-//! Attention within rows of tokens, and of sample paths over a shared prefix.
+//! Attention within a row of tokens, and of sample paths over a shared prefix.
+//!
+//! Queries, keys and values of a token lie side by side, `[tokens, 3 * width]`,
+//! each by head; queries and keys are normed and rotated, and queries carry the
+//! factor of the scores.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
-
-use super::dense::{Store, rows_at_once};
+use super::dense::Store;
 use super::kernel::multiply;
 use super::packed::{Packed, Precision};
-use super::{dot, numbers, softmax, vectorized};
-use crate::rows::{RowGroup, Rows};
+use super::{dot, softmax, vectorized};
+use crate::rows::RowGroup;
+
+/// The shape of heads, and what is added to their scores.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads<'a> {
+    pub(crate) width: usize,
+    /// Per head: another variate, the same variate.
+    pub(crate) bias: &'a [[f32; 2]],
+}
+
+impl Heads<'_> {
+    fn head_dim(&self) -> usize {
+        self.width / self.bias.len()
+    }
+
+    /// Returns the numbers of a token between its queries and its values.
+    fn stride(&self) -> usize {
+        3 * self.width
+    }
+}
 
 /// Keys and values of the same tokens, by head, ready for products.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct PackedMemory {
     heads: Vec<(Packed, Packed)>,
     length: usize,
 }
 
 impl PackedMemory {
-    /// Packs keys and values, both `[tokens, heads * head_dim]`.
-    fn new(keys: &[f32], values: &[f32], width: usize, heads: usize) -> Self {
-        let head_dim = width / heads;
-        let length = keys.len() / width;
+    fn new(projected: &[f32], shape: Heads<'_>) -> Self {
+        let (width, head_dim, stride) = (shape.width, shape.head_dim(), shape.stride());
+        let length = projected.len() / stride;
         let pack = |head: usize| {
-            let column = head * head_dim;
-            let keys: Vec<&[f32]> =
-                keys.chunks_exact(width).map(|key| &key[column..column + head_dim]).collect();
-            let values = Packed::from_rows(&values[column..], length, head_dim, width);
+            let (key, value) = (width + head * head_dim, 2 * width + head * head_dim);
+            let tokens = projected.chunks_exact(stride);
+            let keys: Vec<&[f32]> = tokens.map(|token| &token[key..key + head_dim]).collect();
+            let values = Packed::from_rows(&projected[value..], length, head_dim, stride);
             (Packed::new(&keys, head_dim, Precision::F32), values)
         };
-        Self { heads: (0..heads).map(pack).collect(), length }
-    }
-
-    /// Like [`new`](Self::new), from tensors.
-    pub(crate) fn from_tensors(keys: &Tensor, values: &Tensor, heads: usize) -> Result<Self> {
-        let (_, width) = keys.dims2()?;
-        let (keys, keys_layout) = keys.storage_and_layout();
-        let (values, values_layout) = values.storage_and_layout();
-        let keys = numbers(cpu(&keys)?, keys_layout)?;
-        let values = numbers(cpu(&values)?, values_layout)?;
-        Ok(Self::new(keys, values, width, heads))
+        Self { heads: (0..shape.bias.len()).map(pack).collect(), length }
     }
 }
 
-/// Lets each token attend within its row. Queries, keys and values are
-/// `[tokens, heads * head_dim]`; `bias` holds, per head, what is added to the
-/// score of another variate and of the same.
-pub(crate) fn row_attention(
-    queries: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    rows: &Rows,
-    bias: &[[f32; 2]],
-) -> Result<Tensor> {
-    queries.apply_op3_no_bwd(keys, values, &RowAttention { rows, bias })
-}
-
-struct RowAttention<'a> {
-    rows: &'a Rows,
-    bias: &'a [[f32; 2]],
-}
-
-impl CustomOp3 for RowAttention<'_> {
-    fn name(&self) -> &'static str {
-        "row-attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        queries: &CpuStorage,
-        layout: &Layout,
-        keys: &CpuStorage,
-        keys_layout: &Layout,
-        values: &CpuStorage,
-        values_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (tokens, width) = layout.shape().dims2()?;
-        let queries = numbers(queries, layout)?;
-        let (keys, values) = (numbers(keys, keys_layout)?, numbers(values, values_layout)?);
-        let mut out = vec![0f32; tokens * width];
-        for group in &self.rows.groups {
-            let numbers = group.length * width;
-            let span = group.start * width..(group.start + group.rows * group.length) * width;
-            let masks = self.masks(group);
-            out[span.clone()]
-                .par_chunks_exact_mut(numbers)
-                .zip(queries[span.clone()].par_chunks_exact(numbers))
-                .zip(keys[span.clone()].par_chunks_exact(numbers))
-                .zip(values[span].par_chunks_exact(numbers))
-                .for_each_init(
-                    || vec![0f32; group.length * group.length],
-                    |scores, (((out, queries), keys), values)| {
-                        self.one_row(group.length, &masks, [queries, keys, values], scores, out);
-                    },
-                );
-        }
-        Ok((CpuStorage::F32(out), (tokens, width).into()))
-    }
-}
-
-impl RowAttention<'_> {
-    /// Returns what is added to the scores, `[length, length]`: one for all
-    /// heads if there is a single variate, else one per head.
-    fn masks(&self, group: &RowGroup) -> Vec<Vec<f32>> {
-        let Some(same_variate) = &group.same_variate else {
-            return vec![group.mask.clone()];
-        };
-        let by_head = |&[other, same]: &[f32; 2]| {
-            let pairs = group.mask.iter().zip(same_variate);
-            pairs.map(|(mask, &is_same)| mask + if is_same { same } else { other }).collect()
-        };
-        self.bias.iter().map(by_head).collect()
-    }
-
-    fn one_row(
-        &self,
-        length: usize,
-        masks: &[Vec<f32>],
-        [queries, keys, values]: [&[f32]; 3],
-        scores: &mut [f32],
-        out: &mut [f32],
-    ) {
-        let heads = self.bias.len();
-        let width = queries.len() / length;
-        let head_dim = width / heads;
-        let memory = PackedMemory::new(keys, values, width, heads);
-        for (head, (keys, values)) in memory.heads.iter().enumerate() {
-            let column = head * head_dim;
-            let query = |row: usize| &queries[row * width + column..][..head_dim];
-            let mut store = Store { out: scores, stride: length, columns: length, bias: None };
-            multiply(length, query, keys, &mut store);
-            let mask = &masks[head.min(masks.len() - 1)];
-            vectorized(|| {
-                for (scores, mask) in scores.chunks_exact_mut(length).zip(mask.chunks_exact(length))
-                {
-                    scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
-                    softmax(scores, &mut []);
+/// Lets each token attend within its row; `projected` is the row's,
+/// `out` `[tokens, width]`. Returns the row's keys and values.
+pub(crate) fn attend_row(
+    projected: &[f32],
+    shape: Heads<'_>,
+    layout: &RowGroup,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) -> PackedMemory {
+    let (width, head_dim, stride) = (shape.width, shape.head_dim(), shape.stride());
+    let length = layout.length;
+    let memory = PackedMemory::new(projected, shape);
+    scores.resize(length * length, 0.0);
+    for (head, (keys, values)) in memory.heads.iter().enumerate() {
+        let column = head * head_dim;
+        let query = |row: usize| &projected[row * stride + column..][..head_dim];
+        let mut store = Store { out: &mut *scores, stride: length, columns: length, bias: None };
+        multiply(length, query, keys, &mut store);
+        let [other, same] = shape.bias[head];
+        vectorized(|| {
+            let lines = scores.chunks_exact_mut(length).zip(layout.mask.chunks_exact(length));
+            for (row, (scores, mask)) in lines.enumerate() {
+                scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
+                if let Some(is_same) = &layout.same_variate {
+                    let is_same = &is_same[row * length..(row + 1) * length];
+                    for (score, &is_same) in scores.iter_mut().zip(is_same) {
+                        *score += if is_same { same } else { other };
+                    }
                 }
-            });
-            let weights = |row: usize| &scores[row * length..(row + 1) * length];
-            let out = &mut out[column..];
-            let mut store = Store { out, stride: width, columns: head_dim, bias: None };
-            multiply(length, weights, values, &mut store);
-        }
+                softmax(scores, &mut []);
+            }
+        });
+        let weights = |row: usize| &scores[row * length..(row + 1) * length];
+        let out = &mut out[column..];
+        let mut store = Store { out, stride: width, columns: head_dim, bias: None };
+        multiply(length, weights, values, &mut store);
     }
+    memory
 }
 
-/// Lets the newest tokens of some sample paths of one series attend to the
-/// series' context, to their path's earlier tokens, and to each other within
-/// a path. `queries` is `[paths * tokens, heads * head_dim]`.
-pub(crate) fn path_attention(queries: &Tensor, attention: &PathAttention<'_>) -> Result<Tensor> {
-    queries.apply_op1_no_bwd(attention)
-}
-
-/// What the tokens attend to.
+/// What the newest tokens of some sample paths of one series attend to: the
+/// series' context, their path's earlier tokens, and each other within a path.
 pub(crate) struct PathAttention<'a> {
+    pub(crate) shape: Heads<'a>,
     /// The context.
     pub(crate) prefix: &'a PackedMemory,
-    /// The paths' own, `[steps, paths * tokens, heads * head_dim]`, the newest
+    /// The paths' own keys and values, `[steps, rows, 2 * width]`, the newest
     /// step last.
-    pub(crate) own_keys: &'a [f32],
-    /// Like the keys.
-    pub(crate) own_values: &'a [f32],
+    pub(crate) own: &'a [f32],
+    /// Tokens of all paths in one step.
+    pub(crate) rows: usize,
     /// Tokens of one path in one step.
     pub(crate) tokens: usize,
-    /// Per head: another variate, the same variate.
-    pub(crate) bias: &'a [[f32; 2]],
     /// The variates of the context's tokens and of a path's tokens in one
     /// step, if there are several.
     pub(crate) variates: Option<(&'a [u32], &'a [u32])>,
 }
 
-impl CustomOp1 for PathAttention<'_> {
-    fn name(&self) -> &'static str {
-        "path-attention"
-    }
-
-    fn cpu_fwd(&self, queries: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = layout.shape().dims2()?;
-        let queries = numbers(queries, layout)?;
-        let steps = self.own_keys.len() / (rows * width);
-        let own = steps * self.tokens;
-        let mut out = vec![0f32; rows * width];
-        let at_once = rows_at_once(rows, 2 * (self.prefix.length + own) * width);
-        let at_once = at_once.next_multiple_of(self.tokens);
-        out.par_chunks_mut(at_once * width).enumerate().for_each_init(
-            || (Vec::new(), Vec::new()),
-            |(prefix_scores, own_scores), (chunk, out)| {
-                let first = chunk * at_once;
-                let count = out.len() / width;
-                prefix_scores.resize(count * self.prefix.length, 0.0);
-                own_scores.resize(count * own, 0.0);
-                let part = Part { queries, rows, width, first };
-                self.some_rows(&part, prefix_scores, own_scores, out);
-            },
-        );
-        Ok((CpuStorage::F32(out), (rows, width).into()))
-    }
-}
-
-/// Some of the newest tokens, whole paths.
-struct Part<'a> {
-    queries: &'a [f32],
-    /// Tokens of all paths in one step.
-    rows: usize,
-    width: usize,
-    /// The first row.
-    first: usize,
+/// Memory for scores that is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Scores {
+    pub(crate) prefix: Vec<f32>,
+    own: Vec<f32>,
 }
 
 impl PathAttention<'_> {
-    fn some_rows(
-        &self,
-        part: &Part<'_>,
-        prefix_scores: &mut [f32],
-        own_scores: &mut [f32],
-        out: &mut [f32],
-    ) {
-        let (length, width) = (self.prefix.length, part.width);
-        let count = out.len() / width;
-        let head_dim = width / self.bias.len();
-        let own = own_scores.len() / count;
+    /// Mixes the values for the newest tokens; `out` is `[rows, width]`.
+    pub(crate) fn attend(&self, projected: &[f32], scores: &mut Scores, out: &mut [f32]) {
+        let (width, head_dim, stride) =
+            (self.shape.width, self.shape.head_dim(), self.shape.stride());
+        let (rows, length) = (self.rows, self.prefix.length);
+        let own = self.own.len() / (2 * width * rows) * self.tokens;
+        scores.prefix.resize(rows * length, 0.0);
+        scores.own.resize(rows * own, 0.0);
         for (head, (keys, values)) in self.prefix.heads.iter().enumerate() {
             let column = head * head_dim;
-            let query =
-                |row: usize| &part.queries[(part.first + row) * width + column..][..head_dim];
+            let query = |row: usize| &projected[row * stride + column..][..head_dim];
+            let out_of_prefix = &mut scores.prefix;
             let mut store =
-                Store { out: &mut *prefix_scores, stride: length, columns: length, bias: None };
-            multiply(count, query, keys, &mut store);
+                Store { out: out_of_prefix, stride: length, columns: length, bias: None };
+            multiply(rows, query, keys, &mut store);
             vectorized(|| {
-                let lines =
-                    prefix_scores.chunks_exact_mut(length).zip(own_scores.chunks_exact_mut(own));
-                for (row, (scores, own)) in lines.enumerate() {
+                let prefix = scores.prefix.chunks_exact_mut(length);
+                for (row, (prefix, own)) in prefix.zip(scores.own.chunks_exact_mut(own)).enumerate()
+                {
                     let query = query(row);
                     for (index, score) in own.iter_mut().enumerate() {
-                        let at = self.at(part.first + row, index, part.rows) * width + column;
-                        *score = dot(query, &self.own_keys[at..at + head_dim]);
+                        *score = dot(query, &self.own[self.at(row, index) + column..][..head_dim]);
                     }
-                    self.add_bias(head, row % self.tokens, scores, own);
-                    softmax(scores, own);
+                    self.add_bias(head, row % self.tokens, prefix, own);
+                    softmax(prefix, own);
                 }
             });
-            let weights = |row: usize| &prefix_scores[row * length..(row + 1) * length];
+            let weights = |row: usize| &scores.prefix[row * length..(row + 1) * length];
             let out = &mut out[column..];
             let mut store = Store { out: &mut *out, stride: width, columns: head_dim, bias: None };
-            multiply(count, weights, values, &mut store);
+            multiply(rows, weights, values, &mut store);
             vectorized(|| {
-                for (row, own) in own_scores.chunks_exact(own).enumerate() {
+                for (row, own) in scores.own.chunks_exact(own).enumerate() {
                     let out = &mut out[row * width..][..head_dim];
                     for (index, weight) in own.iter().enumerate() {
-                        let at = self.at(part.first + row, index, part.rows) * width + column;
-                        let value = &self.own_values[at..at + head_dim];
+                        let value = &self.own[self.at(row, index) + width + column..][..head_dim];
                         out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
                     }
                 }
@@ -257,28 +160,20 @@ impl PathAttention<'_> {
         }
     }
 
-    /// Returns the row of the path's token `index` (step by step) in the
-    /// paths' own keys and values.
+    /// Returns where the key of a path's token `index` (step by step) begins.
     #[inline(always)]
-    fn at(&self, row: usize, index: usize, rows: usize) -> usize {
+    fn at(&self, row: usize, index: usize) -> usize {
         let (path, step, token) = (row / self.tokens, index / self.tokens, index % self.tokens);
-        step * rows + path * self.tokens + token
+        (step * self.rows + path * self.tokens + token) * 2 * self.shape.width
     }
 
     #[inline(always)]
-    fn add_bias(&self, head: usize, token: usize, scores: &mut [f32], own: &mut [f32]) {
-        let Some((prefix, step)) = self.variates else { return };
-        let [other, same] = self.bias[head];
-        let variate = step[token];
+    fn add_bias(&self, head: usize, token: usize, prefix: &mut [f32], own: &mut [f32]) {
+        let Some((of_prefix, of_step)) = self.variates else { return };
+        let [other, same] = self.shape.bias[head];
+        let variate = of_step[token];
         let added = |v: u32| if v == variate { same } else { other };
-        scores.iter_mut().zip(prefix).for_each(|(score, &v)| *score += added(v));
-        own.iter_mut().zip(step.iter().cycle()).for_each(|(score, &v)| *score += added(v));
-    }
-}
-
-fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
-    match storage {
-        candle_core::Storage::Cpu(storage) => Ok(storage),
-        _ => candle_core::bail!("a tensor in main memory is needed"),
+        prefix.iter_mut().zip(of_prefix).for_each(|(score, &v)| *score += added(v));
+        own.iter_mut().zip(of_step.iter().cycle()).for_each(|(score, &v)| *score += added(v));
     }
 }

@@ -1,65 +1,43 @@
 //! Linear layers.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::kernel::{BLOCK, PANEL, TILE, Take, multiply};
-use super::numbers;
+use super::kernel::{PANEL, TILE, Take, multiply};
 use super::packed::Packed;
 
 /// Multiplications below which another thread does not pay.
 const WORTH_A_THREAD: usize = 1 << 18;
 
-/// `x weights`, `[rows, inner]` to `[rows, columns]`.
-pub(crate) fn matmul(x: &Tensor, weights: &Packed) -> Result<Tensor> {
-    x.apply_op1_no_bwd(&Linear { weights, bias: None })
-}
-
-/// `x weights + bias`.
-pub(crate) fn linear(x: &Tensor, weights: &Packed, bias: &[f32]) -> Result<Tensor> {
-    x.apply_op1_no_bwd(&Linear { weights, bias: Some(bias) })
-}
-
-struct Linear<'a> {
-    weights: &'a Packed,
-    bias: Option<&'a [f32]>,
-}
-
-impl CustomOp1 for Linear<'_> {
-    fn name(&self) -> &'static str {
-        "linear-rows"
+/// Writes `x weights` and a bias, if there is one, to `out`
+/// (`[rows, inner]` to `[rows, columns]`), on the calling thread and `helpers`
+/// others that have nothing else to do.
+pub(crate) fn linear(
+    x: &[f32],
+    weights: &Packed,
+    bias: Option<&[f32]>,
+    helpers: usize,
+    out: &mut Vec<f32>,
+) {
+    let (inner, columns) = (weights.inner(), weights.columns());
+    let rows = x.len() / inner;
+    out.resize(rows * columns, 0.0);
+    let at_once = rows_at_once(rows, inner * columns, helpers + 1);
+    let some = |x: &[f32], out: &mut [f32]| {
+        let mut store = Store { out, stride: columns, columns, bias };
+        multiply(x.len() / inner, |row| &x[row * inner..(row + 1) * inner], weights, &mut store);
+    };
+    if at_once >= rows {
+        return some(x, out);
     }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (weights, (rows, inner)) = (self.weights, layout.shape().dims2()?);
-        let columns = weights.columns();
-        if inner != weights.inner() {
-            bail!("{:?} cannot be multiplied by {weights:?}", layout.shape());
-        }
-        if self.bias.is_some_and(|bias| bias.len() != columns) {
-            bail!("a bias that does not fit {weights:?}");
-        }
-        let x = numbers(x, layout)?;
-        let mut out = vec![0f32; rows * columns];
-        let at_once = rows_at_once(rows, inner * columns);
-        out.par_chunks_mut(at_once * columns).zip(x.par_chunks(at_once * inner)).for_each(
-            |(out, x)| {
-                let mut store = Store { out, stride: columns, columns, bias: self.bias };
-                let row = |row: usize| &x[row * inner..(row + 1) * inner];
-                multiply(x.len() / inner, row, weights, &mut store);
-            },
-        );
-        Ok((CpuStorage::F32(out), (rows, columns).into()))
-    }
+    let parts = out.par_chunks_mut(at_once * columns).zip(x.par_chunks(at_once * inner));
+    parts.for_each(|(out, x)| some(x, out));
 }
 
 /// Returns how many rows one thread takes at a time, when each row costs
-/// `work` multiplications: whole blocks where there are many rows, else equal
-/// shares for the threads where that pays.
-pub(super) fn rows_at_once(rows: usize, work: usize) -> usize {
+/// `work` multiplications: equal shares where that pays.
+fn rows_at_once(rows: usize, work: usize, threads: usize) -> usize {
     let worth = (rows * work / WORTH_A_THREAD).clamp(1, rows.div_ceil(TILE).max(1));
-    let shares = rows.div_ceil(BLOCK).max(worth.min(rayon::current_num_threads()));
-    rows.div_ceil(shares.max(1)).max(1)
+    rows.div_ceil(worth.min(threads)).max(1)
 }
 
 /// Writes the sums to the rows of `out`, which begin `stride` numbers apart.
@@ -93,7 +71,7 @@ impl Take for Store<'_> {
 mod tests {
     use super::*;
     use crate::ops::packed::Precision;
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
     use proptest::prelude::*;
 
     fn numbers(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
@@ -101,48 +79,49 @@ mod tests {
         (0..rows * columns).map(number).collect()
     }
 
-    fn tensor(rows: usize, columns: usize, seed: usize) -> Tensor {
-        Tensor::from_vec(numbers(rows, columns, seed), (rows, columns), &Device::Cpu)
-            .expect("tensor")
-    }
-
-    fn flat(x: &Tensor) -> Vec<f32> {
-        x.flatten_all().and_then(|x| x.to_vec1()).expect("numbers")
+    fn product(x: &[f32], weights: &Packed, helpers: usize) -> Vec<f32> {
+        let mut out = vec![9.0; 3];
+        linear(x, weights, None, helpers, &mut out);
+        out
     }
 
     proptest! {
         #[test]
         fn products_are_candles(rows in 1usize..120, inner in 1usize..70, columns in 1usize..90) {
+            let tensor = |rows: usize, columns: usize, seed| {
+                let numbers = numbers(rows, columns, seed);
+                Tensor::from_vec(numbers, (rows, columns), &Device::Cpu).expect("tensor")
+            };
+            let flat = |x: &Tensor| -> Vec<f32> {
+                x.flatten_all().and_then(|x| x.to_vec1()).expect("numbers")
+            };
             let (x, weights) = (tensor(rows, inner, 1), tensor(inner, columns, 2));
             let bias = numbers(1, columns, 3);
-            let expected = x.matmul(&weights).expect("product");
+            let expected = flat(&x.matmul(&weights).expect("product"));
             let transposed = flat(&weights.t().and_then(|w| w.contiguous()).expect("transposed"));
             let outputs: Vec<&[f32]> = transposed.chunks_exact(inner).collect();
             let by_rows = Packed::from_rows(&flat(&weights), inner, columns, columns);
             let by_outputs = Packed::new(&outputs, inner, Precision::F32);
-            prop_assert_eq!(
-                flat(&matmul(&x, &by_rows).expect("product")),
-                flat(&matmul(&x, &by_outputs).expect("product"))
-            );
-            let with_bias = linear(&x, &by_outputs, &bias).expect("product");
-            for (index, (found, expected)) in
-                flat(&with_bias).iter().zip(flat(&expected)).enumerate()
-            {
+            let x = flat(&x);
+            prop_assert_eq!(product(&x, &by_rows, 0), product(&x, &by_outputs, 0));
+            let mut with_bias = Vec::new();
+            linear(&x, &by_outputs, Some(&bias), 0, &mut with_bias);
+            for (index, (found, expected)) in with_bias.iter().zip(&expected).enumerate() {
                 prop_assert!((found - expected - bias[index % columns]).abs() < 2e-4);
             }
         }
 
         #[test]
         fn a_row_does_not_depend_on_the_others(
-            rows in 1usize..300, inner in 1usize..600, columns in 1usize..140,
+            rows in 1usize..300, inner in 1usize..600, columns in 1usize..140, helpers in 0usize..4,
         ) {
-            let (x, weights) = (tensor(rows, inner, 5), numbers(inner, columns, 6));
+            let (x, weights) = (numbers(rows, inner, 5), numbers(inner, columns, 6));
             let weights = Packed::from_rows(&weights, inner, columns, columns);
-            let together = flat(&matmul(&x, &weights).expect("product"));
+            let together = product(&x, &weights, helpers);
             for row in [0, rows / 2, rows - 1] {
                 for count in [1, 2, rows - row] {
-                    let some = x.narrow(0, row, count.min(rows - row)).expect("rows");
-                    let some = flat(&matmul(&some, &weights).expect("product"));
+                    let some = &x[row * inner..][..count.min(rows - row) * inner];
+                    let some = product(some, &weights, 0);
                     prop_assert_eq!(&some[..columns], &together[row * columns..][..columns]);
                 }
             }
@@ -152,29 +131,19 @@ mod tests {
         fn weights_of_16_bits_count_as_the_numbers_they_hold(
             rows in 1usize..30, inner in 1usize..70, columns in 1usize..90, is_brain in any::<bool>(),
         ) {
-            let (x, weights) = (tensor(rows, inner, 7), numbers(columns, inner, 8));
-            let (precision, rounded): (_, Vec<f32>) = if is_brain {
-                (Precision::Bf16, weights.iter().map(|&w| half::bf16::from_f32(w).to_f32()).collect())
-            } else {
-                (Precision::F16, weights.iter().map(|&w| half::f16::from_f32(w).to_f32()).collect())
+            let (x, weights) = (numbers(rows, inner, 7), numbers(columns, inner, 8));
+            let round = |&weight: &f32| match is_brain {
+                true => half::bf16::from_f32(weight).to_f32(),
+                false => half::f16::from_f32(weight).to_f32(),
             };
-            let outputs = |weights: &'static [f32]| -> Vec<&'static [f32]> {
-                weights.chunks_exact(inner).collect()
-            };
-            let short = Packed::new(&outputs(weights.leak()), inner, precision);
-            let long = Packed::new(&outputs(rounded.leak()), inner, Precision::F32);
+            let precision = if is_brain { Precision::Bf16 } else { Precision::F16 };
+            let rounded: Vec<f32> = weights.iter().map(round).collect();
+            let outputs: Vec<&[f32]> = weights.chunks_exact(inner).collect();
+            let short = Packed::new(&outputs, inner, precision);
+            let outputs: Vec<&[f32]> = rounded.chunks_exact(inner).collect();
+            let long = Packed::new(&outputs, inner, Precision::F32);
             prop_assert_eq!(2 * short.bytes(), long.bytes());
-            prop_assert_eq!(
-                flat(&matmul(&x, &short).expect("product")),
-                flat(&matmul(&x, &long).expect("product"))
-            );
+            prop_assert_eq!(product(&x, &short, 0), product(&x, &long, 0));
         }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let weights = Packed::from_rows(&numbers(4, 3, 0), 4, 3, 3);
-        assert!(matmul(&tensor(2, 5, 0), &weights).is_err());
-        assert!(linear(&tensor(2, 4, 0), &weights, &[0.0; 2]).is_err());
     }
 }

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::packed::Packed;
+use super::packed::{Packed, Panel, Weight};
 
 /// Outputs of a panel.
 pub(super) const PANEL: usize = 32;
@@ -24,7 +24,7 @@ pub(super) const PANEL: usize = 32;
 pub(super) const TILE: usize = 12;
 
 /// Rows that share a panel while it is in the cache near the core.
-pub(super) const BLOCK: usize = 8 * TILE;
+pub(crate) const BLOCK: usize = 8 * TILE;
 
 /// Memory that a thread uses again for each block.
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct Scratch {
     /// The block's rows in tiles, `[tile][inner][row]`.
     tiles: Vec<f32>,
     /// A panel of 16-bit weights, widened.
-    panel: Vec<f32>,
+    widened: Vec<f32>,
 }
 
 thread_local! {
@@ -81,7 +81,7 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { block, scratch: Scratch { tiles, panel }, take } = self;
+        let Self { block, scratch: Scratch { tiles, widened }, take } = self;
         let inner = block.weights.inner();
         // Tiles of nearly one height: a last one of two rows would be slow.
         let most = if S::REGISTER_COUNT >= 32 { TILE } else { TILE / 2 };
@@ -99,11 +99,20 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
         }
         let mut sums = [[0f32; PANEL]; TILE];
         for index in 0..block.weights.panels() {
-            let weights = block.weights.panel(index, panel);
+            // A single tile widens 16-bit weights on the way, so that reading
+            // them from memory and computing go on at the same time.
+            let panel = match block.weights.panel(index) {
+                narrow if block.rows <= most => narrow,
+                narrow => narrow.widened(widened),
+            };
             for first in (0..block.rows).step_by(height) {
                 let rows = height.min(block.rows - first);
                 let tile = &tiles[first * inner..(first + rows) * inner];
-                multiply_tile(simd, rows, tile, weights, &mut sums);
+                match panel {
+                    Panel::F32(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
+                    Panel::F16(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
+                    Panel::Bf16(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
+                }
                 for (row, sums) in sums.iter().enumerate().take(rows) {
                     take.take(block.start + first + row, index, sums);
                 }
@@ -114,42 +123,43 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
 
 /// Multiplies a tile `[inner][rows]` by a panel `[inner][PANEL]`.
 #[inline(always)]
-fn multiply_tile<S: Simd>(
+fn multiply_tile<S: Simd, W: Weight>(
     simd: S,
     rows: usize,
     tile: &[f32],
-    panel: &[f32],
+    panel: &[W],
     sums: &mut [[f32; PANEL]; TILE],
 ) {
     match rows {
-        1 => multiply_rows::<S, 1>(simd, tile, panel, sums),
-        2 => multiply_rows::<S, 2>(simd, tile, panel, sums),
-        3 => multiply_rows::<S, 3>(simd, tile, panel, sums),
-        4 => multiply_rows::<S, 4>(simd, tile, panel, sums),
-        5 => multiply_rows::<S, 5>(simd, tile, panel, sums),
-        6 => multiply_rows::<S, 6>(simd, tile, panel, sums),
-        7 => multiply_rows::<S, 7>(simd, tile, panel, sums),
-        8 => multiply_rows::<S, 8>(simd, tile, panel, sums),
-        9 => multiply_rows::<S, 9>(simd, tile, panel, sums),
-        10 => multiply_rows::<S, 10>(simd, tile, panel, sums),
-        11 => multiply_rows::<S, 11>(simd, tile, panel, sums),
-        _ => multiply_rows::<S, 12>(simd, tile, panel, sums),
+        1 => multiply_rows::<S, W, 1>(simd, tile, panel, sums),
+        2 => multiply_rows::<S, W, 2>(simd, tile, panel, sums),
+        3 => multiply_rows::<S, W, 3>(simd, tile, panel, sums),
+        4 => multiply_rows::<S, W, 4>(simd, tile, panel, sums),
+        5 => multiply_rows::<S, W, 5>(simd, tile, panel, sums),
+        6 => multiply_rows::<S, W, 6>(simd, tile, panel, sums),
+        7 => multiply_rows::<S, W, 7>(simd, tile, panel, sums),
+        8 => multiply_rows::<S, W, 8>(simd, tile, panel, sums),
+        9 => multiply_rows::<S, W, 9>(simd, tile, panel, sums),
+        10 => multiply_rows::<S, W, 10>(simd, tile, panel, sums),
+        11 => multiply_rows::<S, W, 11>(simd, tile, panel, sums),
+        _ => multiply_rows::<S, W, 12>(simd, tile, panel, sums),
     }
 }
 
 #[inline(always)]
-fn multiply_rows<S: Simd, const ROWS: usize>(
+fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
     simd: S,
     tile: &[f32],
-    panel: &[f32],
+    panel: &[W],
     sums: &mut [[f32; PANEL]; TILE],
 ) {
-    let across = PANEL / S::F32_LANES;
-    let (panel, _) = S::as_simd_f32s(panel);
+    let registers = PANEL / S::F32_LANES;
     // Two registers at a time; with 16 lanes that is the whole panel.
-    for part in (0..across).step_by(2) {
+    for part in (0..registers).step_by(2) {
         let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
-        for (column, weights) in tile.as_chunks::<ROWS>().0.iter().zip(panel.chunks_exact(across)) {
+        for (column, weights) in tile.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks().0) {
+            let mut wide = [0f32; PANEL];
+            let (weights, _) = S::as_simd_f32s(W::widened(weights, &mut wide));
             let weights = [weights[part], weights[part + 1]];
             for (running, &number) in running.iter_mut().zip(column) {
                 let number = simd.splat_f32s(number);

@@ -18,21 +18,12 @@ mod kernel;
 mod packed;
 mod pointwise;
 
-use candle_core::{CpuStorage, Layout, Result, bail};
-
-pub(crate) use self::attention::{PackedMemory, PathAttention, path_attention, row_attention};
-pub(crate) use self::dense::{linear, matmul};
-pub(crate) use self::experts::{Expert, Slots, distances, grouped_experts};
+pub(crate) use self::attention::{Heads, PackedMemory, PathAttention, Scores, attend_row};
+pub(crate) use self::dense::linear;
+pub(crate) use self::experts::{Expert, blend, distances};
+pub(crate) use self::kernel::BLOCK;
 pub(crate) use self::packed::{Packed, Precision};
-pub(crate) use self::pointwise::{add, norm_and_rotate, rms_norm};
-
-/// Returns the numbers of a contiguous f32 tensor.
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
-        bail!("a contiguous f32 tensor is needed, not {:?}", layout.shape());
-    };
-    Ok(&data[start..end])
-}
+pub(crate) use self::pointwise::{add_to, norm_and_rotate, rms_norm};
 
 /// Runs loops compiled for the widest vector registers of this processor. What
 /// they call must be inlined to have a part in it.

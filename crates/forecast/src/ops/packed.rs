@@ -97,38 +97,87 @@ impl Packed {
         self.columns.div_ceil(PANEL)
     }
 
-    /// Returns a panel's numbers, widened into `wide` if they are of 16 bits.
     #[inline(always)]
-    pub(super) fn panel<'a>(&'a self, index: usize, wide: &'a mut Vec<f32>) -> &'a [f32] {
+    pub(super) fn panel(&self, index: usize) -> Panel<'_> {
         let size = self.inner * PANEL;
         let range = index * size..(index + 1) * size;
         match &self.numbers {
-            Numbers::F32(numbers) => return &numbers[range],
-            Numbers::F16(numbers) => {
-                wide.resize(size, 0.0);
-                for (wide, number) in wide.iter_mut().zip(&numbers[range]) {
-                    *wide = widen(number.to_bits());
-                }
-            }
-            Numbers::Bf16(numbers) => {
-                wide.resize(size, 0.0);
-                for (wide, number) in wide.iter_mut().zip(&numbers[range]) {
-                    *wide = f32::from_bits(u32::from(number.to_bits()) << 16);
-                }
-            }
+            Numbers::F32(numbers) => Panel::F32(&numbers[range]),
+            Numbers::F16(numbers) => Panel::F16(&numbers[range]),
+            Numbers::Bf16(numbers) => Panel::Bf16(&numbers[range]),
         }
+    }
+}
+
+/// One panel's weights, `[input][output]`.
+#[derive(Clone, Copy)]
+pub(super) enum Panel<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> Panel<'a> {
+    /// Widens weights of 16 bits into `wide`.
+    #[inline(always)]
+    pub(super) fn widened(self, wide: &'a mut Vec<f32>) -> Self {
+        match self {
+            Self::F32(_) => return self,
+            Self::F16(weights) => widen_all(weights, wide),
+            Self::Bf16(weights) => widen_all(weights, wide),
+        }
+        Self::F32(wide)
+    }
+}
+
+#[inline(always)]
+fn widen_all<W: Weight>(weights: &[W], wide: &mut Vec<f32>) {
+    wide.resize(weights.len(), 0.0);
+    wide.iter_mut().zip(weights).for_each(|(wide, weight)| *wide = weight.wide());
+}
+
+/// A weight as it is kept in memory.
+pub(super) trait Weight: Copy {
+    fn wide(self) -> f32;
+
+    /// Returns the weights as f32, in `wide` if they are not.
+    #[inline(always)]
+    fn widened<'a>(weights: &'a [Self; PANEL], wide: &'a mut [f32; PANEL]) -> &'a [f32; PANEL] {
+        wide.iter_mut().zip(weights).for_each(|(wide, weight)| *wide = weight.wide());
         wide
     }
 }
 
-/// Returns the value of a finite f16: its exponent and mantissa stand 13 bits
-/// higher in an f32 whose exponent is 112 too small. Unlike a conversion
-/// instruction, a loop of this becomes vector code of any width.
-#[inline(always)]
-fn widen(bits: u16) -> f32 {
-    const SCALE: f32 = f32::from_bits((127 + 112) << 23);
-    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * SCALE;
-    f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
+impl Weight for f32 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn widened<'a>(weights: &'a [f32; PANEL], _: &'a mut [f32; PANEL]) -> &'a [f32; PANEL] {
+        weights
+    }
+}
+
+impl Weight for bf16 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+impl Weight for f16 {
+    /// The value of a finite number: its exponent and mantissa stand 13 bits
+    /// higher in an f32 whose exponent is 112 too small. Unlike a conversion
+    /// instruction, a loop of this becomes vector code of any width.
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+        let bits = self.to_bits();
+        let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * SCALE;
+        f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
+    }
 }
 
 fn panels<T: Copy + Default>(
@@ -156,7 +205,7 @@ mod tests {
         for bits in 0..=u16::MAX {
             let number = f16::from_bits(bits);
             if number.is_finite() {
-                assert_eq!(widen(bits).to_bits(), number.to_f32().to_bits(), "{bits:#x}");
+                assert_eq!(number.wide().to_bits(), number.to_f32().to_bits(), "{bits:#x}");
             }
         }
     }

@@ -10,16 +10,16 @@ use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::exact::Target;
-use super::{Fill, Paths, Series, patches};
-use crate::moirai::{MoiraiMoe, PathMemory, Probe};
+use super::{Fill, PATHS_A_THREAD, Paths, Series, patches};
+use crate::moirai::{Chunk, MoiraiMoe, PathMemory, Probe};
 use crate::ops::PackedMemory;
 use crate::rows::{Rotary, Rows};
 use crate::scaler::Scaling;
 
-/// Tokens encoded at once, by one thread and those that help it. With fewer
-/// each expert would get a handful, and all threads would read all weights;
-/// then it pays to work on the same tokens. With more they leave the cache.
-const TOKENS_AT_ONCE: std::ops::RangeInclusive<usize> = 512..=2048;
+/// Tokens encoded at once: enough for each expert to get many, few enough for
+/// the memory of their keys and values. With many threads there are more.
+const TOKENS_AT_ONCE: usize = 2048;
+const TOKENS_A_THREAD: usize = 256;
 
 /// One series to roll out.
 pub(crate) struct Job<'a> {
@@ -35,28 +35,26 @@ pub(crate) fn rollout(
     jobs: &[Job<'_>],
 ) -> Result<Vec<Paths>> {
     let threads = rayon::current_num_threads();
-    let network = Network { model, patch_index };
+    let network = Network { model, patch_index, threads };
+    let at_once = TOKENS_AT_ONCE.max(TOKENS_A_THREAD * threads);
 
-    let tokens: usize = jobs.iter().map(|job| job.series.context.len()).sum();
-    let at_once = tokens_at_once(tokens, threads);
-    let weights = jobs.iter().map(|job| job.series.context.len());
-    let encoded = cut(weights, at_once)
-        .into_par_iter()
-        .map(|range| network.encode_contexts(&jobs[range]))
-        .collect::<Result<Vec<_>>>()?;
-    let contexts: Vec<Context> = encoded.into_iter().flatten().collect();
+    let tokens = jobs.iter().map(|job| job.series.context.len());
+    let mut contexts = Vec::with_capacity(jobs.len());
+    for range in cut(tokens, at_once) {
+        contexts.extend(network.encode_contexts(&jobs[range])?);
+    }
 
     let mut all: Vec<Paths> = jobs.iter().map(|job| Paths::new(job.paths, job.series)).collect();
-    let mut pieces = pieces(jobs, &contexts, &mut all, threads);
-    pieces.par_iter_mut().try_for_each(|piece| network.roll_out(piece))?;
+    let mut units = units(jobs, &contexts, &mut all, threads);
+    // The longest first: those still running are always the front.
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.job.series.patches()));
+    let mut rest = units.as_mut_slice();
+    for range in cut(rest.iter().map(Unit::tokens).collect::<Vec<_>>().into_iter(), at_once) {
+        let (piece, others) = rest.split_at_mut(range.len());
+        network.roll_out(piece)?;
+        rest = others;
+    }
     Ok(all)
-}
-
-/// Paths whose drawing is worth another thread.
-const PATHS_A_THREAD: usize = 16;
-
-fn tokens_at_once(tokens: usize, threads: usize) -> usize {
-    tokens.div_ceil(threads).clamp(*TOKENS_AT_ONCE.start(), *TOKENS_AT_ONCE.end())
 }
 
 /// Cuts items into ranges whose weights stay at or below `limit` where one
@@ -103,44 +101,38 @@ impl Unit<'_> {
     fn paths(&self) -> usize {
         self.values.len() / self.length()
     }
+
+    /// Returns the tokens of all paths in one step.
+    fn tokens(&self) -> usize {
+        self.paths() * self.job.series.step_variates().len()
+    }
 }
 
-/// Cuts the paths of all series into pieces of work, each a few series or part
-/// of one.
-fn pieces<'a>(
+/// Cuts the paths of all series into what one thread takes at a time, each
+/// part of one series and of nearly one size.
+fn units<'a>(
     jobs: &'a [Job<'a>],
     contexts: &'a [Context],
     all: &'a mut [Paths],
     threads: usize,
-) -> Vec<Vec<Unit<'a>>> {
+) -> Vec<Unit<'a>> {
     let tokens = |job: &Job<'_>| job.paths * job.series.step_variates().len();
-    let total: usize = jobs.iter().map(tokens).sum();
-    let at_once = tokens_at_once(total, threads);
-    let (mut pieces, mut piece, mut room) = (Vec::new(), Vec::new(), at_once);
+    let size = Chunk::size(jobs.iter().map(tokens).sum(), threads);
+    let mut units = Vec::new();
     for ((job, context), paths) in jobs.iter().zip(contexts).zip(all) {
-        let tokens = job.series.step_variates().len();
+        let count = job.paths.div_ceil(tokens(job).div_ceil(size).max(1)).max(1);
         let length = job.series.variates() * job.series.steps();
-        let (mut values, mut first) = (paths.values.as_mut_slice(), 0);
-        while !values.is_empty() {
-            let fitting = (room / tokens).max(usize::from(piece.is_empty()));
-            if fitting == 0 {
-                pieces.push(std::mem::take(&mut piece));
-                room = at_once;
-                continue;
-            }
-            let count = fitting.min(values.len() / length);
-            let (head, tail) = values.split_at_mut(count * length);
-            piece.push(Unit { job, context, first, values: head });
-            (values, first, room) = (tail, first + count, room.saturating_sub(count * tokens));
+        for (index, values) in paths.values.chunks_mut(count * length).enumerate() {
+            units.push(Unit { job, context, first: index * count, values });
         }
     }
-    pieces.push(piece);
-    pieces
+    units
 }
 
 struct Network<'a> {
     model: &'a MoiraiMoe,
     patch_index: usize,
+    threads: usize,
 }
 
 impl Network<'_> {
@@ -165,21 +157,14 @@ impl Network<'_> {
                 _ => layouts.push((&job.series.layout, 1)),
             }
         }
-        let rows = Rows::new(&layouts, self.model.config.head_dim);
+        let rows = Rows::new(&layouts);
         let scaled = patches(scaled, first.series.row.patch_width, &device)?;
         let x = self.model.embed(&scaled, self.patch_index, &mut Probe::none())?;
-        let wanted = Tensor::from_vec(
-            wanted,
-            jobs.iter().map(|j| j.series.variates()).sum::<usize>(),
-            &device,
-        )?;
-        let mut memory = vec![Vec::with_capacity(self.model.layers()); jobs.len()];
-        let encoded = self.model.encode_wanted(x, &rows, &wanted, &mut |_, layer| {
-            for (memory, layer) in memory.iter_mut().zip(layer) {
-                memory.push(layer.pack()?);
-            }
-            Ok(())
-        })?;
+        let size = Chunk::size(rows.tokens(), self.threads);
+        let head_dim = self.model.config.head_dim;
+        let mut chunks = Chunk::of_rows(&rows, head_dim, Some(&wanted), true, size);
+        let encoded = self.model.encode(&x, &mut chunks, &mut Probe::none())?;
+        let memory = chunks.into_iter().flat_map(Chunk::into_kept);
         let head = self.head(&encoded)?;
         let width = self.model.config.output.width() * self.model.config.patch_width;
         let mut rest = head.as_slice();
@@ -193,7 +178,7 @@ impl Network<'_> {
     }
 
     /// Rolls out one piece of work.
-    fn roll_out(&self, units: &mut [Unit<'_>]) -> Result<()> {
+    fn roll_out<'a>(&self, units: &mut [Unit<'a>]) -> Result<()> {
         for unit in units.iter_mut() {
             let Context { head, scalings, .. } = unit.context;
             let (length, first, job) = (unit.length(), unit.first, unit.job);
@@ -204,25 +189,17 @@ impl Network<'_> {
                 target.draw(head, scalings, job.fill, values);
             });
         }
-        // The longest first: those still running are always the front.
-        units.sort_by_key(|unit| std::cmp::Reverse(unit.job.series.patches()));
         let longest = units.first().map_or(0, |unit| unit.job.series.patches());
-        let mut memories: Vec<PathMemory<'_>> = units
-            .iter()
-            .map(|unit| {
-                let series = unit.job.series;
-                let variates = series.step_variates();
-                PathMemory::new(
-                    &unit.context.memory,
-                    &series.layout.variate,
-                    &variates,
-                    unit.paths(),
-                )
-            })
-            .collect();
+        let chunk = |unit: &Unit<'a>| {
+            let (series, context) = (unit.job.series, unit.context);
+            let variates = series.step_variates();
+            let (prefix, layout) = (&context.memory, &series.layout.variate);
+            Chunk::of_paths(PathMemory::new(prefix, layout, &variates, unit.paths()))
+        };
+        let mut chunks: Vec<Chunk<'_>> = units.iter().map(chunk).collect();
         for step in 1..longest {
             let running = units.partition_point(|unit| unit.job.series.patches() > step);
-            self.one_step(step, &mut units[..running], &mut memories[..running])?;
+            self.one_step(step, &mut units[..running], &mut chunks[..running])?;
         }
         Ok(())
     }
@@ -232,36 +209,33 @@ impl Network<'_> {
         &self,
         step: usize,
         units: &mut [Unit<'_>],
-        memories: &mut [PathMemory<'_>],
+        chunks: &mut [Chunk<'_>],
     ) -> Result<()> {
         let device = Device::Cpu;
-        let (mut scaled, mut times, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut scaled = Vec::new();
         let mut patch_width = 0;
-        for unit in units.iter() {
+        for (unit, chunk) in units.iter().zip(chunks.iter_mut()) {
             let series = unit.job.series;
             let patch_size = series.row.patch_size;
             patch_width = series.row.patch_width;
-            let tokens = series.step_variates().len();
             for values in unit.values.chunks_exact(unit.length()) {
                 let drawn = |variate: usize| {
                     &values[variate * series.steps() + (step - 1) * patch_size..][..patch_size]
                 };
                 series.push_step(step - 1, &unit.context.scalings, drawn, &mut scaled);
-                let start = times.len();
-                wanted.extend((start..start + series.variates()).map(|token| token as u32));
-                times.extend(std::iter::repeat_n(
-                    series.first_future_time() + step as u32 - 1,
-                    tokens,
-                ));
             }
+            let (tokens, targets) = (series.step_variates().len(), series.variates());
+            let time = series.first_future_time() + step as u32 - 1;
+            let rotary = Rotary::new(&vec![time; unit.tokens()], self.model.config.head_dim);
+            // A path's targets come first, then its covariates, which predict
+            // nothing.
+            let wanted = |path: usize| (path * tokens..path * tokens + targets).map(|t| t as u32);
+            let wanted = (tokens > targets).then(|| (0..unit.paths()).flat_map(wanted).collect());
+            chunk.step(rotary, wanted);
         }
-        let rotary = Rotary::new(&times, self.model.config.head_dim);
-        let all_wanted = wanted.len() == times.len();
-        let wanted = Tensor::from_slice(&wanted, wanted.len(), &device)?;
         let x = patches(scaled, patch_width, &device)?;
         let x = self.model.embed(&x, self.patch_index, &mut Probe::none())?;
-        let wanted = (!all_wanted).then_some(&wanted);
-        let encoded = self.model.encode_paths(x, &rotary, memories, wanted)?;
+        let encoded = self.model.encode(&x, chunks, &mut Probe::none())?;
         let head = self.head(&encoded)?;
         let width = self.model.config.output.width() * self.model.config.patch_width;
         let mut rest = head.as_slice();

@@ -1,17 +1,17 @@
 //! The reference's loop: at each step and for each path, location and scale
 //! are estimated anew with what was drawn, and everything is encoded again.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result};
 use rayon::prelude::*;
 
-use super::{Draw, Fill, Paths, Series, patches};
-use crate::moirai::{MoiraiMoe, Probe};
+use super::{Draw, Fill, PATHS_A_THREAD, Paths, Series, patches};
+use crate::moirai::{Chunk, MoiraiMoe, Probe};
 use crate::rows::{RowLayout, Rows};
 use crate::scaler::Scaling;
 
 /// Tokens encoded at once: enough for large matrix products, few enough for
 /// the cache and the memory of attention.
-const TOKENS_AT_ONCE: usize = 8192;
+const TOKENS_AT_ONCE: usize = 4096;
 
 /// What an observer sees before each forward pass of one path: path, step, and
 /// the scaling of each variate and covariate.
@@ -43,7 +43,7 @@ pub(crate) fn rollout(
     // The first patch: one row, all paths drawn from it.
     let mut scaled = Vec::new();
     series.push_context(&scalings, &mut scaled);
-    let rows = Rows::new(&[(&series.layout, 1)], model.config.head_dim);
+    let rows = Rows::new(&[(&series.layout, 1)]);
     let head = predict(model, patch_index, scaled, &rows, &series.newest, series)?;
     let length = series.steps() * series.variates();
     for (path, values) in out.values.chunks_exact_mut(length).enumerate() {
@@ -54,16 +54,16 @@ pub(crate) fn rollout(
         return Ok(out);
     }
     let longest = series.context.len() + series.patches() * series.step_variates().len();
-    let at_once = (TOKENS_AT_ONCE / longest).clamp(1, paths.div_ceil(rayon::current_num_threads()));
-    out.values.par_chunks_mut(at_once * length).enumerate().try_for_each(|(chunk, values)| {
-        let chunk = Chunk { model, patch_index, series, first: chunk * at_once };
-        chunk.go_on(values, fill, options)
-    })?;
+    let at_once = (TOKENS_AT_ONCE / longest).max(1);
+    for (chunk, values) in out.values.chunks_mut(at_once * length).enumerate() {
+        let part = Part { model, patch_index, series, first: chunk * at_once };
+        part.go_on(values, fill, options)?;
+    }
     Ok(out)
 }
 
 /// Some paths of the series, encoded together.
-struct Chunk<'a> {
+struct Part<'a> {
     model: &'a MoiraiMoe,
     patch_index: usize,
     series: &'a Series<'a>,
@@ -71,7 +71,7 @@ struct Chunk<'a> {
     first: usize,
 }
 
-impl Chunk<'_> {
+impl Part<'_> {
     /// Fills the patches after the first; `values` are those of the chunk's
     /// paths.
     fn go_on(&self, values: &mut [f32], fill: &dyn Fill, options: Options<'_>) -> Result<()> {
@@ -112,20 +112,17 @@ impl Chunk<'_> {
                 wanted.extend((start..start + series.variates()).map(|token| token as u32));
                 scalings.push(scaling);
             }
-            let rows = [(&layout, moments.len())];
-            let rows = Rows::new(&rows, self.model.config.head_dim);
+            let rows = Rows::new(&[(&layout, moments.len())]);
             let head = predict(self.model, self.patch_index, scaled, &rows, &wanted, series)?;
             let per_path = head.len() / moments.len();
-            for (path, ((values, head), scalings)) in values
-                .chunks_exact_mut(length)
-                .zip(head.chunks_exact(per_path))
-                .zip(&scalings)
-                .enumerate()
-            {
-                let path = self.first + path;
-                let target = Target { path, step, series, model: self.model };
-                target.draw(head, scalings, fill, values);
-            }
+            let paths = values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+            paths.zip(head.par_chunks_exact(per_path)).zip(&scalings).enumerate().for_each(
+                |(path, ((values, head), scalings))| {
+                    let path = self.first + path;
+                    let target = Target { path, step, series, model: self.model };
+                    target.draw(head, scalings, fill, values);
+                },
+            );
         }
         Ok(())
     }
@@ -181,7 +178,8 @@ fn predict(
     let device = Device::Cpu;
     let scaled = patches(scaled, series.row.patch_width, &device)?;
     let x = model.embed(&scaled, patch_index, &mut Probe::none())?;
-    let wanted = Tensor::from_slice(wanted, wanted.len(), &device)?;
-    let encoded = model.encode_wanted(x, rows, &wanted, &mut |_, _| Ok(()))?;
+    let size = Chunk::size(rows.tokens(), rayon::current_num_threads());
+    let mut chunks = Chunk::of_rows(rows, model.config.head_dim, Some(wanted), false, size);
+    let encoded = model.encode(&x, &mut chunks, &mut Probe::none())?;
     model.head(&encoded, patch_index)?.flatten_all()?.to_vec1()
 }

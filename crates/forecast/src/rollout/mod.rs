@@ -18,6 +18,9 @@ use crate::packing::PackedRow;
 use crate::rows::RowLayout;
 use crate::scaler::{Moments, Scaling, moments_by_group};
 
+/// Paths whose drawing is worth another thread.
+const PATHS_A_THREAD: usize = 16;
+
 /// One patch to be drawn.
 #[derive(Debug)]
 pub(crate) struct Draw<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::moirai::{MoiraiMoe, Probe, Stage};
+use crate::moirai::{Chunk, MoiraiMoe, Probe, Stage};
 use crate::rows::{RowLayout, Rows};
 use crate::scaler::{Scaling, moments_by_group};
 
@@ -82,12 +82,13 @@ pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
     let Some(embedded) = embedded else { candle_core::bail!("no token has a patch size") };
     let layouts: Vec<RowLayout> = (0..input.rows).map(|row| layout(input, row)).collect();
     let by_row: Vec<(&RowLayout, usize)> = layouts.iter().map(|layout| (layout, 1)).collect();
-    let rows = Rows::new(&by_row, model.config.head_dim);
+    let rows = Rows::new(&by_row);
     let mut attention_mask = Vec::with_capacity(all * input.tokens);
     for group in &rows.groups {
         attention_mask.extend(group.mask.iter().map(|&value| value == 0.0));
     }
-    let encoded = model.encode(embedded, &rows, &mut Probe(Some(&mut see)))?;
+    let mut chunks = Chunk::of_rows(&rows, model.config.head_dim, None, false, usize::MAX);
+    let encoded = model.encode(&embedded, &mut chunks, &mut Probe(Some(&mut see)))?;
     let head = by_patch_size(model, input, |index| {
         Ok(vec![(Stage::EncoderOut, model.head(&encoded, index)?)])
     })?;
