@@ -1,18 +1,19 @@
-//! Reading `config.json` and `model.safetensors`, from a folder or embedded.
+//! Opening a checkpoint: `config.json` and `model.safetensors`, embedded, from
+//! a folder or from the Hugging Face hub.
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
-use candle_core::{Device, Tensor};
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::hub::{self, Hub};
+use crate::licence;
 use crate::moirai::MoiraiMoe;
-use crate::ops::Precision;
-use crate::provider::LoadError;
+use crate::progress::DownloadProgress;
+use crate::provider::{LoadError, ModelSpec};
+use crate::weights::Weights;
 
 const TINY_CONFIG: &[u8] = include_bytes!("../models/tidecast-moirai-moe-tiny/config.json");
 const TINY_WEIGHTS: &[u8] = include_bytes!("../models/tidecast-moirai-moe-tiny/model.safetensors");
@@ -26,8 +27,10 @@ pub(crate) const BUILTIN_TINY: &str = "builtin:tiny";
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) model: MoiraiMoe,
-    /// `builtin:tiny` or the folder.
+    /// `builtin:tiny`, the folder, or `hf://owner/name`.
     pub(crate) path: String,
+    /// The commit, for a checkpoint of the hub.
+    pub(crate) revision: Option<String>,
     /// `sha256:` and the digest of `model.safetensors`.
     pub(crate) version: String,
     pub(crate) weights_bytes: u64,
@@ -36,209 +39,167 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens `builtin:tiny` or a folder.
-    pub(crate) fn open(path: &str, device: &Device) -> Result<Self, LoadError> {
+    /// Opens what the spec's path names.
+    pub(crate) fn open(
+        spec: &ModelSpec,
+        progress: &mut (dyn DownloadProgress + Send),
+        threads: &rayon::ThreadPool,
+    ) -> Result<Self, LoadError> {
+        let path = spec.path.as_deref().unwrap_or(BUILTIN_TINY);
         if path == BUILTIN_TINY {
-            return Self::builtin_tiny(device);
+            return threads.install(Self::builtin_tiny);
         }
         if path.starts_with("builtin:") {
             return Err(LoadError::UnknownBuiltin { path: path.to_owned() });
         }
-        Self::open_folder(Path::new(path), device)
+        let accepted = spec.accepted_licence.as_deref();
+        if let Some(address) = path.strip_prefix("hf://") {
+            let repository = hub::Repository::parse(address, spec.revision.as_deref())?;
+            let hub = Hub::from_env(spec.token.as_ref())?;
+            return threads.install(|| Self::from_hub(&hub, &repository, accepted, progress));
+        }
+        threads.install(|| Self::open_folder(Path::new(path), accepted))
     }
 
-    fn builtin_tiny(device: &Device) -> Result<Self, LoadError> {
+    fn builtin_tiny() -> Result<Self, LoadError> {
         let config = Config::parse(TINY_CONFIG, Path::new("builtin:tiny/config.json"))?;
         let path = Path::new("builtin:tiny/model.safetensors");
+        let mut weights = Weights::open(TINY_WEIGHTS, path, None)?;
         Ok(Self {
-            model: read_model(config, TINY_WEIGHTS, path, device)?,
+            model: read_model(config, &mut weights)?,
             path: BUILTIN_TINY.to_owned(),
-            version: version(TINY_WEIGHTS),
+            revision: None,
+            version: version(&Sha256::digest(TINY_WEIGHTS)),
             weights_bytes: TINY_WEIGHTS.len() as u64,
             licence: Some(TINY_LICENCE.to_owned()),
             recommended_context: Some(TINY_CONTEXT),
         })
     }
 
-    pub(crate) fn open_folder(folder: &Path, device: &Device) -> Result<Self, LoadError> {
+    /// Opens a folder, if its licence allows or was accepted.
+    pub(crate) fn open_folder(folder: &Path, accepted: Option<&str>) -> Result<Self, LoadError> {
         if !folder.is_dir() {
             return Err(LoadError::NotAFolder { path: folder.to_owned() });
         }
+        let name = folder.display().to_string();
+        let licence = licence::stated_in(folder);
+        licence::check(&name, licence.as_deref(), accepted)?;
+        Self::read_folder(folder, name, licence)
+    }
+
+    /// Opens a repository of the hub, downloading what is not in its cache.
+    pub(crate) fn from_hub(
+        hub: &Hub,
+        repository: &hub::Repository,
+        accepted: Option<&str>,
+        progress: &mut (dyn DownloadProgress + Send),
+    ) -> Result<Self, LoadError> {
+        let snapshot = hub.snapshot(repository, accepted, progress)?;
+        let read = Self::read_folder(&snapshot.folder, repository.to_string(), snapshot.licence)?;
+        let weights = snapshot.folder.join(hub::WEIGHTS);
+        match hub::expected_digest(&weights) {
+            Some(expected) if read.version != format!("sha256:{expected}") => {
+                Err(LoadError::Damaged { path: weights, expected })
+            }
+            _ => Ok(Self { revision: Some(snapshot.commit), ..read }),
+        }
+    }
+
+    fn read_folder(
+        folder: &Path,
+        path: String,
+        licence: Option<String>,
+    ) -> Result<Self, LoadError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LoadError::File { path, source }
+        };
         let config_path = folder.join("config.json");
-        let config = std::fs::read(&config_path)
-            .map_err(|source| LoadError::File { path: config_path.clone(), source })?;
+        let config = std::fs::read(&config_path).map_err(failed(&config_path))?;
         let config = Config::parse(&config, &config_path)?;
-        let path = folder.join("model.safetensors");
-        let bytes = map(&path).map_err(|source| LoadError::File { path: path.clone(), source })?;
+        let weights_path = folder.join("model.safetensors");
+        let file = File::open(&weights_path).map_err(failed(&weights_path))?;
+        let bytes = map(&file).map_err(failed(&weights_path))?;
+        // The digest takes as long as everything else: it is made beside it.
+        let (digest, model) = std::thread::scope(|scope| {
+            let digest = scope.spawn(|| digest(&weights_path));
+            let release = |tensor: &[u8]| give_back(&bytes, tensor);
+            let model = Weights::open(&bytes, &weights_path, Some(&release))
+                .and_then(|mut weights| read_model(config, &mut weights));
+            (digest.join(), model)
+        });
+        let model = model?;
+        let digest = match digest {
+            Ok(digest) => digest.map_err(failed(&weights_path))?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
         Ok(Self {
-            model: read_model(config, &bytes, &path, device)?,
-            path: folder.display().to_string(),
-            version: version(&bytes),
+            model,
+            path,
+            revision: None,
+            version: digest,
             weights_bytes: bytes.len() as u64,
-            licence: stated_licence(folder),
+            licence,
             recommended_context: None,
         })
     }
 }
 
-fn version(weights: &[u8]) -> String {
-    let digest = Sha256::digest(weights);
+fn version(digest: &[u8]) -> String {
     digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Returns the licence in the front matter of the folder's README, as the
-/// Hugging Face hub writes it.
-fn stated_licence(folder: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(folder.join("README.md")).ok()?;
-    let front_matter = text.strip_prefix("---")?.split("\n---").next()?;
-    let line = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
-    Some(line.trim().to_owned())
+/// Returns the version a file has, reading it piece by piece.
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(version(&hash.finalize())),
+            count => hash.update(&piece[..count]),
+        }
+    }
 }
 
 /// Maps a file into memory: a checkpoint of several gigabytes is converted
 /// tensor by tensor and never lies in memory twice.
 #[allow(unsafe_code)] // mapping a file is unsafe: it must not shrink meanwhile
-fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
-    let file = File::open(path)?;
+fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the mapping is read-only and dropped when the model is built. A
     // file cut short during that time ends the process; replacing a checkpoint
     // by renaming, as downloaders do, leaves the mapped file whole.
-    unsafe { memmap2::Mmap::map(&file) }
+    unsafe { memmap2::Mmap::map(file) }
 }
 
-fn read_model(
-    config: Config,
-    bytes: &[u8],
-    path: &Path,
-    device: &Device,
-) -> Result<MoiraiMoe, LoadError> {
-    let mut weights = Weights::open(bytes, path, device)?;
-    let model = MoiraiMoe::load(config, &mut weights)?;
+/// Lets the system take back the pages of a tensor that has been read.
+#[allow(unsafe_code)] // the advice changes memory under a shared reference
+fn give_back(map: &memmap2::Mmap, tensor: &[u8]) {
+    let start = (tensor.as_ptr() as usize).saturating_sub(map.as_ptr() as usize);
+    #[cfg(unix)]
+    // SAFETY: pages of a read-only mapping of a file are read from the file
+    // again when somebody looks at them; they never come back as zeros.
+    let advised = unsafe {
+        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, tensor.len())
+    };
+    #[cfg(unix)]
+    if let Err(error) = advised {
+        tracing::debug!(%error, "pages of the checkpoint stay in memory until it is loaded");
+    }
+}
+
+fn read_model(config: Config, weights: &mut Weights<'_>) -> Result<MoiraiMoe, LoadError> {
+    let model = MoiraiMoe::load(config, weights)?;
     weights.finish()?;
     Ok(model)
-}
-
-/// The tensors of a file, each taken once.
-pub(crate) struct Weights<'a> {
-    tensors: SafeTensors<'a>,
-    path: PathBuf,
-    device: Device,
-    left: BTreeSet<String>,
-}
-
-impl<'a> Weights<'a> {
-    pub(crate) fn open(bytes: &'a [u8], path: &Path, device: &Device) -> Result<Self, LoadError> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| LoadError::Corrupt {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
-        let left = tensors.names().into_iter().map(str::to_owned).collect();
-        Ok(Self { tensors, path: path.to_owned(), device: device.clone(), left })
-    }
-
-    /// Returns a tensor's shape without taking it.
-    pub(crate) fn shape(&self, name: &str) -> Result<Vec<usize>, LoadError> {
-        let view = self.tensors.tensor(name).map_err(|_| self.missing(name))?;
-        Ok(view.shape().to_vec())
-    }
-
-    fn missing(&self, name: &str) -> LoadError {
-        LoadError::MissingTensor { path: self.path.clone(), name: name.to_owned() }
-    }
-
-    /// Takes a tensor of this shape, as it is stored.
-    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored<'a>, LoadError> {
-        let view = self.tensors.tensor(name).map_err(|_| self.missing(name))?;
-        if view.shape() != shape {
-            return Err(LoadError::WrongShape {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                found: view.shape().to_vec(),
-                expected: shape.to_vec(),
-            });
-        }
-        self.left.remove(name);
-        let (name, path) = (name.to_owned(), self.path.clone());
-        Ok(Stored { name, path, dtype: view.dtype(), data: view.data() })
-    }
-
-    /// Takes a tensor of this shape as f32 numbers in row-major order.
-    pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-        self.take(name, shape)?.numbers()
-    }
-
-    /// Takes a tensor of this shape.
-    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let numbers = self.numbers(name, shape)?;
-        Ok(Tensor::from_vec(numbers, shape, &self.device)?)
-    }
-
-    /// Refuses tensors that nothing asked for.
-    pub(crate) fn finish(self) -> Result<(), LoadError> {
-        match self.left.first() {
-            None => Ok(()),
-            Some(name) => Err(LoadError::UnexpectedTensor {
-                path: self.path,
-                name: name.clone(),
-                count: self.left.len(),
-            }),
-        }
-    }
-}
-
-/// Returns the precision that keeps the numbers of all of these.
-pub(crate) fn common_precision(tensors: &[Stored<'_>]) -> Precision {
-    let mut all = tensors.iter().map(Stored::precision);
-    let first = all.next().unwrap_or(Precision::F32);
-    if all.all(|precision| precision == first) { first } else { Precision::F32 }
-}
-
-/// A tensor of a file, not yet read.
-pub(crate) struct Stored<'a> {
-    name: String,
-    path: PathBuf,
-    dtype: Dtype,
-    data: &'a [u8],
-}
-
-impl Stored<'_> {
-    /// Reads the numbers, in row-major order.
-    pub(crate) fn numbers(&self) -> Result<Vec<f32>, LoadError> {
-        let (path, name) = (|| self.path.clone(), || self.name.clone());
-        let numbers: Vec<f32> = match self.dtype {
-            Dtype::F32 => words(self.data, f32::from_le_bytes),
-            Dtype::F16 => words(self.data, |word| f16::from_le_bytes(word).to_f32()),
-            Dtype::BF16 => words(self.data, |word| bf16::from_le_bytes(word).to_f32()),
-            Dtype::F64 => words(self.data, |word| f64::from_le_bytes(word) as f32),
-            other => {
-                let dtype = other.to_string();
-                return Err(LoadError::UnsupportedDtype { path: path(), name: name(), dtype });
-            }
-        };
-        if !numbers.iter().all(|number| number.is_finite()) {
-            return Err(LoadError::NotFinite { path: path(), name: name() });
-        }
-        Ok(numbers)
-    }
-
-    /// Returns in what precision the numbers can be kept without loss.
-    pub(crate) fn precision(&self) -> Precision {
-        match self.dtype {
-            Dtype::F16 => Precision::F16,
-            Dtype::BF16 => Precision::Bf16,
-            _ => Precision::F32,
-        }
-    }
-}
-
-fn words<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    data.as_chunks::<N>().0.iter().map(|word| number(*word)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{self, Named};
+    use candle_core::{Device, Tensor};
+    use safetensors::Dtype;
 
     /// Opens a folder whose tensors and configuration were changed.
     fn open(
@@ -250,7 +211,7 @@ mod tests {
         let mut tensors = testing::weights(&config, 3);
         change(&mut tensors, &mut config);
         testing::write_folder(folder.path(), &config, &tensors, dtype);
-        Checkpoint::open_folder(folder.path(), &Device::Cpu)
+        Checkpoint::open_folder(folder.path(), None)
     }
 
     fn named<'a>(tensors: &'a mut [Named], name: &str) -> &'a mut Named {
@@ -320,7 +281,7 @@ mod tests {
     #[test]
     fn a_damaged_folder_is_refused_by_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let open = || Checkpoint::open_folder(folder.path(), &Device::Cpu).expect_err("refused");
+        let open = || Checkpoint::open_folder(folder.path(), None).expect_err("refused");
         let weights = folder.path().join("model.safetensors");
         assert!(matches!(open(), LoadError::File { path, .. } if path.ends_with("config.json")));
         let config = testing::config(&[4]);
@@ -337,18 +298,11 @@ mod tests {
         );
         std::fs::write(folder.path().join("config.json"), "{").expect("written");
         assert!(matches!(open(), LoadError::Config { .. }));
-        let nowhere = Checkpoint::open_folder(&weights, &Device::Cpu).expect_err("refused");
+        let nowhere = Checkpoint::open_folder(&weights, None).expect_err("refused");
         assert!(matches!(nowhere, LoadError::NotAFolder { .. }));
-        let builtin = Checkpoint::open("builtin:huge", &Device::Cpu).expect_err("refused");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
+        let spec = ModelSpec { path: Some("builtin:huge".into()), ..ModelSpec::default() };
+        let builtin = Checkpoint::open(&spec, &mut (), &pool).expect_err("refused");
         assert!(matches!(builtin, LoadError::UnknownBuiltin { .. }));
-    }
-
-    #[test]
-    fn the_licence_is_that_of_the_readmes_front_matter() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        assert_eq!(stated_licence(folder.path()), None);
-        let readme = "---\nlicense: cc-by-nc-4.0\ntags: [a]\n---\n# Model\nlicense: other\n";
-        std::fs::write(folder.path().join("README.md"), readme).expect("written");
-        assert_eq!(stated_licence(folder.path()).as_deref(), Some("cc-by-nc-4.0"));
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! - `moirai-moe`: MOIRAI-MoE (Woo et al. 2024, Liu et al. 2024,
 //!   arXiv 2410.10469) in candle, for the checkpoint embedded here
-//!   (`builtin:tiny`) or any folder with `config.json` and `model.safetensors`;
+//!   (`builtin:tiny`), any folder with `config.json` and `model.safetensors`, or
+//!   a repository of the Hugging Face hub (`hf://owner/name`);
 //! - `seasonal-naive`: the season before, repeated; the yardstick.
 //!
 //! The crate does no streaming and knows no runtime: it is usable alone.
@@ -39,12 +40,15 @@ mod checkpoint;
 mod config;
 mod distribution;
 mod expert_usage;
+mod hub;
 mod imputation;
+mod licence;
 mod moirai;
 mod moirai_provider;
 mod normal;
 mod ops;
 mod packing;
+mod progress;
 mod provider;
 mod quantile;
 mod rollout;
@@ -58,9 +62,13 @@ mod task;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+mod weights;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
 pub use crate::expert_usage::ExpertUsage;
-pub use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout, load};
+pub use crate::progress::DownloadProgress;
+pub use crate::provider::{
+    LoadError, ModelInfo, ModelSpec, Provider, Rollout, Token, load, load_with,
+};
 pub use crate::seed::seed_for;
 pub use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use candle_core::Device;
 use rayon::prelude::*;
 
-use crate::checkpoint::{BUILTIN_TINY, Checkpoint};
+use crate::checkpoint::Checkpoint;
 use crate::expert_usage::ExpertUsage;
 use crate::imputation::Column;
 use crate::moirai::MoiraiMoe;
 use crate::packing::{Columns, PackedRow};
+use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout};
 use crate::quantile::quantile;
 use crate::rollout::cached::{self, Job};
@@ -24,13 +24,23 @@ const USUAL_PATCH_SIZE: usize = 16;
 const MAX_SERIES_TOKENS: usize = 4096;
 
 /// Opens the checkpoint and starts the threads.
-pub(crate) fn load(spec: &ModelSpec) -> Result<MoiraiProvider, LoadError> {
+pub(crate) fn load(
+    spec: &ModelSpec,
+    progress: &mut (dyn DownloadProgress + Send),
+) -> Result<MoiraiProvider, LoadError> {
     if !matches!(spec.device.as_str(), "auto" | "cpu") {
         return Err(LoadError::UnsupportedDevice { device: spec.device.clone() });
     }
-    let path = spec.path.as_deref().unwrap_or(BUILTIN_TINY);
     let started = Instant::now();
-    let provider = MoiraiProvider::new(Checkpoint::open(path, &Device::Cpu)?, spec)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = spec.threads.unwrap_or(cores).max(1);
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|index| format!("model-{index}"))
+        .build()
+        .map_err(|error| LoadError::Threads { threads: count, reason: error.to_string() })?;
+    let checkpoint = Checkpoint::open(spec, progress, &threads)?;
+    let provider = MoiraiProvider::new(checkpoint, spec, threads)?;
     let info = &provider.info;
     tracing::info!(
         path = info.path,
@@ -56,7 +66,11 @@ pub(crate) struct MoiraiProvider {
 }
 
 impl MoiraiProvider {
-    fn new(checkpoint: Checkpoint, spec: &ModelSpec) -> Result<Self, LoadError> {
+    fn new(
+        checkpoint: Checkpoint,
+        spec: &ModelSpec,
+        threads: rayon::ThreadPool,
+    ) -> Result<Self, LoadError> {
         let model = checkpoint.model;
         let sizes = &model.config.patch_sizes;
         let smallest = sizes.iter().copied().min().unwrap_or(USUAL_PATCH_SIZE);
@@ -65,18 +79,12 @@ impl MoiraiProvider {
         let patch_index = model
             .patch_index(patch_size)
             .ok_or_else(|| LoadError::PatchSize { asked: patch_size, available: sizes.clone() })?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = spec.threads.unwrap_or(cores).max(1);
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(count)
-            .thread_name(|index| format!("model-{index}"))
-            .build()
-            .map_err(|error| LoadError::Threads { threads: count, reason: error.to_string() })?;
         let rollout = spec.rollout.unwrap_or(Rollout::Cached);
         let (parameters, active_parameters) = model.parameters();
         let info = ModelInfo {
             provider: "moirai-moe".to_owned(),
             path: checkpoint.path,
+            revision: checkpoint.revision,
             version: checkpoint.version,
             architecture: format!(
                 "{} layers of width {}, {} heads, {} experts of which 2 answer",
@@ -94,7 +102,7 @@ impl MoiraiProvider {
             weights_bytes: checkpoint.weights_bytes,
             memory_bytes: model.bytes() as u64,
             device: "cpu".to_owned(),
-            threads: count,
+            threads: threads.current_num_threads(),
             rollout: Some(rollout),
         };
         Ok(Self { model, info, rollout, patch_size, patch_index, threads })

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::expert_usage::ExpertUsage;
 use crate::moirai_provider;
+use crate::progress::{DownloadProgress, Logged};
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};
 
@@ -38,9 +39,11 @@ pub trait Provider: Send {
 pub struct ModelInfo {
     /// `moirai-moe` or `seasonal-naive`.
     pub provider: String,
-    /// Where it came from: `builtin:tiny` or the folder; empty for a provider
-    /// without weights.
+    /// Where it came from: `builtin:tiny`, the folder or `hf://owner/name`;
+    /// empty for a provider without weights.
     pub path: String,
+    /// The commit, for a checkpoint of the Hugging Face hub.
+    pub revision: Option<String>,
     /// `sha256:` and the digest of `model.safetensors`, or the provider's own
     /// version.
     pub version: String,
@@ -110,9 +113,18 @@ impl FromStr for Rollout {
 pub struct ModelSpec {
     /// `moirai-moe` or `seasonal-naive`.
     pub provider: String,
-    /// `builtin:tiny` or a folder with `config.json` and `model.safetensors`;
-    /// `None` is `builtin:tiny`.
+    /// `builtin:tiny`, a folder with `config.json` and `model.safetensors`, or
+    /// a repository of the Hugging Face hub, `hf://owner/name` or
+    /// `hf://owner/name@revision`; `None` is `builtin:tiny`.
     pub path: Option<String>,
+    /// Branch, tag or commit of a repository of the hub; `None` is `main`.
+    pub revision: Option<String>,
+    /// Access token for the hub; `None` takes `HF_TOKEN` or the one that `hf auth
+    /// login` stored.
+    pub token: Option<Token>,
+    /// The licence accepted for weights that not everybody may use for
+    /// everything, as in `cc-by-nc-4.0`.
+    pub accepted_licence: Option<String>,
     /// `auto` or `cpu`.
     pub device: String,
     /// `None` is [`Rollout::Cached`].
@@ -133,6 +145,9 @@ impl Default for ModelSpec {
         Self {
             provider: "moirai-moe".to_owned(),
             path: None,
+            revision: None,
+            token: None,
+            accepted_licence: None,
             device: "auto".to_owned(),
             rollout: None,
             patch_size: None,
@@ -149,10 +164,39 @@ impl ModelSpec {
     }
 }
 
-/// Loads a model.
+/// A secret that does not show in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Returns the token with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// Loads a model. A download from the hub is told to the log.
 pub fn load(spec: &ModelSpec) -> Result<Box<dyn Provider>, LoadError> {
+    load_with(spec, &mut Logged::default())
+}
+
+/// Loads a model; `progress` hears of a download from the hub.
+pub fn load_with(
+    spec: &ModelSpec,
+    progress: &mut (dyn DownloadProgress + Send),
+) -> Result<Box<dyn Provider>, LoadError> {
     match spec.provider.as_str() {
-        "moirai-moe" => Ok(Box::new(moirai_provider::load(spec)?)),
+        "moirai-moe" => Ok(Box::new(moirai_provider::load(spec, progress)?)),
         "seasonal-naive" => Ok(Box::new(SeasonalNaive::new(spec.season.unwrap_or(1))?)),
         other => Err(LoadError::UnknownProvider { provider: other.to_owned() }),
     }
@@ -168,7 +212,10 @@ pub enum LoadError {
         provider: String,
     },
     /// No such built-in checkpoint.
-    #[error("unknown built-in checkpoint `{path}`: expected `builtin:tiny` or a folder")]
+    #[error(
+        "unknown built-in checkpoint `{path}`: expected `builtin:tiny`, a folder or \
+         `hf://owner/name`"
+    )]
     UnknownBuiltin {
         /// The path given.
         path: String,
@@ -199,7 +246,7 @@ pub enum LoadError {
     /// The path is no folder.
     #[error(
         "`{}` is not a folder: point to a folder with `config.json` and `model.safetensors`, \
-         or use `builtin:tiny`",
+         or use `builtin:tiny` or `hf://owner/name`",
         path.display()
     )]
     NotAFolder {
@@ -298,6 +345,52 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor.
         name: String,
+    },
+    /// The Hugging Face hub does not give the checkpoint.
+    #[error("`{repository}`: {reason}")]
+    Hub {
+        /// `hf://owner/name`.
+        repository: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// There is no folder for the cache of the hub.
+    #[error(
+        "no folder for downloads from the hub: set HF_HOME (neither HF_HUB_CACHE, HF_HOME, \
+         XDG_CACHE_HOME nor HOME is set)"
+    )]
+    NoHubCache,
+    /// A file in the cache of the hub is not what was published.
+    #[error(
+        "`{}` is damaged: its SHA-256 is not `{expected}`; delete the file it links to and load \
+         again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The digest it was published with.
+        expected: String,
+    },
+    /// The licence of the weights does not allow every use, and was not accepted.
+    #[error(
+        "the weights of `{path}` are under the licence `{licence}`, {limits}: if that suits you, \
+         accept it with 'license.accept'='{licence}' in CREATE MODEL or with --accept-license \
+         {licence}{}",
+        accepted
+            .as_ref()
+            .map(|accepted| format!("; `{accepted}` was accepted, which is another one"))
+            .unwrap_or_default()
+    )]
+    Licence {
+        /// Where the weights are.
+        path: String,
+        /// Its name, as the hub spells it.
+        licence: String,
+        /// What it limits.
+        limits: &'static str,
+        /// What was accepted instead.
+        accepted: Option<String>,
     },
     /// The thread pool could not be started.
     #[error("`{threads}` model threads could not be started: {reason}")]

@@ -40,6 +40,7 @@ impl SeasonalNaive {
             patch_sizes: Vec::new(),
             patch_size: None,
             recommended_context: None,
+            revision: None,
             weights_bytes: 0,
             memory_bytes: 0,
             device: "cpu".to_owned(),

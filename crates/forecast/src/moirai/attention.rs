@@ -1,10 +1,10 @@
 //! Attention over a row of tokens, and along sample paths.
 
 use super::chunk::{Chunk, Past};
-use crate::checkpoint::{Stored, Weights, common_precision};
 use crate::config::Config;
 use crate::ops::{Heads, Packed, PathAttention, attend_row, linear, norm_and_rotate};
 use crate::provider::LoadError;
+use crate::weights::{Stored, Weights, common_precision};
 
 /// Multi-head attention with normed queries and keys, rotary positions and a
 /// bias by whether two tokens are of one variate.

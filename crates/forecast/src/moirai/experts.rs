@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use super::chunk::Chunk;
 use super::{ACTIVE_EXPERTS, Probe, Stage};
-use crate::checkpoint::{Stored, Weights, common_precision};
 use crate::config::Config;
 use crate::ops::{BLOCK, Expert, Packed, Precision, distances, linear};
 use crate::provider::LoadError;
+use crate::weights::{Stored, Weights, common_precision};
 
 /// Sparse feed-forward: each token goes to the two experts whose centroids
 /// are FARTHEST from it. That is how the published weights were trained

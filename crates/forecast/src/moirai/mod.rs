@@ -29,11 +29,11 @@ use self::attention::Attention;
 pub(crate) use self::chunk::{Chunk, PathMemory};
 use self::experts::Experts;
 use self::projection::PatchProjection;
-use crate::checkpoint::Weights;
 use crate::config::Config;
 use crate::expert_usage::ExpertUsage;
 use crate::ops::{add_to, linear, rms_norm};
 use crate::provider::LoadError;
+use crate::weights::Weights;
 
 /// Experts that answer a token.
 const ACTIVE_EXPERTS: usize = 2;

@@ -5,10 +5,10 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use candle_nn::ops::silu;
 
 use super::{Probe, Stage};
-use crate::checkpoint::Weights;
 use crate::config::Config;
 use crate::ops::{Packed, Precision, add_to, linear};
 use crate::provider::LoadError;
+use crate::weights::Weights;
 
 /// The layers that belong to one patch size.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ mod sampler;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
@@ -140,7 +139,7 @@ pub fn verify(
     golden_dir: &Path,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let model = Checkpoint::open_folder(model_dir, &Device::Cpu)?.model;
+    let model = Checkpoint::open_folder(model_dir, None)?.model;
     let folder = GoldenFolder::open(golden_dir)?;
     let mut report = Report::default();
     for name in &folder.files {
