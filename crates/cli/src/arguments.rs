@@ -183,9 +183,12 @@ pub struct ForecastArguments {
     /// Quantile levels.
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', default_value = "0.1,0.5,0.9")]
     pub quantiles: Vec<f64>,
-    /// `builtin:tiny`, a checkpoint's folder, or `seasonal-naive`.
+    /// `builtin:tiny`, a checkpoint's folder, `hf://owner/name[@revision]`, or `seasonal-naive`.
     #[arg(long, value_name = "MODEL", default_value = "builtin:tiny")]
     pub model: String,
+    /// Accept the licence of weights that not everybody may use for everything (`cc-by-nc-4.0`).
+    #[arg(long, value_name = "LICENCE")]
+    pub accept_license: Option<String>,
     /// Season length in steps, for `seasonal-naive`.
     #[arg(long, value_name = "STEPS")]
     pub season: Option<usize>,
@@ -228,12 +231,23 @@ pub enum OutputFormat {
 pub enum ModelCommand {
     /// What a checkpoint is: shape, parameters, licence, version.
     #[command(
-        after_help = "Examples:\n  tidecast model info builtin:tiny\n  tidecast model info models/moirai-moe-small --json"
+        after_help = "\
+Examples:
+  tidecast model info builtin:tiny
+  tidecast model info models/moirai-moe-small --json
+  tidecast model info hf://Salesforce/moirai-moe-1.0-R-small --accept-license cc-by-nc-4.0
+
+A repository of the Hugging Face hub is downloaded once, into the cache that other clients use (HF_HOME);
+HF_TOKEN opens private and gated ones."
     )]
     Info {
-        /// `builtin:tiny` or a folder with `config.json` and `model.safetensors`.
-        #[arg(value_name = "DIR")]
+        /// `builtin:tiny`, a folder with `config.json` and `model.safetensors`, or
+        /// `hf://owner/name[@revision]`.
+        #[arg(value_name = "MODEL")]
         model: String,
+        /// Accept the licence of weights that not everybody may use for everything.
+        #[arg(long, value_name = "LICENCE")]
+        accept_license: Option<String>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,

@@ -16,7 +16,7 @@ use tidecast_actors::{
 };
 use tidecast_forecast::{
     BatchLimits, BatchQueue, Forecast, ForecastTask, LoadError, ModelInfo, ModelSpec, NextBatch,
-    Provider, TaskError, load,
+    Provider, TaskError, Token, load,
 };
 use tidecast_sql::ModelDefinition;
 use tokio::sync::{Mutex, oneshot};
@@ -133,6 +133,7 @@ impl ModelPool {
 }
 
 /// Loads the model that `definition` describes, says what it is, and lets it go.
+/// One of the hub is taken from its cache; nothing is downloaded.
 ///
 /// # Errors
 /// If it cannot be loaded.
@@ -140,7 +141,8 @@ pub fn model_info(
     definition: &ModelDefinition,
     threads: Option<usize>,
 ) -> Result<ModelInfo, LoadError> {
-    Ok(load(&model_spec(definition, threads)?)?.info().clone())
+    let spec = ModelSpec { cached_only: true, ..model_spec(definition, threads)? };
+    Ok(load(&spec)?.info().clone())
 }
 
 /// Turns the SQL's words into the model crate's.
@@ -151,6 +153,10 @@ fn model_spec(
     Ok(ModelSpec {
         provider: definition.provider.clone(),
         path: definition.path.clone(),
+        revision: definition.revision.clone(),
+        token: definition.token.as_ref().map(|token| Token::new(token.reveal())),
+        accepted_licence: definition.accepted_licence.clone(),
+        cached_only: false,
         device: definition.device.clone(),
         rollout: definition.rollout.as_deref().map(str::parse).transpose()?,
         patch_size: definition.patch_size,

@@ -55,7 +55,7 @@ impl Checkpoint {
         let accepted = spec.accepted_licence.as_deref();
         if let Some(address) = path.strip_prefix("hf://") {
             let repository = hub::Repository::parse(address, spec.revision.as_deref())?;
-            let hub = Hub::from_env(spec.token.as_ref())?;
+            let hub = Hub::from_env(spec.token.as_ref(), spec.cached_only)?;
             return threads.install(|| Self::from_hub(&hub, &repository, accepted, progress));
         }
         threads.install(|| Self::open_folder(Path::new(path), accepted))

@@ -107,7 +107,7 @@ impl Hub {
     /// Reads the environment variables of `huggingface_hub`: `HF_ENDPOINT`,
     /// `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`,
     /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. A token given here comes first.
-    pub(crate) fn from_env(token: Option<&Token>) -> Result<Self, LoadError> {
+    pub(crate) fn from_env(token: Option<&Token>, cached_only: bool) -> Result<Self, LoadError> {
         let read = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let home = read("HF_HOME")
             .map(PathBuf::from)
@@ -124,9 +124,10 @@ impl Hub {
         };
         let found = || read("HF_TOKEN").or_else(stored).map(|text| text.trim().to_owned());
         let token = token.cloned().or_else(|| found().filter(|t| !t.is_empty()).map(Token::new));
-        let is_offline = read("HF_HUB_OFFLINE").is_some_and(|value| {
-            matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
-        });
+        let is_offline = cached_only
+            || read("HF_HUB_OFFLINE").is_some_and(|value| {
+                matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
+            });
         let endpoint = read("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         Ok(Self { endpoint: endpoint.trim_end_matches('/').to_owned(), cache, token, is_offline })
     }
@@ -166,8 +167,8 @@ impl Hub {
     ) -> Result<PathBuf, LoadError> {
         if self.is_offline {
             return Err(repository.error(format!(
-                "not in the cache `{}`, and HF_HUB_OFFLINE forbids to fetch it: load it once \
-                 without, or point `path` to a folder with `{CONFIG}` and `{WEIGHTS}`",
+                "not in the cache `{}`, and nothing may be downloaded here: load it once where \
+                 that is allowed (without HF_HUB_OFFLINE), or point `path` to a folder with `{CONFIG}` and `{WEIGHTS}`",
                 self.cache.display()
             )));
         }

@@ -125,6 +125,8 @@ pub struct ModelSpec {
     /// The licence accepted for weights that not everybody may use for
     /// everything, as in `cc-by-nc-4.0`.
     pub accepted_licence: Option<String>,
+    /// Takes a checkpoint of the hub from the cache or not at all.
+    pub cached_only: bool,
     /// `auto` or `cpu`.
     pub device: String,
     /// `None` is [`Rollout::Cached`].
@@ -148,6 +150,7 @@ impl Default for ModelSpec {
             revision: None,
             token: None,
             accepted_licence: None,
+            cached_only: false,
             device: "auto".to_owned(),
             rollout: None,
             patch_size: None,

@@ -167,6 +167,15 @@ fn model(page: &mut Page, model: &ModelDefinition) {
     if let Some(path) = &model.path {
         page.setting("path", path);
     }
+    if let Some(revision) = &model.revision {
+        page.setting("revision", revision);
+    }
+    if model.token.is_some() {
+        page.setting("token", "as written (not shown)");
+    }
+    if let Some(licence) = &model.accepted_licence {
+        page.setting("accepted licence", licence);
+    }
     match model.provider.as_str() {
         "seasonal-naive" => {
             let season = match model.season {

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tidecast_forecast::verify::{Check, Status, verify};
-use tidecast_forecast::{ModelInfo, ModelSpec, load};
+use tidecast_forecast::{DownloadProgress, ModelInfo, ModelSpec, load_with};
 
 use crate::arguments::ModelCommand;
 use crate::print::line;
@@ -16,14 +17,20 @@ use crate::print::line;
 /// If the checkpoint cannot be loaded, or a check exceeds its tolerance.
 pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
     match command {
-        ModelCommand::Info { model, json } => info(model, *json),
+        ModelCommand::Info { model, accept_license, json } => {
+            info(model, accept_license.as_deref(), *json)
+        }
         ModelCommand::Verify { model, golden, json } => verify_model(model, golden, *json),
     }
 }
 
-fn info(model: &str, as_json: bool) -> anyhow::Result<()> {
-    let spec = ModelSpec { path: Some(model.to_owned()), ..ModelSpec::default() };
-    let provider = load(&spec)?;
+fn info(model: &str, accepted: Option<&str>, as_json: bool) -> anyhow::Result<()> {
+    let spec = ModelSpec {
+        path: Some(model.to_owned()),
+        accepted_licence: accepted.map(str::to_owned),
+        ..ModelSpec::default()
+    };
+    let provider = load_with(&spec, &mut DownloadBar::default())?;
     let info = provider.info();
     if as_json {
         line(format_args!("{}", info_json(info)));
@@ -34,10 +41,12 @@ fn info(model: &str, as_json: bool) -> anyhow::Result<()> {
         ("model", model.to_owned()),
         ("provider", info.provider.clone()),
         ("version", info.version.clone()),
+        ("revision", info.revision.clone().unwrap_or_else(|| "none".to_owned())),
         ("architecture", info.architecture.clone()),
         ("parameters", with_thousands(info.parameters)),
         ("for one token", with_thousands(info.active_parameters)),
-        ("weights", format!("{:.1} MB", info.weights_bytes as f64 / 1e6)),
+        ("weights", megabytes(info.weights_bytes)),
+        ("in memory", megabytes(info.memory_bytes)),
         ("patch sizes", patches.join(", ")),
         (
             "context",
@@ -59,16 +68,45 @@ fn info_json(info: &ModelInfo) -> serde_json::Value {
         "provider": info.provider,
         "path": info.path,
         "version": info.version,
+        "revision": info.revision,
         "architecture": info.architecture,
         "parameters": info.parameters,
         "active_parameters": info.active_parameters,
         "weights_bytes": info.weights_bytes,
+        "memory_bytes": info.memory_bytes,
         "patch_sizes": info.patch_sizes,
         "recommended_context": info.recommended_context,
         "licence": info.licence,
         "device": info.device,
         "rollout": info.rollout.map(|rollout| rollout.to_string()),
     })
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// A bar on the terminal for a download from the hub.
+#[derive(Default)]
+struct DownloadBar(Option<ProgressBar>);
+
+impl DownloadProgress for DownloadBar {
+    fn begin(&mut self, file: &str, bytes: u64) {
+        let style = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} ({eta})";
+        let bar = ProgressBar::new(bytes).with_message(file.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        self.0 = Some(bar);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.0.iter().for_each(|bar| bar.inc(bytes));
+    }
+
+    fn finish(&mut self) {
+        self.0.take().iter().for_each(ProgressBar::finish);
+    }
 }
 
 fn with_thousands(number: u64) -> String {

@@ -3,17 +3,29 @@
 use super::options::{OptionReader, OptionRules};
 use crate::dialect::ModelStatement;
 use crate::error::{Problem, did_you_mean};
-use crate::spec::ModelDefinition;
+use crate::spec::{ModelDefinition, Secret};
 
 /// The model a pipeline uses when it names none.
 pub(super) const DEFAULT_MODEL: &str = "tiny";
 
 const BUILTIN_TINY: &str = "builtin:tiny";
 
+/// How a path of the Hugging Face hub begins.
+const HUB: &str = "hf://";
+
 const MOIRAI: OptionRules = OptionRules {
     owner: "a moirai-moe model",
-    known: &["provider", "path", "device", "rollout", "patch.size"],
-    unsupported: &["license.accept", "revision", "dtype", "samples"],
+    known: &[
+        "provider",
+        "path",
+        "revision",
+        "token",
+        "license.accept",
+        "device",
+        "rollout",
+        "patch.size",
+    ],
+    unsupported: &["dtype", "samples"],
     elsewhere: |name| (name == "season").then_some("seasonal-naive models"),
     has_properties: false,
 };
@@ -22,9 +34,7 @@ const SEASONAL_NAIVE: OptionRules = OptionRules {
     owner: "a seasonal-naive model",
     known: &["provider", "season", "device"],
     unsupported: &[],
-    elsewhere: |name| {
-        matches!(name, "path" | "rollout" | "patch.size").then_some("moirai-moe models")
-    },
+    elsewhere: |name| MOIRAI.known[1..].contains(&name).then_some("moirai-moe models"),
     has_properties: false,
 };
 
@@ -34,6 +44,9 @@ pub(super) fn default_model() -> ModelDefinition {
         name: DEFAULT_MODEL.to_owned(),
         provider: "moirai-moe".to_owned(),
         path: Some(BUILTIN_TINY.to_owned()),
+        revision: None,
+        token: None,
+        accepted_licence: None,
         device: "auto".to_owned(),
         rollout: None,
         patch_size: None,
@@ -75,6 +88,18 @@ pub(super) fn model(
     let provider = reader.required("provider", place, problems)?;
     let path = reader.filled("path", problems);
     check_path(&reader, problems);
+    let revision = reader.filled("revision", problems);
+    let token = reader.filled("token", problems);
+    for name in ["revision", "token"] {
+        let is_hub = path.as_ref().is_some_and(|path| path.starts_with(HUB));
+        if let (false, Some(place)) = (is_hub, reader.span(name)) {
+            problems.push(Problem::new(
+                place,
+                format!("option `{name}` goes with a path of the hub, 'path'='hf://owner/name'"),
+            ));
+        }
+    }
+    let accepted_licence = reader.filled("license.accept", problems);
     let device = reader.filled("device", problems).unwrap_or_else(|| "auto".to_owned());
     check_device(&reader, problems);
     let rollout =
@@ -93,6 +118,9 @@ pub(super) fn model(
         name: statement.name.value.clone(),
         provider,
         path,
+        revision,
+        token: token.map(Secret::new),
+        accepted_licence,
         device,
         rollout: rollout.map(str::to_owned),
         patch_size,
@@ -108,8 +136,8 @@ fn check_path(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             path.span,
             format!(
-                "unknown built-in model `{}`, expected `{BUILTIN_TINY}` or a folder with \
-                 config.json and model.safetensors",
+                "unknown built-in model `{}`, expected `{BUILTIN_TINY}`, a folder with \
+                 config.json and model.safetensors, or `hf://owner/name`",
                 path.value
             ),
         ));

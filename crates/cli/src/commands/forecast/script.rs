@@ -37,13 +37,15 @@ pub(super) fn script(
         "seasonal-naive" => ("seasonal-naive", String::new()),
         path => ("moirai-moe", format!(", 'path'={}", literal(path))),
     };
+    let licence = arguments.accept_license.as_ref();
+    let licence = licence.map(|name| format!(", 'license.accept'={}", literal(name)));
     let season = arguments.season.map(|season| format!(", 'season'='{season}'"));
     // A file may be sorted by series rather than by time, so no row of it is
     // late: every window stays open until its end.
     format!(
         "CREATE TABLE input ({columns}, WATERMARK FOR {time} AS {time} - INTERVAL '36500' DAY)\n\
          WITH ('connector'='filesystem', 'path'={input}, 'format'='{format}');\n\
-         CREATE MODEL model WITH ('provider'='{provider}', 'device'={device}{path}{season});\n\
+         CREATE MODEL model WITH ('provider'='{provider}', 'device'={device}{path}{licence}{season});\n\
          CREATE TABLE forecasts WITH ('connector'='stdout');\n\
          CREATE VIEW steps AS SELECT {leading}window_start AS {time}, {aggregate}({target}) AS {target}\n\
          FROM TUMBLE(TABLE input, DESCRIPTOR({time}), INTERVAL '{seconds}' SECOND)\n\
@@ -55,6 +57,7 @@ pub(super) fn script(
         columns = columns.join(", "),
         input = literal(&arguments.input.display().to_string()),
         device = literal(&arguments.device),
+        licence = licence.unwrap_or_default(),
         season = season.unwrap_or_default(),
         aggregate = arguments.aggregate,
         seconds = step.as_secs_f64(),
