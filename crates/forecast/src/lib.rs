@@ -36,6 +36,7 @@
 //! patch is filled, [`verify`] for the comparison with the reference.
 
 mod batch;
+pub mod bench;
 mod checkpoint;
 mod config;
 mod distribution;

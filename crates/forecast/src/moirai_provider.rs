@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::checkpoint::Checkpoint;
 use crate::expert_usage::ExpertUsage;
 use crate::imputation::Column;
-use crate::moirai::MoiraiMoe;
+use crate::moirai::{MoiraiMoe, Tokens};
 use crate::packing::{Columns, PackedRow};
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout};
@@ -233,6 +233,17 @@ impl Provider for MoiraiProvider {
 
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
         self.threads.install(|| self.answer(tasks))
+    }
+
+    fn operations(&self, task: &ForecastTask) -> Option<f64> {
+        let tokens = Tokens {
+            context: self.context_tokens(task),
+            targets: task.context.variates.len(),
+            step: self.step_tokens(task),
+            patches: self.patches(task),
+            paths: task.samples,
+        };
+        Some(self.model.operations(self.rollout, tokens))
     }
 
     fn expert_usage(&self) -> Option<ExpertUsage> {

@@ -27,6 +27,12 @@ pub trait Provider: Send {
     /// Another kind of processor may round differently.
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>>;
 
+    /// Returns the floating-point operations that a task needs at least;
+    /// `None` if nobody counts them.
+    fn operations(&self, _task: &ForecastTask) -> Option<f64> {
+        None
+    }
+
     /// Returns how a mixture of experts was used so far; `None` for a model
     /// that is none.
     fn expert_usage(&self) -> Option<ExpertUsage> {

@@ -57,21 +57,26 @@ pub(crate) struct PathMemory<'a> {
 
 impl<'a> PathMemory<'a> {
     /// `prefix` is by layer; `prefix_variates` and `step_variates` tell the
-    /// variates of the context's tokens and of a path's tokens in one step.
+    /// variates of the context's tokens and of a path's tokens in one step;
+    /// there will be `steps` of `width` numbers a token.
     pub(crate) fn new(
         prefix: &'a [PackedMemory],
         prefix_variates: &[u32],
         step_variates: &[u32],
         paths: usize,
+        steps: usize,
+        width: usize,
     ) -> Self {
+        let rows = paths * step_variates.len();
+        let own = || Vec::with_capacity(steps * rows * 2 * width);
         let first = step_variates.first();
         let is_single = prefix_variates.iter().chain(step_variates).all(|v| Some(v) == first);
         Self {
             prefix,
-            suffix: vec![Vec::new(); prefix.len()],
+            suffix: prefix.iter().map(|_| own()).collect(),
             variates: (!is_single).then(|| (prefix_variates.to_vec(), step_variates.to_vec())),
             tokens: step_variates.len(),
-            rows: paths * step_variates.len(),
+            rows,
         }
     }
 }

@@ -21,6 +21,7 @@ mod attention;
 mod chunk;
 mod experts;
 mod projection;
+mod work;
 
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
@@ -29,6 +30,7 @@ use self::attention::Attention;
 pub(crate) use self::chunk::{Chunk, PathMemory};
 use self::experts::Experts;
 use self::projection::PatchProjection;
+pub(crate) use self::work::Tokens;
 use crate::config::Config;
 use crate::expert_usage::ExpertUsage;
 use crate::ops::{add_to, linear, rms_norm};

@@ -194,7 +194,9 @@ impl Network<'_> {
             let (series, context) = (unit.job.series, unit.context);
             let variates = series.step_variates();
             let (prefix, layout) = (&context.memory, &series.layout.variate);
-            Chunk::of_paths(PathMemory::new(prefix, layout, &variates, unit.paths()))
+            let (steps, width) = (series.patches() - 1, self.model.config.d_model);
+            let paths = unit.paths();
+            Chunk::of_paths(PathMemory::new(prefix, layout, &variates, paths, steps, width))
         };
         let mut chunks: Vec<Chunk<'_>> = units.iter().map(chunk).collect();
         for step in 1..longest {
