@@ -230,16 +230,14 @@ pub enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
     /// What a checkpoint is: shape, parameters, licence, version.
-    #[command(
-        after_help = "\
+    #[command(after_help = "\
 Examples:
   tidecast model info builtin:tiny
   tidecast model info models/moirai-moe-small --json
   tidecast model info hf://Salesforce/moirai-moe-1.0-R-small --accept-license cc-by-nc-4.0
 
 A repository of the Hugging Face hub is downloaded once, into the cache that other clients use (HF_HOME);
-HF_TOKEN opens private and gated ones."
-    )]
+HF_TOKEN opens private and gated ones.")]
     Info {
         /// `builtin:tiny`, a folder with `config.json` and `model.safetensors`, or
         /// `hf://owner/name[@revision]`.
@@ -252,6 +250,8 @@ HF_TOKEN opens private and gated ones."
         #[arg(long)]
         json: bool,
     },
+    /// Measure forecasts a second, and how far that is from what the machine could do.
+    Bench(Box<ModelBenchArguments>),
     /// Compare this implementation with tensors of the reference.
     #[command(after_help = "\
 Example:
@@ -269,6 +269,64 @@ Prints a line per check with the largest error; the status is 1 if a tolerance i
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `tidecast model bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidecast model bench
+  tidecast model bench models/moirai-moe-small --context 512 --horizon 96 --batch 1,32 --threads 2
+  tidecast model bench --context 512 --horizon 96 --batch 1 --rollout both --json
+
+A line for each combination of context, horizon, samples and batch. The rates of matrix products and of
+reading memory are measured first, with the same number of threads: no forecast can be faster than its
+operations at the first, or than reading the weights once for each patch of the horizon at the second.")]
+pub struct ModelBenchArguments {
+    /// `builtin:tiny`, a checkpoint's folder, or `hf://owner/name[@revision]`.
+    #[arg(value_name = "MODEL", default_value = "builtin:tiny")]
+    pub model: String,
+    /// Steps of context.
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', default_value = "512,2048")]
+    pub context: Vec<usize>,
+    /// Steps to forecast.
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', default_value = "96,16")]
+    pub horizon: Vec<usize>,
+    /// Sample paths drawn.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100")]
+    pub samples: Vec<usize>,
+    /// Series forecast at once.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,32")]
+    pub batch: Vec<usize>,
+    /// Threads; one per core when absent.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// How a horizon longer than one patch is filled.
+    #[arg(long, value_enum, default_value_t = RolloutChoice::Cached)]
+    pub rollout: RolloutChoice,
+    /// `auto` or `cpu`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+    /// Repeats of each measurement, after one that is not counted; the median is printed.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+    /// Accept the licence of weights that not everybody may use for everything.
+    #[arg(long, value_name = "LICENCE")]
+    pub accept_license: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The rollouts that `tidecast model bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RolloutChoice {
+    /// The context is encoded once per series.
+    Cached,
+    /// The reference's loop: everything is encoded again for each patch.
+    Exact,
+    /// One after the other.
+    Both,
 }
 
 /// `tidecast bench`.

@@ -71,24 +71,29 @@ pub struct Measured {
     pub peak_memory: Option<u64>,
 }
 
-/// The head of the table whose lines [`Measured`] writes.
-pub const TABLE_HEAD: &str = "rollout  context  horizon  batch  threads  forecasts/s  \
-                              ms/forecast  GFLOP each  GFLOP/s  times the floor  peak MiB";
+/// The head of the table whose lines [`Measured`] writes. The floors are those
+/// of the batch in milliseconds, by operations and by bytes.
+pub const TABLE_HEAD: &str = "rollout  context  horizon  samples  batch  forecasts/s  \
+                              slowest..fastest   ms/batch  GFLOP each  GFLOP/s  by op ms  \
+                              by byte ms  over floor  peak MiB";
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Point { context, horizon, batch, .. } = self.point;
-        let peak = self.peak_memory.map_or("-".to_owned(), |b| (b >> 20).to_string());
+        let Point { context, horizon, samples, batch } = self.point;
+        let [fastest, slowest] = self.seconds_range.map(|seconds| batch as f64 / seconds);
+        let range = format!("{slowest:.2}..{fastest:.2}");
+        let peak = self.peak_memory.map_or("-".to_owned(), |bytes| (bytes >> 20).to_string());
         write!(
             f,
-            "{:<7}  {context:7}  {horizon:7}  {batch:5}  {:7}  {:11.2}  {:11.2}  {:10.3}  {:7.1}  \
-             {:15.2}  {peak:>8}",
+            "{:<7}  {context:7}  {horizon:7}  {samples:7}  {batch:5}  {:11.2}  {range:>16}  \
+             {:9.2}  {:10.3}  {:7.1}  {:8.2}  {:10.2}  {:10.2}  {peak:>8}",
             self.rollout,
-            self.threads,
             self.forecasts_per_second,
-            1e3 / self.forecasts_per_second,
+            1e3 * self.seconds,
             self.operations / 1e9,
             self.operations * self.forecasts_per_second / 1e9,
+            1e3 * self.floor_operations,
+            1e3 * self.floor_bytes,
             self.over_floor,
         )
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tidecast_forecast::{Context, ForecastTask, ModelSpec, Rollout, load};
+use tidecast_forecast::bench::{Machine, Point, measure};
+use tidecast_forecast::{ModelSpec, Rollout, load};
 use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare};
 use tidecast_sql::{PipelinePlan, Windower, parse_scripts};
 use tidecast_stream::{Partition, Source, SourceEvent};
@@ -161,61 +162,23 @@ fn read(
     Ok(began.map_or(Duration::ZERO, |began: Instant| began.elapsed()))
 }
 
-/// Forecasts a second of the built-in model: context 512, horizon 96, 100 samples.
+/// Forecasts a second of the built-in model: context 512, horizon 96, 100
+/// samples. `model bench` says more.
 fn forecasts(repeats: usize) -> anyhow::Result<Value> {
-    const CONTEXT: usize = 512;
-    const HORIZON: usize = 96;
-    line(format_args!("builtin:tiny, context {CONTEXT}, horizon {HORIZON}, 100 samples"));
+    let at = |batch| Point { context: 512, horizon: 96, samples: 100, batch };
+    let machine = Machine::measure_for(&ModelSpec::default());
+    line(format_args!("builtin:tiny, context 512, horizon 96, 100 samples"));
     let mut rows = Vec::new();
     for (rollout, batch) in [(Rollout::Cached, 1), (Rollout::Cached, 32), (Rollout::Exact, 1)] {
         let spec = ModelSpec { rollout: Some(rollout), ..ModelSpec::default() };
-        let mut model = load(&spec)?;
-        let tasks: Vec<ForecastTask> =
-            (0..batch).map(|seed| task(seed, CONTEXT, HORIZON)).collect();
-        // The first batch touches the weights; it is not measured.
-        let mut rates = Vec::new();
-        for round in 0..=repeats {
-            let started = Instant::now();
-            for forecast in model.forecast(&tasks) {
-                forecast?;
-            }
-            if round > 0 {
-                rates.push(batch as f64 / started.elapsed().as_secs_f64());
-            }
-        }
-        let rate = median(rates);
+        let measured = measure(&mut *load(&spec)?, at(batch), None, repeats, &machine)?;
         line(format_args!(
-            "  {:<7} batch {batch:>3}  {} threads  {rate:>9.2} forecasts/s",
-            rollout.to_string(),
-            model.info().threads,
+            "  {:<7} batch {batch:>3}  {} threads  {:>9.2} forecasts/s",
+            measured.rollout, measured.threads, measured.forecasts_per_second,
         ));
-        rows.push(json!({
-            "rollout": rollout.to_string(),
-            "batch": batch,
-            "threads": model.info().threads,
-            "forecasts_per_second": rate,
-        }));
+        rows.push(serde_json::to_value(&measured)?);
     }
     Ok(json!(rows))
-}
-
-/// A day's and a week's season, and some noise that is the same on every run.
-fn task(series: u64, context: usize, horizon: usize) -> ForecastTask {
-    let mut state = series.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let values: Vec<f32> = (0..context)
-        .map(|step| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let noise = (state >> 40) as f32 / 16_777_216.0;
-            let step = step as f32;
-            100.0
-                + 20.0 * (step / 24.0 * std::f32::consts::TAU).sin()
-                + 5.0 * (step / 168.0 * std::f32::consts::TAU).sin()
-                + 4.0 * noise
-        })
-        .collect();
-    ForecastTask { seed: series, ..ForecastTask::new(Context::univariate(&values), horizon) }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod forecast;
 pub mod model;
+pub mod model_bench;
 pub mod plan;
 pub mod run;
 

@@ -1,4 +1,4 @@
-//! `model info` and `model verify`.
+//! `model info` and `model verify`; `model bench` is beside this.
 
 use std::path::Path;
 
@@ -9,17 +9,20 @@ use tidecast_forecast::verify::{Check, Status, verify};
 use tidecast_forecast::{DownloadProgress, ModelInfo, ModelSpec, load_with};
 
 use crate::arguments::ModelCommand;
+use crate::commands::model_bench;
 use crate::print::line;
 
 /// Runs `tidecast model`.
 ///
 /// # Errors
-/// If the checkpoint cannot be loaded, or a check exceeds its tolerance.
+/// If the checkpoint cannot be loaded, or a check exceeds its tolerance; of
+/// `bench`, see [`model_bench::run`].
 pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
     match command {
         ModelCommand::Info { model, accept_license, json } => {
             info(model, accept_license.as_deref(), *json)
         }
+        ModelCommand::Bench(arguments) => model_bench::run(arguments),
         ModelCommand::Verify { model, golden, json } => verify_model(model, golden, *json),
     }
 }
