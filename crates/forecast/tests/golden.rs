@@ -1,5 +1,4 @@
-//! Golden tensors through the model: those of the PyTorch reference, and those
-//! of the numpy restatement for several patch sizes.
+//! Golden tensors of the PyTorch reference through the model.
 
 #![allow(clippy::expect_used, clippy::print_stdout)] // helpers of tests
 
@@ -53,14 +52,53 @@ fn the_model_agrees_with_the_reference_on_every_tensor() {
 }
 
 #[test]
-fn several_patch_sizes_agree_with_the_restatement() {
+fn several_patch_sizes_agree_with_the_reference() {
     let files = [
-        "forecast_uni_4.safetensors",
-        "forecast_uni_12.safetensors",
-        "forecast_multi_4.safetensors",
-        "forecast_multi_12.safetensors",
+        "module_forward.safetensors",
+        "forecast_multi_feats_32.safetensors",
+        "forecast_multi_feats_8.safetensors",
+        "forecast_uni_missing_32.safetensors",
+        "forecast_uni_missing_16.safetensors",
     ];
-    pass("golden_patches", &files);
+    let report = pass("golden_patches", &files);
+    // Without a manifest the patch size is found from the packed patches.
+    let golden = copy("golden_patches");
+    std::fs::remove_file(golden.path().join("manifest.json")).expect("removed");
+    let model = folder("golden_patches").join("model");
+    let found = verify(&model, golden.path(), &mut |_| {}).expect("verified");
+    assert!(found.passed());
+    assert_eq!(found.checks.len(), report.checks.len());
+}
+
+#[test]
+fn every_output_agrees_with_the_reference() {
+    let files = [
+        "module_forward.safetensors",
+        "forecast_uni.safetensors",
+        "forecast_uni_one_step.safetensors",
+        "sampler.safetensors",
+    ];
+    let report = pass("golden_outputs", &files);
+    for (name, parameters) in [
+        ("student_t", &["df", "loc", "scale"][..]),
+        ("normal", &["loc", "scale"]),
+        ("normal_fixed", &["loc"]),
+        ("neg_binomial", &["total_count", "logits"]),
+        ("log_normal", &["loc", "scale"]),
+        ("laplace", &["loc", "scale"]),
+        ("laplace_fixed", &["loc"]),
+        ("pareto", &["scale", "alpha"]),
+        ("pareto_fixed", &["scale"]),
+    ] {
+        for parameter in parameters {
+            let quantity = format!("param.{name}.{parameter}");
+            let times = report.checks.iter().filter(|check| check.quantity == quantity).count();
+            assert_eq!(times, 2, "{quantity}: in the forward pass and in the sampler");
+        }
+    }
+    for quantity in ["mean", "variance", "log_prob", "quantiles"] {
+        assert!(report.checks.iter().any(|check| check.quantity == quantity), "{quantity}");
+    }
 }
 
 /// Copies a golden set, model left out, to change it.
