@@ -20,6 +20,9 @@ use super::packed::{Packed, Panel, Weight};
 /// Outputs of a panel.
 pub(super) const PANEL: usize = 32;
 
+/// Outputs of a strip, of which a panel has two.
+pub(super) const STRIP: usize = PANEL / 2;
+
 /// Rows of the largest tile.
 pub(super) const TILE: usize = 12;
 
@@ -99,10 +102,11 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
         }
         let mut sums = [[0f32; PANEL]; TILE];
         for index in 0..block.weights.panels() {
-            // A single tile widens 16-bit weights on the way, so that reading
-            // them from memory and computing go on at the same time.
+            // With AVX-512 a single tile widens 16-bit weights on the way, so that
+            // reading them from memory and computing go on at the same time.
+            // Elsewhere widening in the loop takes longer than that gains.
             let panel = match block.weights.panel(index) {
-                narrow if block.rows <= most => narrow,
+                narrow if block.rows <= most && S::F32_LANES >= STRIP => narrow,
                 narrow => narrow.widened(widened),
             };
             for first in (0..block.rows).step_by(height) {
@@ -121,7 +125,7 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
     }
 }
 
-/// Multiplies a tile `[inner][rows]` by a panel `[inner][PANEL]`.
+/// Multiplies a tile `[inner][rows]` by a panel, two strips `[inner][STRIP]`.
 #[inline(always)]
 fn multiply_tile<S: Simd, W: Weight>(
     simd: S,
@@ -153,24 +157,60 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
     panel: &[W],
     sums: &mut [[f32; PANEL]; TILE],
 ) {
-    let registers = PANEL / S::F32_LANES;
-    // Two registers at a time; with 16 lanes that is the whole panel.
-    for part in (0..registers).step_by(2) {
+    let (low, high) = panel.split_at(panel.len() / 2);
+    let (low, high) = (low.as_chunks().0, high.as_chunks().0);
+    let tile = tile.as_chunks::<ROWS>().0;
+    if S::F32_LANES >= STRIP {
+        // A register takes a strip's outputs: both strips at once.
         let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
-        for (column, weights) in tile.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks().0) {
-            let mut wide = [0f32; PANEL];
-            let (weights, _) = S::as_simd_f32s(W::widened(weights, &mut wide));
-            let weights = [weights[part], weights[part + 1]];
-            for (running, &number) in running.iter_mut().zip(column) {
-                let number = simd.splat_f32s(number);
-                running[0] = simd.mul_add_f32s(number, weights[0], running[0]);
-                running[1] = simd.mul_add_f32s(number, weights[1], running[1]);
-            }
+        for ((column, low), high) in tile.iter().zip(low).zip(high) {
+            let weights = [load::<S, W>(low, 0), load::<S, W>(high, 0)];
+            add_products(simd, column, weights, &mut running);
         }
         for (sums, running) in sums.iter_mut().zip(running) {
             let (sums, _) = S::as_mut_simd_f32s(sums);
-            sums[part] = running[0];
-            sums[part + 1] = running[1];
+            sums[..2].copy_from_slice(&running);
         }
+        return;
+    }
+    // One strip after the other, two registers at a time; with 8 lanes that is
+    // the whole strip.
+    let registers = STRIP / S::F32_LANES;
+    for (half, strip) in [low, high].into_iter().enumerate() {
+        for part in (0..registers).step_by(2) {
+            let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
+            for (column, weights) in tile.iter().zip(strip) {
+                let weights = [load::<S, W>(weights, part), load::<S, W>(weights, part + 1)];
+                add_products(simd, column, weights, &mut running);
+            }
+            for (sums, running) in sums.iter_mut().zip(running) {
+                let (sums, _) = S::as_mut_simd_f32s(sums);
+                let first = half * registers + part;
+                sums[first] = running[0];
+                sums[first + 1] = running[1];
+            }
+        }
+    }
+}
+
+/// Loads one register of weights.
+#[inline(always)]
+fn load<S: Simd, W: Weight>(weights: &[W; STRIP], register: usize) -> S::f32s {
+    let mut wide = [0f32; STRIP];
+    let (weights, _) = S::as_simd_f32s(W::widened(weights, &mut wide));
+    weights[register]
+}
+
+#[inline(always)]
+fn add_products<S: Simd, const ROWS: usize>(
+    simd: S,
+    column: &[f32; ROWS],
+    weights: [S::f32s; 2],
+    running: &mut [[S::f32s; 2]; ROWS],
+) {
+    for (running, &number) in running.iter_mut().zip(column) {
+        let number = simd.splat_f32s(number);
+        running[0] = simd.mul_add_f32s(number, weights[0], running[0]);
+        running[1] = simd.mul_add_f32s(number, weights[1], running[1]);
     }
 }

@@ -2,10 +2,12 @@
 
 use half::{bf16, f16};
 
-use super::kernel::PANEL;
+use super::kernel::{PANEL, STRIP};
 
-/// The weights of a linear layer in panels of [`PANEL`] outputs,
-/// `[panel][input][output]`, the last one filled up with zeros. Weights of 16
+/// The weights of a linear layer in panels of [`PANEL`] outputs, each of two
+/// strips `[input][STRIP]`, the last ones filled up with zeros. A strip is what
+/// the narrower vector registers cross at a time: it lies in one piece, since
+/// every other cache line would use half of the cache's sets. Weights of 16
 /// bits stay so in memory and are widened panel by panel.
 #[derive(Clone)]
 pub(crate) struct Packed {
@@ -51,10 +53,10 @@ impl Packed {
     /// apart, as f32.
     pub(crate) fn from_rows(data: &[f32], inner: usize, columns: usize, stride: usize) -> Self {
         let mut numbers = vec![0f32; columns.div_ceil(PANEL) * inner * PANEL];
-        for (panel, out) in numbers.chunks_exact_mut(inner * PANEL).enumerate() {
-            let first = panel * PANEL;
-            let width = PANEL.min(columns - first);
-            for (index, out) in out.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+        for (strip, out) in numbers.chunks_exact_mut(inner * STRIP).enumerate() {
+            let first = (strip * STRIP).min(columns);
+            let width = STRIP.min(columns - first);
+            for (index, out) in out.as_chunks_mut::<STRIP>().0.iter_mut().enumerate() {
                 out[..width].copy_from_slice(&data[index * stride + first..][..width]);
             }
         }
@@ -109,7 +111,7 @@ impl Packed {
     }
 }
 
-/// One panel's weights, `[input][output]`.
+/// One panel's weights: two strips `[input][STRIP]`.
 #[derive(Clone, Copy)]
 pub(super) enum Panel<'a> {
     F32(&'a [f32]),
@@ -142,7 +144,7 @@ pub(super) trait Weight: Copy {
 
     /// Returns the weights as f32, in `wide` if they are not.
     #[inline(always)]
-    fn widened<'a>(weights: &'a [Self; PANEL], wide: &'a mut [f32; PANEL]) -> &'a [f32; PANEL] {
+    fn widened<'a>(weights: &'a [Self; STRIP], wide: &'a mut [f32; STRIP]) -> &'a [f32; STRIP] {
         wide.iter_mut().zip(weights).for_each(|(wide, weight)| *wide = weight.wide());
         wide
     }
@@ -155,7 +157,7 @@ impl Weight for f32 {
     }
 
     #[inline(always)]
-    fn widened<'a>(weights: &'a [f32; PANEL], _: &'a mut [f32; PANEL]) -> &'a [f32; PANEL] {
+    fn widened<'a>(weights: &'a [f32; STRIP], _: &'a mut [f32; STRIP]) -> &'a [f32; STRIP] {
         weights
     }
 }
@@ -186,9 +188,9 @@ fn panels<T: Copy + Default>(
     number: impl Fn(f32) -> T,
 ) -> Vec<T> {
     let mut all = vec![T::default(); outputs.len().div_ceil(PANEL) * inner * PANEL];
-    for (panel, outputs) in all.chunks_exact_mut(inner * PANEL).zip(outputs.chunks(PANEL)) {
+    for (strip, outputs) in all.chunks_exact_mut(inner * STRIP).zip(outputs.chunks(STRIP)) {
         for (column, output) in outputs.iter().enumerate() {
-            for (row, &weight) in panel.as_chunks_mut::<PANEL>().0.iter_mut().zip(*output) {
+            for (row, &weight) in strip.as_chunks_mut::<STRIP>().0.iter_mut().zip(*output) {
                 row[column] = number(weight);
             }
         }
