@@ -15,8 +15,8 @@ use tidecast_actors::{
     spawn_blocking,
 };
 use tidecast_forecast::{
-    BatchLimits, BatchQueue, Forecast, ForecastTask, LoadError, ModelInfo, ModelSpec, NextBatch,
-    Provider, TaskError, Token, load,
+    BatchLimits, BatchQueue, ExpertUsage, Forecast, ForecastTask, LoadError, ModelInfo, ModelSpec,
+    NextBatch, Provider, TaskError, Token, load,
 };
 use tidecast_sql::ModelDefinition;
 use tokio::sync::{Mutex, oneshot};
@@ -173,6 +173,8 @@ struct Forecaster {
     /// Requests of which some tasks are not answered yet, by number.
     open: HashMap<u64, OpenRequest>,
     next_request: u64,
+    /// What the model's experts had done when it was last looked at.
+    experts: ExpertUsage,
 }
 
 /// One task and whose it is.
@@ -204,7 +206,14 @@ impl Forecaster {
             max_wait: limits.max_wait,
         };
         let queue = BatchQueue::new(limits);
-        Self { model, provider, queue, open: HashMap::new(), next_request: 0 }
+        Self {
+            model,
+            provider,
+            queue,
+            open: HashMap::new(),
+            next_request: 0,
+            experts: ExpertUsage::default(),
+        }
     }
 
     /// Forecasts what is due.
@@ -224,6 +233,10 @@ impl Forecaster {
             batch.into_iter().map(|queued| ((queued.request, queued.index), queued.task)).unzip();
         let answers = self.provider.forecast(&tasks);
         observe::batch(&self.model, tokens, tasks.len(), started.elapsed());
+        if let Some(experts) = self.provider.expert_usage() {
+            observe::experts(&self.model, &experts.since(&self.experts));
+            self.experts = experts;
+        }
         for ((request, index), answer) in places.into_iter().zip(answers) {
             self.answer(request, index, answer);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use tidecast_forecast::ExpertUsage;
 use tidecast_sql::{Windower, WindowerOutput};
 use tidecast_stream::{ForecastStatus, Partition, SourceBatch};
 
@@ -63,4 +64,18 @@ pub(crate) fn batch(model: &str, tokens: usize, tasks: usize, took: Duration) {
     histogram!("tidecast_forecaster_batch_tokens", &labels).record(tokens as f64);
     histogram!("tidecast_forecaster_batch_tasks", &labels).record(tasks as f64);
     histogram!("tidecast_forecaster_batch_seconds", &labels).record(took.as_secs_f64());
+}
+
+/// Counts the tokens of a batch at each expert; nothing for those that got none.
+pub(crate) fn experts(model: &str, usage: &ExpertUsage) {
+    for (layer, experts) in usage.layers.iter().enumerate() {
+        for (expert, &tokens) in experts.iter().enumerate().filter(|(_, tokens)| **tokens > 0) {
+            let labels = [
+                ("model", model.to_owned()),
+                ("layer", layer.to_string()),
+                ("expert", expert.to_string()),
+            ];
+            counter!("tidecast_forecaster_expert_tokens_total", &labels).increment(tokens);
+        }
+    }
 }

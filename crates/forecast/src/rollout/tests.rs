@@ -44,14 +44,26 @@ fn wave(length: usize, phase: f32, missing: usize) -> Column {
 }
 
 fn pack(shape: &Shape, patch_size: usize, patch_width: usize) -> PackedRow {
+    pack_padded(shape, 0, patch_size, patch_width)
+}
+
+/// Packs with so many steps before the start of the series.
+fn pack_padded(shape: &Shape, pad: usize, patch_size: usize, patch_width: usize) -> PackedRow {
     let columns = |count: usize, length: usize, phase: f32| -> Vec<Column> {
-        (0..count).map(|index| wave(length, phase + index as f32, shape.missing)).collect()
+        let column = |index: usize| {
+            let mut column = wave(length, phase + index as f32, shape.missing);
+            column.values.splice(0..0, std::iter::repeat_n(0.0, pad));
+            column.observed.splice(0..0, std::iter::repeat_n(false, pad));
+            column
+        };
+        (0..count).map(column).collect()
     };
+    let is_pad = (0..pad + shape.steps).map(|step| step < pad).collect();
     let columns = Columns {
         target: columns(shape.variates, shape.steps, 0.5),
         future_covariates: columns(shape.future_covariates, shape.steps + shape.horizon, 10.0),
         past_covariates: columns(shape.past_covariates, shape.steps, 20.0),
-        is_pad: vec![false; shape.steps],
+        is_pad,
     };
     PackedRow::pack(&columns, shape.horizon, patch_size, patch_width)
 }
@@ -109,6 +121,62 @@ proptest! {
         for (job, together) in jobs.iter().zip(&together) {
             let alone = cached::rollout(&model, 0, std::slice::from_ref(job)).expect("alone");
             prop_assert!(&alone[0] == together, "off by {}", difference(&alone[0], together));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The reference pads short series on the left; nothing may see it.
+    #[test]
+    fn a_padded_series_is_rolled_out_as_the_bare_one(
+        shape in shapes(), pad_patches in 0usize..6, seed in 0u64..4, is_cached in any::<bool>(),
+    ) {
+        let (model, size) = (testing::model(&[4], seed), 4);
+        let bare = pack(&shape, size, size);
+        // As many steps as fill the first patch, and whole patches before it.
+        let pad = (size - shape.steps % size) % size + pad_patches * size;
+        let padded = pack_padded(&shape, pad, size, size);
+        let filled = |row: &PackedRow| {
+            let series = Series::new(row, &model);
+            if is_cached {
+                let job = Job { series: &series, paths: 3, fill: &Ladder };
+                cached::rollout(&model, 0, &[job]).expect("cached").remove(0)
+            } else {
+                let options = exact::Options::default();
+                exact::rollout(&model, 0, &series, 3, &Ladder, options).expect("exact")
+            }
+        };
+        let (bare, padded) = (filled(&bare), filled(&padded));
+        prop_assert!(bare == padded, "off by {}", difference(&bare, &padded));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit(
+        shapes in prop::collection::vec(shapes(), 1..5), seed in 0u64..4, threads in 2usize..6,
+    ) {
+        let model = testing::model(&[4], seed);
+        let rows: Vec<PackedRow> = shapes.iter().map(|shape| pack(shape, 4, 4)).collect();
+        let filled = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+            pool.install(|| {
+                let series: Vec<Series<'_>> =
+                    rows.iter().map(|row| Series::new(row, &model)).collect();
+                let sampler = Sampler { seed };
+                let jobs: Vec<Job<'_>> =
+                    series.iter().map(|series| Job { series, paths: 40, fill: &sampler }).collect();
+                let cached = cached::rollout(&model, 0, &jobs).expect("cached");
+                let options = exact::Options::default();
+                let exact = exact::rollout(&model, 0, &series[0], 40, &sampler, options);
+                (cached, exact.expect("exact"))
+            })
+        };
+        let (one, many) = (filled(1), filled(threads));
+        for (one, many) in one.0.iter().chain([&one.1]).zip(many.0.iter().chain([&many.1])) {
+            // Drawn paths may be NaN, so bits are compared.
+            let bits = |paths: &Paths| paths.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            prop_assert!(bits(one) == bits(many), "off by {}", difference(one, many));
         }
     }
 }
