@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidecast_forecast::Precision;
 
 /// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
 /// probabilistic forecasts out. Pipelines are SQL files.
@@ -304,6 +305,9 @@ pub struct ModelBenchArguments {
     /// How a horizon longer than one patch is filled.
     #[arg(long, value_enum, default_value_t = RolloutChoice::Cached)]
     pub rollout: RolloutChoice,
+    /// How the weights are kept in memory, `f32`, `f16` or `bf16`; as they are stored when absent.
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<Precision>,
     /// `auto` or `cpu`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,

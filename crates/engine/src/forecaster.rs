@@ -159,6 +159,7 @@ fn model_spec(
         cached_only: false,
         device: definition.device.clone(),
         rollout: definition.rollout.as_deref().map(str::parse).transpose()?,
+        dtype: definition.dtype.as_deref().map(str::parse).transpose()?,
         patch_size: definition.patch_size,
         season: definition.season,
         threads,

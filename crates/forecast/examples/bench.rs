@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = ModelSpec {
         path: last("--model").map(str::to_owned),
         rollout: last("--rollout").map(str::parse).transpose()?,
+        dtype: last("--dtype").map(str::parse).transpose()?,
         threads: last("--threads").map(str::parse).transpose()?,
         ..ModelSpec::default()
     };

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::hub::{self, Hub};
 use crate::licence;
 use crate::moirai::MoiraiMoe;
+use crate::ops::Precision;
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelSpec};
 use crate::weights::Weights;
@@ -38,6 +39,15 @@ pub(crate) struct Checkpoint {
     pub(crate) recommended_context: Option<usize>,
 }
 
+/// What is asked of a checkpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish<'a> {
+    /// The licence that was accepted.
+    pub(crate) accepted: Option<&'a str>,
+    /// How large matrices are kept; `None` is as they are stored.
+    pub(crate) dtype: Option<Precision>,
+}
+
 impl Checkpoint {
     /// Opens what the spec's path names.
     pub(crate) fn open(
@@ -47,24 +57,24 @@ impl Checkpoint {
     ) -> Result<Self, LoadError> {
         let path = spec.path.as_deref().unwrap_or(BUILTIN_TINY);
         if path == BUILTIN_TINY {
-            return threads.install(Self::builtin_tiny);
+            return threads.install(|| Self::builtin_tiny(spec.dtype));
         }
         if path.starts_with("builtin:") {
             return Err(LoadError::UnknownBuiltin { path: path.to_owned() });
         }
-        let accepted = spec.accepted_licence.as_deref();
+        let wish = Wish { accepted: spec.accepted_licence.as_deref(), dtype: spec.dtype };
         if let Some(address) = path.strip_prefix("hf://") {
             let repository = hub::Repository::parse(address, spec.revision.as_deref())?;
             let hub = Hub::from_env(spec.token.as_ref(), spec.cached_only)?;
-            return threads.install(|| Self::from_hub(&hub, &repository, accepted, progress));
+            return threads.install(|| Self::from_hub(&hub, &repository, wish, progress));
         }
-        threads.install(|| Self::open_folder(Path::new(path), accepted))
+        threads.install(|| Self::open_folder(Path::new(path), wish))
     }
 
-    fn builtin_tiny() -> Result<Self, LoadError> {
+    fn builtin_tiny(dtype: Option<Precision>) -> Result<Self, LoadError> {
         let config = Config::parse(TINY_CONFIG, Path::new("builtin:tiny/config.json"))?;
         let path = Path::new("builtin:tiny/model.safetensors");
-        let mut weights = Weights::open(TINY_WEIGHTS, path, None)?;
+        let mut weights = Weights::open(TINY_WEIGHTS, path, None, dtype)?;
         Ok(Self {
             model: read_model(config, &mut weights)?,
             path: BUILTIN_TINY.to_owned(),
@@ -77,25 +87,26 @@ impl Checkpoint {
     }
 
     /// Opens a folder, if its licence allows or was accepted.
-    pub(crate) fn open_folder(folder: &Path, accepted: Option<&str>) -> Result<Self, LoadError> {
+    pub(crate) fn open_folder(folder: &Path, wish: Wish<'_>) -> Result<Self, LoadError> {
         if !folder.is_dir() {
             return Err(LoadError::NotAFolder { path: folder.to_owned() });
         }
         let name = folder.display().to_string();
         let licence = licence::stated_in(folder);
-        licence::check(&name, licence.as_deref(), accepted)?;
-        Self::read_folder(folder, name, licence)
+        licence::check(&name, licence.as_deref(), wish.accepted)?;
+        Self::read_folder(folder, name, licence, wish.dtype)
     }
 
     /// Opens a repository of the hub, downloading what is not in its cache.
     pub(crate) fn from_hub(
         hub: &Hub,
         repository: &hub::Repository,
-        accepted: Option<&str>,
+        wish: Wish<'_>,
         progress: &mut (dyn DownloadProgress + Send),
     ) -> Result<Self, LoadError> {
-        let snapshot = hub.snapshot(repository, accepted, progress)?;
-        let read = Self::read_folder(&snapshot.folder, repository.to_string(), snapshot.licence)?;
+        let snapshot = hub.snapshot(repository, wish.accepted, progress)?;
+        let (folder, name) = (&snapshot.folder, repository.to_string());
+        let read = Self::read_folder(folder, name, snapshot.licence, wish.dtype)?;
         let weights = snapshot.folder.join(hub::WEIGHTS);
         match hub::expected_digest(&weights) {
             Some(expected) if read.version != format!("sha256:{expected}") => {
@@ -109,6 +120,7 @@ impl Checkpoint {
         folder: &Path,
         path: String,
         licence: Option<String>,
+        dtype: Option<Precision>,
     ) -> Result<Self, LoadError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -124,7 +136,7 @@ impl Checkpoint {
         let (digest, model) = std::thread::scope(|scope| {
             let digest = scope.spawn(|| digest(&weights_path));
             let release = |tensor: &[u8]| give_back(&bytes, tensor);
-            let model = Weights::open(&bytes, &weights_path, Some(&release))
+            let model = Weights::open(&bytes, &weights_path, Some(&release), dtype)
                 .and_then(|mut weights| read_model(config, &mut weights));
             (digest.join(), model)
         });
@@ -211,7 +223,7 @@ mod tests {
         let mut tensors = testing::weights(&config, 3);
         change(&mut tensors, &mut config);
         testing::write_folder(folder.path(), &config, &tensors, dtype);
-        Checkpoint::open_folder(folder.path(), None)
+        Checkpoint::open_folder(folder.path(), Wish::default())
     }
 
     fn named<'a>(tensors: &'a mut [Named], name: &str) -> &'a mut Named {
@@ -238,6 +250,31 @@ mod tests {
             let off = off.fold(0.0, f32::max);
             assert!(off > 0.0 && off < tolerance, "{dtype}: {off}");
         }
+    }
+
+    #[test]
+    fn weights_are_kept_as_asked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = testing::config(&[4, 8]);
+        let mut tensors = testing::weights(&config, 3);
+        testing::write_folder(folder.path(), &config, &tensors, Dtype::F32);
+        let open = |dtype| {
+            let wish = Wish { dtype, ..Wish::default() };
+            Checkpoint::open_folder(folder.path(), wish).map(|checkpoint| checkpoint.model.bytes())
+        };
+        let long = open(None).expect("opens");
+        assert_eq!(open(Some(Precision::F32)).expect("opens"), long);
+        for short in [Precision::F16, Precision::Bf16] {
+            let short = open(Some(short)).expect("opens");
+            // Embedding, head and centroids stay.
+            assert!(short < long * 3 / 4, "{short} of {long}");
+        }
+        named(&mut tensors, "encoder.layers.1.ffn.experts.2.fc1.weight").values[7] = 1e6;
+        testing::write_folder(folder.path(), &config, &tensors, Dtype::F32);
+        open(Some(Precision::Bf16)).expect("bf16 reaches as far as f32");
+        let error = open(Some(Precision::F16)).expect_err("beyond f16").to_string();
+        assert!(error.starts_with("tensor `encoder.layers.1.ffn.experts.2.fc1.weight` of `"));
+        assert!(error.ends_with("beyond the range of `f16`: choose `bf16` or `f32`"), "{error}");
     }
 
     #[test]
@@ -281,7 +318,7 @@ mod tests {
     #[test]
     fn a_damaged_folder_is_refused_by_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let open = || Checkpoint::open_folder(folder.path(), None).expect_err("refused");
+        let open = || Checkpoint::open_folder(folder.path(), Wish::default()).expect_err("refused");
         let weights = folder.path().join("model.safetensors");
         assert!(matches!(open(), LoadError::File { path, .. } if path.ends_with("config.json")));
         let config = testing::config(&[4]);
@@ -298,7 +335,7 @@ mod tests {
         );
         std::fs::write(folder.path().join("config.json"), "{").expect("written");
         assert!(matches!(open(), LoadError::Config { .. }));
-        let nowhere = Checkpoint::open_folder(&weights, None).expect_err("refused");
+        let nowhere = Checkpoint::open_folder(&weights, Wish::default()).expect_err("refused");
         assert!(matches!(nowhere, LoadError::NotAFolder { .. }));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
         let spec = ModelSpec { path: Some("builtin:huge".into()), ..ModelSpec::default() };

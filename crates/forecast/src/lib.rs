@@ -67,6 +67,7 @@ mod weights;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
 pub use crate::expert_usage::{ExpertUsage, LayerUsage};
+pub use crate::ops::Precision;
 pub use crate::progress::DownloadProgress;
 pub use crate::provider::{
     LoadError, ModelInfo, ModelSpec, Provider, Rollout, Token, load, load_with,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::expert_usage::ExpertUsage;
 use crate::moirai_provider;
+use crate::ops::Precision;
 use crate::progress::{DownloadProgress, Logged};
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};
@@ -137,6 +138,9 @@ pub struct ModelSpec {
     pub device: String,
     /// `None` is [`Rollout::Cached`].
     pub rollout: Option<Rollout>,
+    /// How the weights of attention and experts are kept in memory; `None` is as
+    /// they are stored (f64 as f32).
+    pub dtype: Option<Precision>,
     /// Which of the checkpoint's patch sizes to use; `None` is 16 if it has
     /// that, else its smallest.
     pub patch_size: Option<usize>,
@@ -159,6 +163,7 @@ impl Default for ModelSpec {
             cached_only: false,
             device: "auto".to_owned(),
             rollout: None,
+            dtype: None,
             patch_size: None,
             season: None,
             threads: None,
@@ -234,6 +239,25 @@ pub enum LoadError {
     UnknownRollout {
         /// The name given.
         rollout: String,
+    },
+    /// No such way to keep weights.
+    #[error("unknown dtype `{dtype}`: expected `f32`, `f16` or `bf16`")]
+    UnknownDtype {
+        /// The name given.
+        dtype: String,
+    },
+    /// A weight is too large for the dtype asked for.
+    #[error(
+        "tensor `{name}` of `{}` has a number beyond the range of `{dtype}`: choose `bf16` or `f32`",
+        path.display()
+    )]
+    OutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The dtype asked for.
+        dtype: Precision,
     },
     /// The device is not one this build can use.
     #[error("device `{device}` is not supported by this build: use `cpu` or `auto`")]

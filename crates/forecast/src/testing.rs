@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Wish};
 use crate::config::Config;
 use crate::moirai::MoiraiMoe;
 
@@ -132,5 +132,5 @@ pub(crate) fn model(patch_sizes: &[usize], seed: u64) -> MoiraiMoe {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = config(patch_sizes);
     write_folder(folder.path(), &config, &weights(&config, seed), Dtype::F32);
-    Checkpoint::open_folder(folder.path(), None).expect("the checkpoint is right").model
+    Checkpoint::open_folder(folder.path(), Wish::default()).expect("the checkpoint is right").model
 }

@@ -15,24 +15,28 @@ pub(crate) struct Weights<'a> {
     path: PathBuf,
     left: BTreeSet<String>,
     release: Option<Release<'a>>,
+    /// How large matrices are kept, however they are stored.
+    dtype: Option<Precision>,
 }
 
 /// Called with the bytes of a tensor that has been read.
 pub(crate) type Release<'a> = &'a (dyn Fn(&[u8]) + Sync);
 
 impl<'a> Weights<'a> {
-    /// Opens a file's bytes; `path` is for messages.
+    /// Opens a file's bytes; `path` is for messages. Large matrices are kept as
+    /// `dtype`, or as they are stored.
     pub(crate) fn open(
         bytes: &'a [u8],
         path: &Path,
         release: Option<Release<'a>>,
+        dtype: Option<Precision>,
     ) -> Result<Self, LoadError> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| LoadError::Corrupt {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
         let left = tensors.names().into_iter().map(str::to_owned).collect();
-        Ok(Self { tensors, path: path.to_owned(), left, release })
+        Ok(Self { tensors, path: path.to_owned(), left, release, dtype })
     }
 
     /// Returns a tensor's shape without taking it.
@@ -58,8 +62,8 @@ impl<'a> Weights<'a> {
         }
         self.left.remove(name);
         let (name, path) = (name.to_owned(), self.path.clone());
-        let release = self.release;
-        Ok(Stored { name, path, dtype: view.dtype(), data: view.data(), release })
+        let (release, asked) = (self.release, self.dtype);
+        Ok(Stored { name, path, dtype: view.dtype(), data: view.data(), release, asked })
     }
 
     /// Takes a tensor of this shape as f32 numbers in row-major order.
@@ -80,11 +84,25 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Returns the precision that keeps the numbers of all of these.
-pub(crate) fn common_precision(tensors: &[Stored<'_>]) -> Precision {
-    let mut all = tensors.iter().map(Stored::precision);
+/// Reads matrices that are kept together, and says how: as was asked for, else
+/// so that no number changes.
+pub(crate) fn matrices(stored: &[Stored<'_>]) -> Result<(Vec<Vec<f32>>, Precision), LoadError> {
+    let mut all = stored.iter().map(Stored::precision);
     let first = all.next().unwrap_or(Precision::F32);
-    if all.all(|precision| precision == first) { first } else { Precision::F32 }
+    let precision = if all.all(|other| other == first) { first } else { Precision::F32 };
+    let mut matrices = Vec::with_capacity(stored.len());
+    for tensor in stored {
+        let numbers = tensor.numbers()?;
+        if !numbers.iter().all(|&number| precision.holds(number)) {
+            return Err(LoadError::OutOfRange {
+                path: tensor.path.clone(),
+                name: tensor.name.clone(),
+                dtype: precision,
+            });
+        }
+        matrices.push(numbers);
+    }
+    Ok((matrices, precision))
 }
 
 /// A tensor of a file, not yet read.
@@ -94,6 +112,7 @@ pub(crate) struct Stored<'a> {
     dtype: Dtype,
     data: &'a [u8],
     release: Option<Release<'a>>,
+    asked: Option<Precision>,
 }
 
 impl Stored<'_> {
@@ -119,12 +138,14 @@ impl Stored<'_> {
         Ok(numbers)
     }
 
-    /// Returns in what precision the numbers can be kept without loss.
-    pub(crate) fn precision(&self) -> Precision {
-        match self.dtype {
-            Dtype::F16 => Precision::F16,
-            Dtype::BF16 => Precision::Bf16,
-            _ => Precision::F32,
+    /// Returns in what precision the numbers are to be kept: without loss, if
+    /// nothing was asked for.
+    fn precision(&self) -> Precision {
+        match (self.asked, self.dtype) {
+            (Some(asked), _) => asked,
+            (None, Dtype::F16) => Precision::F16,
+            (None, Dtype::BF16) => Precision::Bf16,
+            (None, _) => Precision::F32,
         }
     }
 }

@@ -187,6 +187,7 @@ fn model(page: &mut Page, model: &ModelDefinition) {
         _ => {
             page.setting("device", &model.device);
             page.setting("rollout", model.rollout.as_deref().unwrap_or("the provider's default"));
+            page.setting("dtype", model.dtype.as_deref().unwrap_or("as stored"));
             let patch_size = match model.patch_size {
                 Some(size) => format!("{size} steps"),
                 None => "the checkpoint's own".to_owned(),

@@ -202,6 +202,9 @@ pub struct ModelDefinition {
     pub device: String,
     /// `'rollout'`: `cached` or `exact`; the provider's default when absent.
     pub rollout: Option<String>,
+    /// `'dtype'`: how the weights are kept in memory, `f32`, `f16` or `bf16`; as
+    /// they are stored when absent.
+    pub dtype: Option<String>,
     /// `'patch.size'`, where the checkpoint has several.
     pub patch_size: Option<usize>,
     /// `'season'`: season length in steps, for `seasonal-naive`; the provider's

@@ -82,6 +82,7 @@ fn spec(arguments: &ModelBenchArguments, rollout: Rollout) -> ModelSpec {
         accepted_licence: arguments.accept_license.clone(),
         device: arguments.device.clone(),
         rollout: Some(rollout),
+        dtype: arguments.dtype,
         threads: arguments.threads,
         ..ModelSpec::default()
     }

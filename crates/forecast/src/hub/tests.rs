@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Wish};
 use crate::testing;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -74,7 +74,7 @@ impl PlayedHub {
 
     fn open(&self, accepted: Option<&str>) -> Result<Checkpoint, LoadError> {
         let repository = Repository::parse("owner/name", None)?;
-        Checkpoint::from_hub(&self.hub, &repository, accepted, &mut ())
+        Checkpoint::from_hub(&self.hub, &repository, Wish { accepted, dtype: None }, &mut ())
     }
 
     fn refused(&self, accepted: Option<&str>) -> String {
@@ -168,9 +168,11 @@ fn a_checkpoint_is_fetched_once_and_then_comes_from_the_cache() {
     assert_eq!(hub.requests(), Vec::<String>::new());
     let offline = Hub { is_offline: true, endpoint: "http://127.0.0.1:1".into(), ..hub.hub };
     let pinned = Repository::parse(&format!("owner/name@{COMMIT}"), None).expect("a repository");
-    Checkpoint::from_hub(&offline, &pinned, None, &mut ()).expect("loads by its commit, too");
+    Checkpoint::from_hub(&offline, &pinned, Wish::default(), &mut ())
+        .expect("loads by its commit, too");
     let other = Repository::parse("owner/name", Some("v2")).expect("a repository");
-    let error = Checkpoint::from_hub(&offline, &other, None, &mut ()).expect_err("not there");
+    let error =
+        Checkpoint::from_hub(&offline, &other, Wish::default(), &mut ()).expect_err("not there");
     assert!(error.to_string().contains("nothing may be downloaded here"), "{error}");
 }
 
@@ -239,10 +241,12 @@ fn what_the_hub_refuses_is_said_with_the_remedy() {
     let nameless = Hub { token: None, ..hub.hub };
     hub.served.lock().expect("lives").refused = vec![("/owner".to_owned(), 401)];
     let repository = Repository::parse("owner/name", None).expect("a repository");
-    let error = Checkpoint::from_hub(&nameless, &repository, None, &mut ()).expect_err("refused");
+    let error = Checkpoint::from_hub(&nameless, &repository, Wish::default(), &mut ())
+        .expect_err("refused");
     assert!(error.to_string().contains("set HF_TOKEN"), "{error}");
     let nowhere = Hub { endpoint: "http://127.0.0.1:1".into(), ..nameless };
-    let error = Checkpoint::from_hub(&nowhere, &repository, None, &mut ()).expect_err("refused");
+    let error =
+        Checkpoint::from_hub(&nowhere, &repository, Wish::default(), &mut ()).expect_err("refused");
     assert!(error.to_string().contains("could not be fetched from http://127.0.0.1:1"), "{error}");
     assert_eq!(format!("{:?}", Token::new("secret")), "Token(***)");
 }

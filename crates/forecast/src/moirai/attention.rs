@@ -4,7 +4,7 @@ use super::chunk::{Chunk, Past};
 use crate::config::Config;
 use crate::ops::{Heads, Packed, PathAttention, attend_row, linear, norm_and_rotate};
 use crate::provider::LoadError;
-use crate::weights::{Stored, Weights, common_precision};
+use crate::weights::{Weights, matrices};
 
 /// Multi-head attention with normed queries and keys, rotary positions and a
 /// bias by whether two tokens are of one variate.
@@ -33,8 +33,7 @@ impl Attention {
             for name in names {
                 stored.push(weights.take(&format!("{prefix}.{name}.weight"), &[width, width])?);
             }
-            let precision = common_precision(&stored);
-            let numbers = stored.iter().map(Stored::numbers).collect::<Result<Vec<_>, _>>()?;
+            let (numbers, precision) = matrices(&stored)?;
             let outputs: Vec<&[f32]> = numbers.iter().flat_map(|n| n.chunks_exact(width)).collect();
             Ok(Packed::new(&outputs, width, precision))
         };

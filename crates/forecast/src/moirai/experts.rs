@@ -9,7 +9,7 @@ use super::{ACTIVE_EXPERTS, Probe, Stage};
 use crate::config::Config;
 use crate::ops::{BLOCK, Expert, Packed, Precision, distances, linear};
 use crate::provider::LoadError;
-use crate::weights::{Stored, Weights, common_precision};
+use crate::weights::{Stored, Weights, matrices};
 
 /// Sparse feed-forward: each token goes to the two experts whose centroids
 /// are FARTHEST from it. That is how the published weights were trained
@@ -48,9 +48,10 @@ impl Experts {
             ]);
         }
         let pack = |stored: &[Stored<'_>; 3]| -> Result<Expert, LoadError> {
-            let [gate, up, down] = stored;
-            let (gate, up, down) = (gate.numbers()?, up.numbers()?, down.numbers()?);
-            Ok(Expert::new([&gate, &up, &down], width, hidden, common_precision(stored)))
+            let (numbers, precision) = matrices(stored)?;
+            // As many as were stored.
+            let [gate, up, down] = [0, 1, 2].map(|matrix| numbers[matrix].as_slice());
+            Ok(Expert::new([gate, up, down], width, hidden, precision))
         };
         let squares = |centroid: &&[f32]| centroid.iter().map(|number| number * number).sum();
         Ok(Self {

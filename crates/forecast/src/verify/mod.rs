@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Wish};
 use crate::provider::LoadError;
 use crate::verify::golden::{Golden, GoldenFolder};
 
@@ -139,7 +139,7 @@ pub fn verify(
     golden_dir: &Path,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let model = Checkpoint::open_folder(model_dir, None)?.model;
+    let model = Checkpoint::open_folder(model_dir, Wish::default())?.model;
     let folder = GoldenFolder::open(golden_dir)?;
     let mut report = Report::default();
     for name in &folder.files {

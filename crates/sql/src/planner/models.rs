@@ -23,9 +23,10 @@ const MOIRAI: OptionRules = OptionRules {
         "license.accept",
         "device",
         "rollout",
+        "dtype",
         "patch.size",
     ],
-    unsupported: &["dtype", "samples"],
+    unsupported: &["samples"],
     elsewhere: |name| (name == "season").then_some("seasonal-naive models"),
     has_properties: false,
 };
@@ -49,6 +50,7 @@ pub(super) fn default_model() -> ModelDefinition {
         accepted_licence: None,
         device: "auto".to_owned(),
         rollout: None,
+        dtype: None,
         patch_size: None,
         season: None,
     }
@@ -104,6 +106,8 @@ pub(super) fn model(
     check_device(&reader, problems);
     let rollout =
         reader.choice("rollout", &[("cached", "cached"), ("exact", "exact")], &[], problems);
+    let kinds = ["f32", "f16", "bf16"].map(|name| (name, name));
+    let dtype = reader.choice("dtype", &kinds, &[], problems);
     let patch_size = reader.count("patch.size", problems);
     let season = reader.count("season", problems);
     if problems.len() > before {
@@ -123,6 +127,7 @@ pub(super) fn model(
         accepted_licence,
         device,
         rollout: rollout.map(str::to_owned),
+        dtype: dtype.map(str::to_owned),
         patch_size,
         season,
     })

@@ -172,6 +172,7 @@ impl View {
                 accepted_licence: None,
                 device: "cpu".to_owned(),
                 rollout: None,
+                dtype: None,
                 patch_size: None,
                 season: None,
             },
