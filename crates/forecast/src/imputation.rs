@@ -66,6 +66,7 @@ fn observed(raw: &[f32]) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Context;
     use proptest::prelude::*;
 
     const NAN: f32 = f32::NAN;
@@ -85,6 +86,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_newest_steps_are_filled_like_the_whole(
+            raw in prop::collection::vec(prop_oneof![1 => -1e4f32..1e4, 1 => Just(NAN)], 1..60),
+            steps in 0usize..60,
+        ) {
+            let context = Context::newest(&raw, steps);
+            let prior = context.prior.as_ref().expect("a prior history")[0];
+            let found = Column::causal_mean_filled(&context.variates[0], &prior);
+            prop_assert_eq!(found.values, &fill(&raw)[raw.len().saturating_sub(steps)..]);
+        }
+
         #[test]
         fn a_context_with_its_prior_history_is_filled_like_the_whole(
             raw in prop::collection::vec(prop_oneof![3 => -1e4f32..1e4, 1 => Just(NAN)], 1..80),

@@ -33,8 +33,10 @@
 //!
 //! Where to read on: [`ForecastTask`] for what goes in and out,
 //! `moirai/` for the network, `rollout/` for how a horizon longer than one
-//! patch is filled, [`verify`] for the comparison with the reference.
+//! patch is filled, [`verify`] for the comparison with the reference,
+//! [`accuracy`] for how good forecasts were.
 
+pub mod accuracy;
 mod batch;
 pub mod bench;
 mod checkpoint;

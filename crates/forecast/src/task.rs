@@ -24,6 +24,29 @@ impl Context {
         Self { variates: vec![values.to_vec()], ..Self::default() }
     }
 
+    /// Returns the newest `steps` of a series with one variate, and of what came
+    /// before them the [`PriorHistory`]: a model answers as with the whole
+    /// history's stand-ins for missing steps.
+    ///
+    /// ```
+    /// use tidecast_forecast::Context;
+    /// let context = Context::newest(&[f32::NAN, 2.0, 6.0, 3.0, 4.0], 2);
+    /// assert_eq!(context.variates, [[3.0, 4.0]]);
+    /// // Before the first observed step that one counts.
+    /// let prior = context.prior.expect("a prior history")[0];
+    /// assert_eq!((prior.sum, prior.count, prior.last), (10.0, 3, 6.0));
+    /// ```
+    pub fn newest(history: &[f32], steps: usize) -> Self {
+        let (before, newest) = history.split_at(history.len().saturating_sub(steps));
+        let mut prior = PriorHistory::default();
+        if let Some(first) = history.iter().copied().find(|value| value.is_finite()) {
+            let leading = before.iter().take_while(|value| !value.is_finite()).count();
+            before.iter().take(leading).for_each(|_| prior.push(first));
+            before.iter().skip(leading).for_each(|&value| prior.push(value));
+        }
+        Self { variates: vec![newest.to_vec()], prior: Some(vec![prior]), ..Self::default() }
+    }
+
     /// Returns the number of past steps.
     pub fn steps(&self) -> usize {
         self.variates.first().map_or(0, Vec::len)
