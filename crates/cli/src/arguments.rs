@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidecast_forecast::Precision;
 
+use crate::commands::backtest::arguments::BacktestArguments;
+
 /// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
 /// probabilistic forecasts out. Pipelines are SQL files.
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ pub enum Command {
     Explain(ExplainArguments),
     /// Forecast the series of a file, without Kafka.
     Forecast(Box<ForecastArguments>),
+    /// Score a model on the past of a file's series, or on a suite of tasks.
+    Backtest(Box<BacktestArguments>),
     /// Look at model checkpoints.
     #[command(subcommand)]
     Model(ModelCommand),

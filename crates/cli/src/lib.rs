@@ -38,6 +38,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Check(check) => commands::plan::check(check),
         Command::Explain(explain) => commands::plan::explain_plans(explain),
         Command::Forecast(forecast) => commands::forecast::run(forecast, log),
+        Command::Backtest(backtest) => commands::backtest::run(backtest, log),
         Command::Model(model) => commands::model::run(model),
         Command::Bench(bench) => commands::bench::run(bench, log),
         Command::Config(config) => commands::print_configuration(config),

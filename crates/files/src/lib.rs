@@ -10,6 +10,7 @@
 //! | CSV, with a header line | `.csv`, `.csv.gz` | [`FileSource`] | long form |
 //! | JSON, one object a line | `.jsonl`, `.ndjson`, `.json`, each also `.gz` | [`FileSource`] | the message |
 //! | Apache Parquet | `.parquet` | [`FileSource`] | long form |
+//! | Apache Parquet, one row a series | `.parquet` | [`read_listed_series`], whole | |
 //!
 //! # What a row has to be
 //! Columns are matched by name and cast to the table's types. An empty CSV
@@ -28,6 +29,7 @@ mod conform;
 mod error;
 mod format;
 mod infer;
+mod listed;
 mod long;
 mod read;
 mod sink;
@@ -37,6 +39,7 @@ pub mod time;
 pub use error::FileError;
 pub use format::FileFormat;
 pub use infer::{InferredSchema, infer_schema};
+pub use listed::{ListedSeries, read_listed_series};
 pub use long::LongTable;
 pub use sink::{FileSink, JsonLinesWriter, StdoutSink, write_csv, write_parquet};
 pub use source::{BATCH_ROWS, FileSource, FileSourceConfig};

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod backtest;
 pub mod bench;
 pub mod demo;
 pub mod forecast;

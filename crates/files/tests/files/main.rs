@@ -6,5 +6,6 @@
     reason = "a failed unwrap in a test is a failed test"
 )]
 
+mod listed;
 mod reading;
 mod writing;

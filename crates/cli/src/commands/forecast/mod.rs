@@ -1,7 +1,7 @@
 //! `forecast`: the series of a file, without Kafka.
 
 mod script;
-mod table;
+pub(super) mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::commands::{configuration, start_logging};
 use crate::output;
 use crate::print::note;
 
-use self::table::{InputTable, infer_step};
+use self::table::{InputColumns, InputTable, infer_step};
 
 /// Runs `tidecast forecast`.
 ///
@@ -35,11 +35,17 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         crate::plot::check_path(plot)?;
     }
 
-    let table = InputTable::open(arguments)?;
+    let table = InputTable::open(InputColumns {
+        path: &arguments.input,
+        time: &arguments.time,
+        target: &arguments.target,
+        series: &arguments.series,
+    })?;
     let histories = table.histories(&arguments.input)?;
+    let times = histories.values().map(|history| history.iter().map(|(time, _)| *time));
     let step = match arguments.step {
         Some(step) => step,
-        None => infer_step(&histories).with_context(|| {
+        None => infer_step(times).with_context(|| {
             format!(
                 "the step cannot be found: no series of `{}` has rows at two times; give --step",
                 arguments.input.display()

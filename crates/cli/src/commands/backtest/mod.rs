@@ -1,0 +1,236 @@
+//! `backtest`: how good a model would have been on the past of some series.
+//!
+//! [`Task`]s come from flags ([`input`]) or from a suite ([`suite`]); windows are
+//! placed ([`placement`]), forecast and scored ([`evaluate`]), and reported
+//! ([`report`]). The scores themselves are `tidecast_forecast::accuracy`'s.
+
+pub mod arguments;
+mod evaluate;
+mod input;
+mod placement;
+mod regular;
+mod report;
+mod suite;
+mod task;
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use tidecast_forecast::{ModelSpec, Provider, Rollout, load};
+
+use crate::arguments::RolloutChoice;
+use crate::commands::start_logging;
+use crate::config::Config;
+use crate::print::{line, note};
+
+use self::arguments::BacktestArguments;
+use self::evaluate::{Draw, evaluate, yardstick};
+use self::report::{ModelOutcome, Outcome, YARDSTICK};
+use self::suite::Suite;
+use self::task::{Task, Windows};
+
+/// Newest steps handed to the model where nothing else is said.
+const USUAL_CONTEXT: usize = 1024;
+
+/// How far the yardstick's scores may lie from what a suite says, relative to it.
+const SAME: f64 = 1e-6;
+
+/// Runs `tidecast backtest`.
+///
+/// # Errors
+/// If the file, the suite or an argument is wrong, the model cannot be loaded, or
+/// a window cannot be forecast.
+pub fn run(arguments: &BacktestArguments, log: Option<&str>) -> anyhow::Result<()> {
+    let config = Config::load(None, std::env::vars_os(), &[])?;
+    start_logging(&config, Some(log.unwrap_or("warn")))?;
+    check(arguments)?;
+    // Before the work: a folder that is not there should not cost it.
+    let output = arguments.output.as_deref().map(create).transpose()?;
+    let mut models = Models { arguments, season: 0, loaded: Vec::new() };
+    let mut outcomes = Vec::new();
+    match &arguments.suite {
+        None => outcomes.push(backtest(input::task(arguments)?, &mut models)?),
+        Some(path) => {
+            let suite = Suite::read(path, &arguments.only)?;
+            let beside = path.parent().unwrap_or(Path::new("."));
+            let folder = arguments.data.as_deref().unwrap_or(beside);
+            for entry in &suite.tasks {
+                let context = arguments.context.unwrap_or_else(|| suite.context(entry));
+                let mut outcome = backtest(entry.load(folder, context)?, &mut models)?;
+                // Their names are still needed, a suite's values no longer.
+                outcome.task.series.iter_mut().for_each(|series| series.values = Vec::new());
+                outcomes.push(outcome);
+            }
+        }
+    }
+    line(format_args!("{}", report::table(&outcomes)?));
+    if let Some((file, path)) = output {
+        report::write_series(&outcomes, file, path)?;
+    }
+    if arguments.json {
+        line(format_args!("{}", report::json(&outcomes, arguments.samples)?));
+    }
+    Ok(())
+}
+
+fn check(arguments: &BacktestArguments) -> anyhow::Result<()> {
+    for (name, value) in [
+        ("horizon", arguments.horizon),
+        ("windows", arguments.windows),
+        ("stride", arguments.stride),
+        ("season", arguments.season),
+        ("context", arguments.context),
+        ("threads", arguments.threads),
+        ("samples", Some(arguments.samples)),
+        ("repeats", usize::try_from(arguments.repeats).ok()),
+    ] {
+        if value == Some(0) {
+            bail!("--{name} is `0`: expected at least `1`");
+        }
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> anyhow::Result<(File, &Path)> {
+    if path.extension().is_none_or(|extension| extension != "csv") {
+        bail!("--output `{}`: expected a name that ends in .csv", path.display());
+    }
+    let file = File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok((file, path))
+}
+
+/// Scores the yardstick and each model on a task.
+fn backtest(task: Task, models: &mut Models<'_>) -> anyhow::Result<Outcome> {
+    let windows = task.windows();
+    warn_of(&task, &windows);
+    let naive = yardstick(&task, &windows.asked)?;
+    let total = naive.total()?;
+    if total.labels() == 0 {
+        bail!(
+            "`{}`: there is nothing to score: no step was observed in any window that has a past (of {} windows)",
+            task.name,
+            windows.asked.len() + windows.blind
+        );
+    }
+    if let Some(given) = task.baselines.get(YARDSTICK) {
+        for (score, found, given) in
+            [("WQL", total.wql(), given.wql), ("MASE", total.mase(), given.mase)]
+        {
+            let found = found.unwrap_or(f64::NAN);
+            if !((found - given).abs() <= SAME * given.abs()) {
+                bail!(
+                    "`{}`: {score} of the seasonal naive forecast is {found}, the suite says {given}: is the file another, or horizon, windows or season?",
+                    task.name
+                );
+            }
+        }
+    }
+    let arguments = models.arguments;
+    let mut outcome = Outcome { task, windows, yardstick: naive, models: Vec::new() };
+    for (rollout, model) in models.for_season(outcome.task.season)? {
+        let rollout = rollout.map(|rollout| rollout.to_string());
+        let mut scored = Vec::new();
+        for seed in (0..arguments.repeats).map(|repeat| arguments.seed.wrapping_add(repeat)) {
+            let draw = Draw { seed, samples: arguments.samples };
+            let what = [Some(outcome.task.name.as_str()), rollout.as_deref()];
+            let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let asked = &outcome.windows.asked;
+            let bar = progress(asked.len() as u64, format!("{what}, seed {seed}"));
+            let advance = &mut |forecasts| bar.inc(forecasts as u64);
+            let found = evaluate(&outcome.task, asked, &mut **model, draw, advance)?;
+            bar.finish_and_clear();
+            let seconds = found.taken.as_secs_f64();
+            note(format_args!(
+                "{what}, seed {seed}: {} in {seconds:.1} s ({:.1}/s)",
+                counted(asked.len(), "forecast", "forecasts"),
+                asked.len() as f64 / seconds.max(f64::EPSILON)
+            ));
+            scored.push((seed, found));
+        }
+        outcome.models.push(ModelOutcome {
+            name: arguments.model.clone(),
+            rollout,
+            version: model.info().version.clone(),
+            scored,
+        });
+    }
+    Ok(outcome)
+}
+
+fn warn_of(task: &Task, windows: &Windows) {
+    if windows.blind > 0 {
+        note(format_args!(
+            "warning: `{}`: {} left out: nothing was observed in the {} steps before",
+            task.name,
+            counted(windows.blind, "window", "windows"),
+            task.context
+        ));
+    }
+}
+
+/// The models that were asked for, loaded once.
+struct Models<'a> {
+    arguments: &'a BacktestArguments,
+    /// The season they were loaded for.
+    season: usize,
+    loaded: Vec<(Option<Rollout>, Box<dyn Provider>)>,
+}
+
+impl Models<'_> {
+    /// Returns each rollout's model.
+    fn for_season(
+        &mut self,
+        season: usize,
+    ) -> anyhow::Result<&mut [(Option<Rollout>, Box<dyn Provider>)]> {
+        let is_naive = self.arguments.model == "seasonal-naive";
+        if self.loaded.is_empty() || (is_naive && self.season != season) {
+            let rollouts: &[Option<Rollout>] = match self.arguments.rollout {
+                _ if is_naive => &[None],
+                RolloutChoice::Cached => &[Some(Rollout::Cached)],
+                RolloutChoice::Exact => &[Some(Rollout::Exact)],
+                RolloutChoice::Both => &[Some(Rollout::Cached), Some(Rollout::Exact)],
+            };
+            let load = |&rollout: &Option<Rollout>| {
+                Ok((rollout, load(&self.spec(season, rollout, is_naive))?))
+            };
+            self.loaded = rollouts.iter().map(load).collect::<anyhow::Result<_>>()?;
+            self.season = season;
+        }
+        Ok(&mut self.loaded)
+    }
+
+    fn spec(&self, season: usize, rollout: Option<Rollout>, is_naive: bool) -> ModelSpec {
+        let common = ModelSpec {
+            device: self.arguments.device.clone(),
+            threads: self.arguments.threads,
+            ..ModelSpec::default()
+        };
+        if is_naive {
+            let provider = self.arguments.model.clone();
+            return ModelSpec { provider, season: Some(season), ..common };
+        }
+        ModelSpec {
+            path: Some(self.arguments.model.clone()),
+            accepted_licence: self.arguments.accept_license.clone(),
+            rollout,
+            ..common
+        }
+    }
+}
+
+/// A bar on standard error; nothing where that is no terminal.
+fn progress(length: u64, message: String) -> ProgressBar {
+    let bar = ProgressBar::new(length).with_message(message);
+    let style = "{msg} [{bar:20}] {pos} of {len}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Returns a number with its noun.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
