@@ -102,7 +102,7 @@ mod tests {
             values.iter().enumerate().filter(|(_, value)| !value.is_nan()).collect();
         assert_eq!(observed, [(2, &1.5), (4, &5.0)]);
         assert_eq!(hourly(&rows, StepAggregate::Sum)[2], 3.0);
-        assert_eq!(hourly(&[], StepAggregate::Avg), []);
+        assert!(hourly(&[], StepAggregate::Avg).is_empty());
         assert!(hourly(&[(0, Some(1e300))], StepAggregate::Avg)[0].is_nan());
     }
 
