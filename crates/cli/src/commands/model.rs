@@ -91,7 +91,7 @@ fn megabytes(bytes: u64) -> String {
 
 /// A bar on the terminal for a download from the hub.
 #[derive(Default)]
-struct DownloadBar(Option<ProgressBar>);
+pub(super) struct DownloadBar(Option<ProgressBar>);
 
 impl DownloadProgress for DownloadBar {
     fn begin(&mut self, file: &str, bytes: u64) {

@@ -18,9 +18,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use tidecast_forecast::{ModelSpec, Provider, Rollout, load};
+use tidecast_forecast::{ModelSpec, Provider, Rollout, load_with};
 
 use crate::arguments::RolloutChoice;
+use crate::commands::model::DownloadBar;
 use crate::commands::start_logging;
 use crate::config::Config;
 use crate::print::{line, note};
@@ -46,6 +47,11 @@ pub fn run(arguments: &BacktestArguments, log: Option<&str>) -> anyhow::Result<(
     let config = Config::load(None, std::env::vars_os(), &[])?;
     start_logging(&config, Some(log.unwrap_or("warn")))?;
     check(arguments)?;
+    if cfg!(debug_assertions) {
+        note(format_args!(
+            "warning: a debug build; its speed means nothing (use --release), its scores are right"
+        ));
+    }
     // Before the work: a folder that is not there should not cost it.
     let output = arguments.output.as_deref().map(create).transpose()?;
     let mut models = Models { arguments, season: 0, loaded: Vec::new() };
@@ -118,8 +124,9 @@ fn backtest(task: Task, models: &mut Models<'_>) -> anyhow::Result<Outcome> {
         for (score, found, given) in
             [("WQL", total.wql(), given.wql), ("MASE", total.mase(), given.mase)]
         {
-            let found = found.unwrap_or(f64::NAN);
-            if !((found - given).abs() <= SAME * given.abs()) {
+            let is_same = found.is_some_and(|found| (found - given).abs() <= SAME * given.abs());
+            if !is_same {
+                let found = found.map_or("undefined".to_owned(), |found| found.to_string());
                 bail!(
                     "`{}`: {score} of the seasonal naive forecast is {found}, the suite says {given}: is the file another, or horizon, windows or season?",
                     task.name
@@ -170,20 +177,20 @@ fn warn_of(task: &Task, windows: &Windows) {
     }
 }
 
+/// A model, and how it fills a horizon.
+type Loaded = (Option<Rollout>, Box<dyn Provider>);
+
 /// The models that were asked for, loaded once.
 struct Models<'a> {
     arguments: &'a BacktestArguments,
     /// The season they were loaded for.
     season: usize,
-    loaded: Vec<(Option<Rollout>, Box<dyn Provider>)>,
+    loaded: Vec<Loaded>,
 }
 
 impl Models<'_> {
     /// Returns each rollout's model.
-    fn for_season(
-        &mut self,
-        season: usize,
-    ) -> anyhow::Result<&mut [(Option<Rollout>, Box<dyn Provider>)]> {
+    fn for_season(&mut self, season: usize) -> anyhow::Result<&mut [Loaded]> {
         let is_naive = self.arguments.model == "seasonal-naive";
         if self.loaded.is_empty() || (is_naive && self.season != season) {
             let rollouts: &[Option<Rollout>] = match self.arguments.rollout {
@@ -193,7 +200,8 @@ impl Models<'_> {
                 RolloutChoice::Both => &[Some(Rollout::Cached), Some(Rollout::Exact)],
             };
             let load = |&rollout: &Option<Rollout>| {
-                Ok((rollout, load(&self.spec(season, rollout, is_naive))?))
+                let spec = self.spec(season, rollout, is_naive);
+                Ok((rollout, load_with(&spec, &mut DownloadBar::default())?))
             };
             self.loaded = rollouts.iter().map(load).collect::<anyhow::Result<_>>()?;
             self.season = season;
