@@ -18,6 +18,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use tidecast_forecast::accuracy::Accuracy;
 use tidecast_forecast::{ModelSpec, Provider, Rollout, load_with};
 
 use crate::arguments::RolloutChoice;
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::print::{line, note};
 
 use self::arguments::BacktestArguments;
-use self::evaluate::{Draw, evaluate, yardstick};
+use self::evaluate::{Draw, Scored, evaluate, yardstick};
 use self::report::{ModelOutcome, Outcome, YARDSTICK};
 use self::suite::Suite;
 use self::task::{Task, Windows};
@@ -120,50 +121,66 @@ fn backtest(task: Task, models: &mut Models<'_>) -> anyhow::Result<Outcome> {
             windows.asked.len() + windows.blind
         );
     }
-    if let Some(given) = task.baselines.get(YARDSTICK) {
-        for (score, found, given) in
-            [("WQL", total.wql(), given.wql), ("MASE", total.mase(), given.mase)]
-        {
-            let is_same = found.is_some_and(|found| (found - given).abs() <= SAME * given.abs());
-            if !is_same {
-                let found = found.map_or("undefined".to_owned(), |found| found.to_string());
-                bail!(
-                    "`{}`: {score} of the seasonal naive forecast is {found}, the suite says {given}: is the file another, or horizon, windows or season?",
-                    task.name
-                );
-            }
-        }
-    }
+    compare(&task, &total)?;
     let arguments = models.arguments;
     let mut outcome = Outcome { task, windows, yardstick: naive, models: Vec::new() };
     for (rollout, model) in models.for_season(outcome.task.season)? {
-        let rollout = rollout.map(|rollout| rollout.to_string());
-        let mut scored = Vec::new();
-        for seed in (0..arguments.repeats).map(|repeat| arguments.seed.wrapping_add(repeat)) {
-            let draw = Draw { seed, samples: arguments.samples };
-            let what = [Some(outcome.task.name.as_str()), rollout.as_deref()];
-            let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
-            let asked = &outcome.windows.asked;
-            let bar = progress(asked.len() as u64, format!("{what}, seed {seed}"));
-            let advance = &mut |forecasts| bar.inc(forecasts as u64);
-            let found = evaluate(&outcome.task, asked, &mut **model, draw, advance)?;
-            bar.finish_and_clear();
-            let seconds = found.taken.as_secs_f64();
-            note(format_args!(
-                "{what}, seed {seed}: {} in {seconds:.1} s ({:.1}/s)",
-                counted(asked.len(), "forecast", "forecasts"),
-                asked.len() as f64 / seconds.max(f64::EPSILON)
-            ));
-            scored.push((seed, found));
-        }
+        let scored = score(&outcome, *rollout, &mut **model, arguments)?;
         outcome.models.push(ModelOutcome {
             name: arguments.model.clone(),
-            rollout,
+            rollout: rollout.map(|rollout| rollout.to_string()),
             version: model.info().version.clone(),
             scored,
         });
     }
     Ok(outcome)
+}
+
+/// Compares the yardstick's scores with those that the suite gives for it.
+fn compare(task: &Task, yardstick: &Accuracy) -> anyhow::Result<()> {
+    let Some(given) = task.baselines.get(YARDSTICK) else { return Ok(()) };
+    for (score, found, given) in
+        [("WQL", yardstick.wql(), given.wql), ("MASE", yardstick.mase(), given.mase)]
+    {
+        if !found.is_some_and(|found| (found - given).abs() <= SAME * given.abs()) {
+            let found = found.map_or("undefined".to_owned(), |found| found.to_string());
+            bail!(
+                "`{}`: {score} of the seasonal naive forecast is {found}, the suite says {given}: is the file another, or horizon, windows or season?",
+                task.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Scores a model with each seed.
+fn score(
+    outcome: &Outcome,
+    rollout: Option<Rollout>,
+    model: &mut dyn Provider,
+    arguments: &BacktestArguments,
+) -> anyhow::Result<Vec<(u64, Scored)>> {
+    let (task, asked) = (&outcome.task, &outcome.windows.asked);
+    let rollout = rollout.map(|rollout| format!(", {rollout}")).unwrap_or_default();
+    let mut by_seed = Vec::new();
+    for seed in (0..arguments.repeats).map(|repeat| arguments.seed.wrapping_add(repeat)) {
+        let what = format!("{}{rollout}, seed {seed}", task.name);
+        let draw = Draw { seed, samples: arguments.samples };
+        let bar = progress(asked.len() as u64, what.clone());
+        let scored = evaluate(task, asked, model, draw, &mut |done| bar.inc(done as u64))?;
+        bar.finish_and_clear();
+        // Told at once: a long run that is broken off should not have been in vain.
+        let (total, seconds) = (scored.total()?, scored.taken.as_secs_f64());
+        note(format_args!(
+            "{what}: WQL {}, MASE {}; {} in {seconds:.1} s ({:.1}/s)",
+            report::number(total.wql(), 4),
+            report::number(total.mase(), 3),
+            counted(asked.len(), "forecast", "forecasts"),
+            asked.len() as f64 / seconds.max(f64::EPSILON)
+        ));
+        by_seed.push((seed, scored));
+    }
+    Ok(by_seed)
 }
 
 fn warn_of(task: &Task, windows: &Windows) {

@@ -190,7 +190,8 @@ fn rows(outcome: &Outcome) -> anyhow::Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-fn number(value: Option<f64>, decimals: usize) -> String {
+/// Returns a score as people read it.
+pub(super) fn number(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
