@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::command::run;
 use crate::support::repository;
+use crate::support::topics::time;
 
 const MODEL: &str = "crates/forecast/tests/golden/model";
 const GOLDEN: &str = "crates/forecast/tests/golden";
@@ -85,4 +86,39 @@ fn the_built_in_model_says_what_it_is() {
 
     let text = run(&["model", "info", "builtin:tiny"]);
     assert!(text.succeeded().contains("Apache-2.0"));
+}
+
+#[test]
+fn a_file_shows_how_its_series_use_the_experts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("load.csv");
+    let mut text = "ts,site,kw\n".to_owned();
+    for hour in 0..120 {
+        let at = time(hour * 60, 0);
+        let kw = 10.0 + (hour as f64 / 24.0 * std::f64::consts::TAU).sin();
+        text.push_str(&format!("{at},A,{kw}\n{at},B,{}\n", 5.0 * kw));
+    }
+    fs::write(&path, text).unwrap();
+    let data = path.to_str().unwrap();
+    let columns = ["--data", data, "--time", "ts", "--target", "kw", "--series", "site"];
+    let ended = run(&[&["model", "info", "builtin:tiny", "--json"][..], &columns].concat());
+    let info: Value = serde_json::from_str(ended.succeeded()).unwrap();
+    let layers = info["expert_usage"].as_array().unwrap();
+    assert_eq!(layers.len(), 5);
+    for (index, layer) in layers.iter().enumerate() {
+        // Two series: 8 patches of context, then 5 times one token for each of 20
+        // paths, each at two experts; from the last layer only the newest leaves.
+        let context = if index < 4 { 8 } else { 1 };
+        assert_eq!(layer["tokens"], 2 * 2 * (context + 5 * 20), "layer {index}");
+        let shares = layer["shares"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap());
+        assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9);
+        let entropy = layer["entropy"].as_f64().unwrap();
+        assert!(entropy > 0.3 && entropy < 1.0, "layer {index}: {entropy}");
+    }
+
+    let ended = run(&[&["model", "info", "builtin:tiny"][..], &columns].concat());
+    assert!(ended.succeeded().contains("layer     tokens   entropy  dead"), "{}", ended.stdout);
+    let wrong = ["--data", data, "--time", "ts", "--target", "kW"];
+    let ended = run(&[&["model", "info", "builtin:tiny"][..], &wrong].concat());
+    assert!(ended.refused().contains("kW"), "{}", ended.stderr);
 }

@@ -240,6 +240,11 @@ Examples:
   tidecast model info builtin:tiny
   tidecast model info models/moirai-moe-small --json
   tidecast model info hf://Salesforce/moirai-moe-1.0-R-small --accept-license cc-by-nc-4.0
+  tidecast model info builtin:tiny --data load.csv --time ts --target kw --series site
+
+With --data the newest steps of each series are forecast, and what is printed is how the tokens were spread
+over the experts of each layer: entropy 1 is even, a dead expert got none. Data unlike the training's shows
+in few experts that get nearly everything.
 
 A repository of the Hugging Face hub is downloaded once, into the cache that other clients use (HF_HOME);
 HF_TOKEN opens private and gated ones.")]
@@ -251,6 +256,9 @@ HF_TOKEN opens private and gated ones.")]
         /// Accept the licence of weights that not everybody may use for everything.
         #[arg(long, value_name = "LICENCE")]
         accept_license: Option<String>,
+        /// How this file's series use the experts.
+        #[command(flatten)]
+        data: UsageArguments,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -274,6 +282,23 @@ Prints a line per check with the largest error; the status is 1 if a tolerance i
         #[arg(long)]
         json: bool,
     },
+}
+
+/// The file whose series `tidecast model info` tries.
+#[derive(Debug, Args)]
+pub struct UsageArguments {
+    /// Show how the series of this file use the experts: `.csv`, `.csv.gz`, `.jsonl` or `.parquet`.
+    #[arg(long, value_name = "FILE", requires_all = ["time", "target"])]
+    pub data: Option<PathBuf>,
+    /// The column with the time of a row.
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub time: Option<String>,
+    /// The column to forecast.
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub target: Option<String>,
+    /// The column that names the series; repeat it for several.
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub series: Vec<String>,
 }
 
 /// `tidecast model bench`.

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod forecast;
 pub mod model;
 pub mod model_bench;
+mod model_usage;
 pub mod plan;
 pub mod run;
 

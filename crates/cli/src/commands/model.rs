@@ -8,8 +8,8 @@ use serde_json::json;
 use tidecast_forecast::verify::{Check, Status, verify};
 use tidecast_forecast::{DownloadProgress, ModelInfo, ModelSpec, load_with};
 
-use crate::arguments::ModelCommand;
-use crate::commands::model_bench;
+use crate::arguments::{ModelCommand, UsageArguments};
+use crate::commands::{model_bench, model_usage};
 use crate::print::line;
 
 /// Runs `tidecast model`.
@@ -19,24 +19,34 @@ use crate::print::line;
 /// `bench`, see [`model_bench::run`].
 pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
     match command {
-        ModelCommand::Info { model, accept_license, json } => {
-            info(model, accept_license.as_deref(), *json)
+        ModelCommand::Info { model, accept_license, data, json } => {
+            info(model, accept_license.as_deref(), data, *json)
         }
         ModelCommand::Bench(arguments) => model_bench::run(arguments),
         ModelCommand::Verify { model, golden, json } => verify_model(model, golden, *json),
     }
 }
 
-fn info(model: &str, accepted: Option<&str>, as_json: bool) -> anyhow::Result<()> {
+fn info(
+    model: &str,
+    accepted: Option<&str>,
+    data: &UsageArguments,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let spec = ModelSpec {
         path: Some(model.to_owned()),
         accepted_licence: accepted.map(str::to_owned),
         ..ModelSpec::default()
     };
-    let provider = load_with(&spec, &mut DownloadBar::default())?;
+    let mut provider = load_with(&spec, &mut DownloadBar::default())?;
+    let usage = model_usage::layers(&mut *provider, data)?;
     let info = provider.info();
     if as_json {
-        line(format_args!("{}", info_json(info)));
+        let mut info = info_json(info);
+        if let Some(layers) = usage {
+            info["expert_usage"] = json!(layers);
+        }
+        line(format_args!("{info}"));
         return Ok(());
     }
     let patches: Vec<String> = info.patch_sizes.iter().map(usize::to_string).collect();
@@ -62,6 +72,9 @@ fn info(model: &str, accepted: Option<&str>, as_json: bool) -> anyhow::Result<()
     ];
     for (name, value) in rows {
         line(format_args!("{name:<14} {value}"));
+    }
+    if let Some(layers) = usage {
+        line(format_args!("\n{}", model_usage::table(&layers)));
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The task that the flags describe: one file, one horizon.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tidecast_stream::EventTime;
 
-use super::arguments::BacktestArguments;
+use super::arguments::{BacktestArguments, StepAggregate};
 use super::placement::{Placement, gift_windows};
 use super::regular::{regular, usual_season};
 use super::task::{Series, Task};
@@ -26,13 +27,38 @@ pub(super) fn task(arguments: &BacktestArguments) -> anyhow::Result<Task> {
         target: arguments.target.as_deref().context("--target is missing: what to forecast")?,
         series: &arguments.series,
     };
+    let (series, step) = read(columns, arguments.step, arguments.aggregate)?;
+    let placement = placement(arguments, horizon, &series)?;
+    let season = season(arguments, usual_season(step), placement, &series)?;
+    Ok(Task {
+        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        series,
+        placement,
+        season,
+        context: arguments.context.unwrap_or(USUAL_CONTEXT),
+        levels: arguments.quantiles.clone(),
+        baselines: BTreeMap::new(),
+    })
+}
+
+/// Reads a file's series and makes them regular; returns the step, too, which is
+/// found in the data if it was not said.
+///
+/// # Errors
+/// If the file or a column is wrong, or no step can be found.
+pub(in crate::commands) fn read(
+    columns: InputColumns<'_>,
+    step: Option<Duration>,
+    aggregate: StepAggregate,
+) -> anyhow::Result<(Vec<Series>, Duration)> {
+    let path = columns.path;
     let mut rows = BTreeMap::<Vec<String>, Vec<(EventTime, Option<f64>)>>::new();
     let bad = InputTable::open(columns)?.for_each_row(path, |row| {
         rows.entry(row.series).or_default().push((row.time, row.value));
     })?;
     warn_of(&bad);
 
-    let step = match arguments.step {
+    let step = match step {
         Some(step) if step.as_micros() == 0 => bail!("--step is too short: expected 1us or more"),
         Some(step) => step,
         None => infer_step(rows.values().map(|rows| observed_times(rows))).with_context(|| {
@@ -47,7 +73,7 @@ pub(super) fn task(arguments: &BacktestArguments) -> anyhow::Result<Task> {
         .into_iter()
         .map(|(key, rows)| {
             let name = key.join("/");
-            let values = regular(&name, &rows, step, arguments.aggregate)?;
+            let values = regular(&name, &rows, step, aggregate)?;
             Ok(Series { name, values })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -57,18 +83,7 @@ pub(super) fn task(arguments: &BacktestArguments) -> anyhow::Result<Task> {
         counted(count, "row", "rows"),
         humantime::format_duration(step)
     ));
-
-    let placement = placement(arguments, horizon, &series)?;
-    let season = season(arguments, usual_season(step), placement, &series)?;
-    Ok(Task {
-        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        series,
-        placement,
-        season,
-        context: arguments.context.unwrap_or(USUAL_CONTEXT),
-        levels: arguments.quantiles.clone(),
-        baselines: BTreeMap::new(),
-    })
+    Ok((series, step))
 }
 
 fn warn_of(bad: &BadRows) {

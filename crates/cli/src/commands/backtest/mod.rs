@@ -6,7 +6,7 @@
 
 pub mod arguments;
 mod evaluate;
-mod input;
+pub(super) mod input;
 mod placement;
 mod regular;
 mod report;

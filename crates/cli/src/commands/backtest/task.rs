@@ -26,10 +26,10 @@ pub(super) struct Task {
 
 /// A series of equidistant steps.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Series {
-    pub(super) name: String,
+pub(in crate::commands) struct Series {
+    pub(in crate::commands) name: String,
     /// NaN where a step is missing.
-    pub(super) values: Vec<f32>,
+    pub(in crate::commands) values: Vec<f32>,
 }
 
 /// What another model scored.
