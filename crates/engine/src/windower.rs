@@ -26,7 +26,7 @@ pub(crate) enum WindowerMessage {
         /// Whether the partition is still catching up.
         is_backfill: bool,
     },
-    /// Nothing has come for the idle timeout: close what is open.
+    /// Nothing has come for the idle timeout: close what has begun.
     CloseIdle,
     /// The bounded source has ended: close what is open and forecast what asks
     /// for it at the end.
@@ -115,7 +115,7 @@ impl WindowerActor {
                 "the partition ends before the committed offset; it was recreated or truncated"
             );
         }
-        let output = if finish { self.windower.finish() } else { self.windower.close_all() };
+        let output = if finish { self.windower.finish() } else { self.windower.close_idle() };
         self.hand_on(output.map_err(internal)?, position, finish).await
     }
 
@@ -167,7 +167,8 @@ impl WindowerActor {
             context: Context {
                 variates: context.values.clone(),
                 prior: Some(prior),
-                ..Context::default()
+                past_covariates: context.past_covariates.clone(),
+                future_covariates: context.future_covariates.clone(),
             },
             horizon: clause.horizon,
             samples: clause.samples,

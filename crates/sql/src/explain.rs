@@ -82,8 +82,14 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
         Duration::ZERO => String::new(),
         delay => format!(", less {}", format_duration(delay)),
     };
-    let watermark = format!("the greatest {} of the partition so far{delay}", watermark.column);
-    page.setting("watermark", &watermark);
+    let condition = watermark.condition.as_ref();
+    let rows = condition.map(|condition| format!(", of rows for which {condition}"));
+    let rows = rows.unwrap_or_default();
+    let column = &watermark.column;
+    page.setting(
+        "watermark",
+        &format!("the greatest {column} of the partition so far{rows}{delay}"),
+    );
     let bound = match max_future {
         Some(bound) => format!("{} ahead of the record's timestamp", format_duration(*bound)),
         None => "no bound".to_owned(),
@@ -133,6 +139,17 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
     page.setting("series", &series);
     page.setting("time", &clause.time);
     page.setting("target", &clause.targets.join(", "));
+    if !clause.past_covariates.is_empty() {
+        page.setting("past covariates", &clause.past_covariates.join(", "));
+    }
+    if !clause.future_covariates.is_empty() {
+        page.setting("future covariates", &clause.future_covariates.join(", "));
+        let ahead = match clause.refresh {
+            Refresh::AtEnd => "from steps behind the last with a target",
+            _ => "from windows that are still open, as they are when the forecast is made",
+        };
+        page.setting("their values ahead", ahead);
+    }
     page.setting("step", &format_duration(clause.step));
     page.setting("context", &steps(clause.context, clause.step));
     page.setting("horizon", &steps(clause.horizon, clause.step));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use crate::window::WindowQuery;
+use crate::window::{WatermarkCondition, WindowQuery};
 
 /// One `CREATE PIPELINE`, with everything it refers to.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct SourceTable {
     /// Its columns as declared; event time is a microsecond or millisecond
     /// timestamp without zone, meant as UTC.
     pub schema: SchemaRef,
-    /// `WATERMARK FOR column AS column - INTERVAL …`.
+    /// `WATERMARK FOR column AS …`.
     pub watermark: WatermarkClause,
     /// Where records come from.
     pub connector: SourceConnector,
@@ -45,13 +45,16 @@ pub struct SourceTable {
     pub max_future: Option<Duration>,
 }
 
-/// `WATERMARK FOR column AS column - INTERVAL delay`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `WATERMARK FOR column AS column - INTERVAL delay`, or the same behind
+/// `CASE WHEN condition THEN`.
+#[derive(Debug, Clone)]
 pub struct WatermarkClause {
     /// The event-time column.
     pub column: String,
     /// How much later than newer records a record may come.
     pub delay: Duration,
+    /// Which rows move the watermark. `None`: all.
+    pub condition: Option<WatermarkCondition>,
 }
 
 /// The connector of a source table.
@@ -219,8 +222,13 @@ pub struct ForecastClause {
     pub series: Vec<String>,
     /// Column of the view that is the time of a step.
     pub time: String,
-    /// Columns of the view to forecast (one in this version).
+    /// Columns of the view to forecast, at least one.
     pub targets: Vec<String>,
+    /// Columns known for the past only.
+    pub past_covariates: Vec<String>,
+    /// Columns known ahead of the origin, too, from rows of windows that are
+    /// still open.
+    pub future_covariates: Vec<String>,
     /// Distance of two steps: the window's size.
     pub step: Duration,
     /// Steps to forecast.

@@ -5,6 +5,7 @@
 //!
 //! ```sql
 //! CREATE TABLE name (column type [NOT NULL], …, WATERMARK FOR column AS column - INTERVAL '…' unit) WITH ('key'='value', …);
+//!   -- or, where some rows lie ahead: WATERMARK FOR column AS CASE WHEN condition THEN column - INTERVAL '…' unit END
 //! CREATE TABLE name WITH (…);                 -- a sink
 //! CREATE MODEL name WITH (…);
 //! CREATE VIEW name AS SELECT …;
@@ -21,6 +22,7 @@ pub(crate) mod duration;
 mod message;
 mod parser;
 mod statement;
+mod watermark;
 
 use std::any::TypeId;
 

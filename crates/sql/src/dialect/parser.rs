@@ -1,8 +1,6 @@
 //! Text to statements.
 
-use std::time::Duration;
-
-use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType, Expr, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{
@@ -10,12 +8,12 @@ use datafusion::sql::sqlparser::tokenizer::{
 };
 
 use super::TidecastDialect;
-use super::duration::interval_micros;
 use super::message::{lower_first, parser_problem};
 use super::statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,
 };
+use super::watermark::WatermarkExpression;
 use crate::error::{Problem, did_you_mean};
 
 /// Parses a script. A statement that does not parse is a problem, and the
@@ -245,16 +243,16 @@ impl StatementParser<'_> {
         self.expect_word("WATERMARK")?;
         self.expect_word("FOR")?;
         let column = self.name()?;
-        let mut delay = Duration::ZERO;
+        let mut found = WatermarkExpression::default();
         if self.parser.parse_keyword(Keyword::AS) {
             let expression_start = self.peek().span;
             let expression = self.parsed(|parser| parser.parse_expr())?;
             let span = expression_start.union(&self.parser.get_current_token().span);
-            delay = watermark_delay(&column, &expression)
-                .map_err(|message| Problem::new(span, message))?;
+            found = WatermarkExpression::of(&column, &expression, span)?;
         }
         let span = start.union(&self.parser.get_current_token().span);
-        Ok(WatermarkStatement { column, delay, span })
+        let WatermarkExpression { delay, condition } = found;
+        Ok(WatermarkStatement { column, delay, condition, span })
     }
 
     /// `WITH (…)`, or nothing.
@@ -402,24 +400,4 @@ impl StatementParser<'_> {
 
 fn is_word(word: &Word, expected: &str) -> bool {
     word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected)
-}
-
-/// Returns the delay of `column [- INTERVAL …]`.
-fn watermark_delay(column: &Name, expression: &Expr) -> Result<Duration, String> {
-    let is_column = |expression: &Expr| match expression {
-        Expr::Identifier(identifier) => name_of(identifier).value == column.value,
-        _ => false,
-    };
-    let wanted =
-        || format!("expected `{0}` or `{0} - INTERVAL '…' SECOND` as its watermark", column.value);
-    match expression {
-        expression if is_column(expression) => Ok(Duration::ZERO),
-        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
-            let micros = interval_micros(right).map_err(|error| error.to_string())?;
-            u64::try_from(micros)
-                .map(Duration::from_micros)
-                .map_err(|_| format!("the watermark would run ahead of `{}`", column.value))
-        }
-        _ => Err(format!("found `{expression}`, {}", wanted())),
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{DataType, Query};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 /// A name or a value, and where it stands.
@@ -74,13 +74,16 @@ pub struct ColumnStatement {
     pub not_null: bool,
 }
 
-/// `WATERMARK FOR column [AS column [- INTERVAL delay]]`.
+/// `WATERMARK FOR column [AS column [- INTERVAL delay]]`, or with
+/// `CASE WHEN condition THEN column [- INTERVAL delay] END`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatermarkStatement {
     /// The event-time column.
     pub column: Name,
     /// The delay; zero when not said.
     pub delay: Duration,
+    /// Which rows move the watermark; all when not said.
+    pub condition: Option<Placed<Expr>>,
     /// The whole clause.
     pub span: Span,
 }

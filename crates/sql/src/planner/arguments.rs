@@ -10,11 +10,13 @@ use crate::dialect::Placed;
 use crate::dialect::duration::{format_micros, interval_micros};
 use crate::error::{Problem, did_you_mean, one_of};
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     "model",
     "series",
     "time",
     "target",
+    "past_covariates",
+    "future_covariates",
     "horizon",
     "context",
     "quantiles",
@@ -23,17 +25,8 @@ const KNOWN: [&str; 10] = [
     "refresh",
 ];
 
-const UNSUPPORTED: [&str; 9] = [
-    "past_covariates",
-    "future_covariates",
-    "fill",
-    "max_gap",
-    "lead",
-    "overload",
-    "deadline",
-    "confidence_level",
-    "anomaly",
-];
+const UNSUPPORTED: [&str; 7] =
+    ["fill", "max_gap", "lead", "overload", "deadline", "confidence_level", "anomaly"];
 
 /// The named arguments of one call, being read.
 #[derive(Debug)]

@@ -42,7 +42,8 @@ pub(super) fn schema(list: &ColumnList, problems: &mut Vec<Problem>) -> SchemaRe
     Arc::new(Schema::new(fields))
 }
 
-/// Returns the table's watermark, over one of its timestamps.
+/// Returns the table's watermark, over one of its timestamps; its condition is
+/// compiled once the columns are known.
 pub(super) fn watermark(
     table: &Name,
     list: &ColumnList,
@@ -93,7 +94,8 @@ pub(super) fn watermark(
     };
     match data_type {
         DataType::Timestamp(_, None) => {
-            Some(WatermarkClause { column: column.value.clone(), delay: watermark.delay })
+            let (column, delay) = (column.value.clone(), watermark.delay);
+            Some(WatermarkClause { column, delay, condition: None })
         }
         // The type was refused where it stands.
         DataType::Null => None,

@@ -41,6 +41,16 @@ pub(super) struct ForecastCall<'a> {
     arguments: &'a [FunctionArg],
 }
 
+/// What the arguments of a call mean.
+#[derive(Debug)]
+pub(super) struct ResolvedCall {
+    pub(super) clause: ForecastClause,
+    /// The model that is named.
+    pub(super) model: Option<Placed<String>>,
+    /// The first future covariate.
+    pub(super) known_ahead: Option<Placed<String>>,
+}
+
 /// The first argument of `forecast`.
 #[derive(Debug)]
 pub(super) enum ForecastInput<'a> {
@@ -131,14 +141,13 @@ impl<'a> ForecastCall<'a> {
         Ok(Self { span: name.span, input, arguments: rest })
     }
 
-    /// Returns what the arguments mean for the view with plan `plan`, and the
-    /// model they name.
+    /// Returns what the arguments mean for the view with plan `plan`.
     pub(super) fn resolve(
         &self,
         plan: &LogicalPlan,
         view: &WindowView<'_>,
         problems: &mut Vec<Problem>,
-    ) -> Option<(ForecastClause, Option<Placed<String>>)> {
+    ) -> Option<ResolvedCall> {
         let arguments = Arguments::new(self.arguments, self.span, problems);
         let before = problems.len();
         let columns = Columns { plan, view, call: self.span };
@@ -147,7 +156,7 @@ impl<'a> ForecastCall<'a> {
         let model = arguments.text("model", problems);
         let series = columns.series(&arguments, problems);
         let time = columns.time(&arguments, problems);
-        let target = columns.target(&arguments, &series, problems);
+        let variates = columns.variates(&arguments, &series, time.as_ref(), problems);
         let horizon = arguments.steps("horizon", step_micros, MOST_STEPS, problems);
         if arguments.lacks("horizon") {
             problems.push(self.missing("horizon", "horizon => 96"));
@@ -169,10 +178,16 @@ impl<'a> ForecastCall<'a> {
         if problems.len() > before {
             return None;
         }
+        let names = |names: Vec<Placed<String>>| -> Vec<String> {
+            names.into_iter().map(|name| name.value).collect()
+        };
+        let known_ahead = variates.future_covariates.first().cloned();
         let clause = ForecastClause {
-            series: series.into_iter().map(|name| name.value).collect(),
+            series: names(series),
             time: time?.value,
-            targets: vec![target?.value],
+            targets: names(variates.targets),
+            past_covariates: names(variates.past_covariates),
+            future_covariates: names(variates.future_covariates),
             step: Duration::from_micros(step_micros.unsigned_abs()),
             horizon: horizon?,
             context,
@@ -181,7 +196,7 @@ impl<'a> ForecastCall<'a> {
             quantiles,
             refresh,
         };
-        Some((clause, model))
+        Some(ResolvedCall { clause, model, known_ahead })
     }
 
     fn missing(&self, name: &str, example: &str) -> Problem {

@@ -5,6 +5,7 @@
 //! and their distribution over files mean nothing. As many errors as possible
 //! are reported at once; what follows from an error that is reported is not.
 
+mod ahead;
 mod arguments;
 mod catalog;
 mod checks;

@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::Place;
+use super::ahead::{check_ahead, watermark_condition};
 use super::catalog::{Catalog, mention_in, session_state};
 use super::checks::mentions;
-use super::forecast::{ForecastCall, ForecastInput};
+use super::forecast::{ForecastCall, ForecastInput, ResolvedCall};
 use super::lineage::WindowView;
 use super::models::{DEFAULT_MODEL, default_model, model};
 use super::options::{OptionReader, OptionRules};
@@ -95,10 +96,13 @@ impl<'a> Definitions<'a> {
             Statement::Table(table) => match &table.columns {
                 Some(columns) => {
                     let source = source_table(table, columns, problems);
-                    let source = source.filter(|_| problems.len() == before);
-                    match &source {
+                    let mut source = source.filter(|_| problems.len() == before);
+                    match &mut source {
                         Some(source) => {
                             self.catalog.sources.insert(name.clone(), source.schema.clone());
+                            // What is wrong with it leaves the columns as they are.
+                            source.watermark.condition =
+                                watermark_condition(&self.catalog, &table.name, columns, problems);
                         }
                         None => {
                             self.catalog.broken.insert(name.clone());
@@ -173,8 +177,11 @@ impl<'a> Definitions<'a> {
         let resolved = call.resolve(&plan, &view, problems);
         let source = self.sources.get(view.table)?.as_ref()?;
         let window = self.window(&plan, source, &text, problems);
-        let (forecast, model_name) = resolved?;
-        let model = self.model(model_name.as_ref(), problems);
+        let ResolvedCall { clause: forecast, model, known_ahead } = resolved?;
+        if let Some(covariate) = known_ahead {
+            check_ahead(&covariate, &forecast, source, problems);
+        }
+        let model = self.model(model.as_ref(), problems);
         let sink = self.check_delivery(sink?, source, &statement.sink, problems)?;
         Some(PipelinePlan {
             name: statement.name.value.clone(),
@@ -372,6 +379,7 @@ pub(super) fn source_info(source: &SourceTable) -> SourceTableInfo {
         schema: source.schema.clone(),
         event_time: source.watermark.column.clone(),
         delay_micros: micros(source.watermark.delay),
+        watermark_condition: source.watermark.condition.clone(),
         max_future_micros: source.max_future.map(micros),
     }
 }

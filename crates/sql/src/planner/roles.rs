@@ -1,4 +1,4 @@
-//! Which columns of a view are the series, the time and the target.
+//! Which columns of a view are the series, the time, the targets and the covariates.
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -172,56 +172,105 @@ impl Columns<'_> {
         Some(name)
     }
 
-    /// The column to forecast: a number, and one in this version.
-    pub(super) fn target(
+    /// The columns to forecast and those that help to.
+    pub(super) fn variates(
         &self,
         arguments: &Arguments<'_>,
         series: &[Placed<String>],
+        time: Option<&Placed<String>>,
         problems: &mut Vec<Problem>,
-    ) -> Option<Placed<String>> {
-        let named = arguments.texts("target", problems);
-        let target = match named.as_deref() {
-            Some([target]) => target.clone(),
-            Some([_, second, ..]) => {
+    ) -> Variates {
+        let mut taken: Vec<(String, &str)> =
+            series.iter().map(|name| (name.value.clone(), "series")).collect();
+        taken.extend(time.map(|name| (name.value.clone(), "time")));
+        let mut of = |role: &'static str| {
+            let named = arguments.texts(role, problems);
+            let is_missing = match &named {
+                Some(names) => names.is_empty(),
+                None => arguments.lacks(role),
+            };
+            if role == TARGET && is_missing {
                 problems.push(Problem::new(
-                    second.span,
-                    "one target column in this version, found a second",
+                    self.call,
+                    "argument `target` of forecast is missing, expected the column to forecast, or \
+                     a list of them: target => 'column'",
                 ));
-                return None;
             }
-            Some([]) | None => {
-                if named.is_some() || arguments.lacks("target") {
-                    problems.push(Problem::new(
-                        self.call,
-                        "argument `target` of forecast is missing, expected the column to \
-                         forecast: target => 'column'",
-                    ));
-                }
-                return None;
-            }
+            let mut names = named.unwrap_or_default();
+            names.retain(|name| self.is_variate(name, role, &mut taken, problems));
+            names
         };
-        if !self.exists(&target, problems) {
-            return None;
+        Variates {
+            targets: of(TARGET),
+            past_covariates: of("past_covariates"),
+            future_covariates: of("future_covariates"),
         }
-        let field = self.plan.schema().field_with_unqualified_name(&target.value).ok()?;
-        if !is_numeric(field.data_type()) {
-            problems.push(Problem::new(
-                target.span,
-                format!(
-                    "target `{}` is of type {}, expected a number",
-                    target.value,
-                    sql_name(field.data_type())
-                ),
-            ));
-            return None;
-        }
-        if series.iter().any(|name| name.value == target.value) {
-            problems.push(Problem::new(
-                target.span,
-                format!("`{}` names the series, expected another column as target", target.value),
-            ));
-            return None;
-        }
-        Some(target)
     }
+
+    /// Whether a column can be a target or a covariate, which a column is once;
+    /// if not, says so.
+    fn is_variate(
+        &self,
+        name: &Placed<String>,
+        role: &'static str,
+        taken: &mut Vec<(String, &'static str)>,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        if !self.exists(name, problems) {
+            return false;
+        }
+        let Ok(field) = self.plan.schema().field_with_unqualified_name(&name.value) else {
+            return false;
+        };
+        let column = &name.value;
+        let before = taken.iter().find(|(known, _)| known == column);
+        let message = match before.map(|(_, before)| *before) {
+            Some("series") => {
+                Some(format!("`{column}` names the series, expected another column in `{role}`"))
+            }
+            Some("time") => Some(format!(
+                "`{column}` is the time of a step, expected another column in `{role}`"
+            )),
+            Some(before) if before == role => {
+                Some(format!("column `{column}` is named twice in `{role}`, expected it once"))
+            }
+            Some(before) => Some(format!(
+                "column `{column}` is in `{before}` already, expected another one in `{role}`"
+            )),
+            None if !is_numeric(field.data_type()) => {
+                let (word, found) = (word_for(role), sql_name(field.data_type()));
+                Some(format!("{word} `{column}` is of type {found}, expected a number"))
+            }
+            None => None,
+        };
+        match message {
+            Some(message) => {
+                problems.push(Problem::new(name.span, message));
+                false
+            }
+            None => {
+                taken.push((column.clone(), role));
+                true
+            }
+        }
+    }
+}
+
+const TARGET: &str = "target";
+
+/// What one column of a role is called.
+fn word_for(role: &str) -> &str {
+    match role {
+        "past_covariates" => "past covariate",
+        "future_covariates" => "future covariate",
+        other => other,
+    }
+}
+
+/// Columns of numbers, by the part they play.
+#[derive(Debug)]
+pub(super) struct Variates {
+    pub(super) targets: Vec<Placed<String>>,
+    pub(super) past_covariates: Vec<Placed<String>>,
+    pub(super) future_covariates: Vec<Placed<String>>,
 }

@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{
 };
 use tidecast_stream::EventTime;
 
-use super::operator::RejectedRow;
+use super::output::RejectedRow;
 use super::query::QueryPlan;
 
 /// Event time and window of the rows of a batch.

@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, ExprSchemable, LogicalPlan};
-use datafusion::logical_expr::{TableScan, Volatility};
-use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, LogicalPlan, TableScan};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
 use super::aggregate::Aggregate;
+use super::expression;
 use super::query::{CompileError, Key, QueryPlan, SourceTableInfo, columns_at, is_instant};
 use super::shape::{as_tumble, descend};
 use super::stage::Stage;
@@ -189,16 +188,18 @@ impl<'a> Compiler<'a> {
                 LogicalPlan::Filter(node) => {
                     let text = self.text(&node.predicate);
                     self.description.push(format!("filter: {text}"));
-                    stages.push(Stage::Filter(
-                        self.expression(&node.predicate, node.input.schema())?,
-                    ));
+                    stages.push(Stage::Filter(expression::compile(
+                        &node.predicate,
+                        node.input.schema(),
+                        self.state,
+                    )?));
                 }
                 LogicalPlan::Projection(node) => {
                     let input = node.input.schema();
                     let expressions = node
                         .expr
                         .iter()
-                        .map(|expression| self.expression(expression, input))
+                        .map(|e| expression::compile(e, input, self.state))
                         .collect::<Result<Vec<_>, _>>()?;
                     *origins = node.expr.iter().map(|e| origin_of(e, input, origins)).collect();
                     let texts: Vec<_> = node.expr.iter().map(|e| self.text(e)).collect();
@@ -230,7 +231,7 @@ impl<'a> Compiler<'a> {
             keys.push(match origin_of(expression, input, origins) {
                 Origin::WindowStart => Key::WindowStart,
                 Origin::WindowEnd => Key::WindowEnd,
-                _ => Key::Expression(self.expression(expression, input)?),
+                _ => Key::Expression(expression::compile(expression, input, self.state)?),
             });
         }
         if keys.iter().all(|key| matches!(key, Key::Expression(_))) {
@@ -249,12 +250,12 @@ impl<'a> Compiler<'a> {
         expression: &Expr,
         input: &DFSchemaRef,
     ) -> Result<Aggregate, CompileError> {
-        self.refuse_volatile(expression)?;
+        expression::refuse_volatile(expression)?;
         let name = expression.schema_name().to_string();
         let text = self.text(expression);
         self.description.push(format!("aggregate: {text}"));
         self.aggregate_texts.insert(name.clone(), text);
-        let simplified = self.simplify(expression, input)?.unalias_nested().data;
+        let simplified = expression::simplify(expression, input, self.state)?.unalias_nested().data;
         let plain = match simplified {
             Expr::AggregateFunction(function) => function,
             // A rewrite to something that is no aggregate, or not only one.
@@ -314,31 +315,6 @@ impl<'a> Compiler<'a> {
         Ok(aggregate)
     }
 
-    /// Compiles a scalar expression.
-    fn expression(
-        &self,
-        expression: &Expr,
-        input: &DFSchemaRef,
-    ) -> Result<Arc<dyn PhysicalExpr>, CompileError> {
-        self.refuse_volatile(expression)?;
-        let expression = self.simplify(expression, input)?;
-        let context = PhysicalPlanningContext::default();
-        let props = self.state.execution_props();
-        Ok(create_physical_expr(&expression, input, props, &context)?)
-    }
-
-    /// Evaluates constants, as DataFusion's optimizer would: some functions take
-    /// literals only.
-    fn simplify(&self, expression: &Expr, input: &DFSchemaRef) -> Result<Expr, CompileError> {
-        let context = SimplifyContext::builder()
-            .with_schema(Arc::clone(input))
-            .with_config_options(Arc::clone(self.state.config_options()))
-            .build();
-        let simplified = ExprSimplifier::new(context).simplify(expression.clone())?;
-        let same = data_type(&simplified, input) == data_type(expression, input);
-        Ok(if same { simplified } else { expression.clone() })
-    }
-
     /// Returns an expression as one would write it: without the qualifiers and
     /// internal names that planning gave it.
     fn text(&self, expression: &Expr) -> String {
@@ -359,40 +335,6 @@ impl<'a> Compiler<'a> {
             other => other.human_display().to_string(),
         };
         text.replace("count(1)", "count(*)")
-    }
-
-    fn refuse_volatile(&self, expression: &Expr) -> Result<(), CompileError> {
-        let mut found = None;
-        expression.apply(|node| {
-            found = match node {
-                Expr::ScalarFunction(call)
-                    if call.func.signature().volatility != Volatility::Immutable =>
-                {
-                    let name = call.func.name();
-                    let message = format!(
-                        "`{name}` gives another result each time it is asked; a replay could not \
-                         reproduce the windows, so only functions of the row are allowed here"
-                    );
-                    Some(CompileError::new(message).about(name))
-                }
-                Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
-                    Some(CompileError::new(
-                        "subqueries inside expressions are not supported on a stream",
-                    ))
-                }
-                Expr::WindowFunction(call) => {
-                    let name = call.fun.name().to_owned();
-                    let message = format!(
-                        "the window function `{name}` … OVER is not supported on a stream; \
-                         aggregate over TUMBLE instead"
-                    );
-                    Some(CompileError::new(message).about(name))
-                }
-                _ => None,
-            };
-            Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })?;
-        found.map_or(Ok(()), Err)
     }
 }
 
@@ -417,10 +359,6 @@ fn without_distinct(mut function: AggregateFunction) -> Expr {
 fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
     use datafusion::logical_expr::UserDefinedLogicalNodeCore;
     Arc::clone(tumble.schema().inner())
-}
-
-fn data_type(expression: &Expr, input: &DFSchema) -> Option<DataType> {
-    expression.get_type(input).ok()
 }
 
 fn micros(length: i64) -> String {

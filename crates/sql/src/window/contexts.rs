@@ -3,19 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    DataType, Float64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
-};
-use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use tidecast_stream::{EventTime, SeriesKey};
 
-use super::json;
-use super::operator::WindowError;
-use super::query::is_instant;
-use super::ring::{Prior, Ring};
-use crate::spec::ForecastClause;
+use super::ahead::KnownAhead;
+use super::columns::ViewColumns;
+use super::output::{ClosedWindow, WindowError};
+use super::ring::{Prior, Ring, Shape, Step};
+use crate::spec::{ForecastClause, Refresh};
 
 /// What a model is to forecast from: a series up to one step.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +23,12 @@ pub struct SeriesContext {
     /// Values by target and step, oldest first, at most `context` steps; NaN where
     /// the step is missing.
     pub values: Vec<Vec<f32>>,
-    /// Steps of these at which some target was observed.
+    /// Covariates known for the past only, over the same steps.
+    pub past_covariates: Vec<Vec<f32>>,
+    /// Covariates over the same steps and then the horizon's, as far as they are
+    /// known there; NaN where not.
+    pub future_covariates: Vec<Vec<f32>>,
+    /// Steps of the context at which some target was observed.
     pub observed: usize,
     /// Per target what came before `values`.
     pub prior: Vec<Prior>,
@@ -39,15 +40,19 @@ pub struct SeriesContext {
 /// no row comes is missing; so is a value that is null, not finite, or beyond
 /// `f32`. A series of which nothing came for more than `context` steps is
 /// forgotten: all of its context would be missing.
+///
+/// Where a forecast is made at the end of a bounded source and there are future
+/// covariates, the origin is the newest step at which a target was observed, and
+/// steps behind it are what is known ahead.
 pub struct ContextRings {
-    context: usize,
+    columns: ViewColumns,
+    shape: Shape,
     step_micros: i64,
-    series: Vec<usize>,
-    time: usize,
-    targets: Vec<usize>,
-    converter: RowConverter,
+    /// Whether steps without an observed target may be ahead of the origin.
+    holds_back: bool,
+    known_ahead: KnownAhead,
     rings: HashMap<Box<[u8]>, Ring>,
-    /// Number of the newest step of any series.
+    /// Number of the newest step of any series, what is held back left out.
     newest: Option<i64>,
     /// When rings were last looked through for forgotten series.
     swept: i64,
@@ -73,40 +78,23 @@ impl ContextRings {
     /// # Errors
     /// If there is no such column, or its type will not do.
     pub fn new(clause: &ForecastClause, schema: &SchemaRef) -> Result<Self, WindowError> {
-        let column = |name: &str| {
-            schema
-                .index_of(name)
-                .map_err(|_| WindowError::new(format!("the view has no column `{name}`")))
-        };
-        let indices =
-            |names: &[String]| names.iter().map(|name| column(name)).collect::<Result<Vec<_>, _>>();
-        let series = indices(&clause.series)?;
-        let targets = indices(&clause.targets)?;
-        let time = column(&clause.time)?;
         let step_micros = i64::try_from(clause.step.as_micros()).unwrap_or(i64::MAX);
         if step_micros == 0 || clause.context == 0 {
             return Err(WindowError::new("the step and the context must not be zero"));
         }
-        if !is_instant(schema.field(time).data_type()) {
-            return Err(WindowError::new(format!("`{}` must be a timestamp", clause.time)));
-        }
-        for target in &targets {
-            let field = schema.field(*target);
-            if !field.data_type().is_numeric() {
-                let (name, found) = (field.name(), field.data_type());
-                return Err(WindowError::new(format!("`{name}` is {found}, not a number")));
-            }
-        }
-        let sort_fields =
-            series.iter().map(|index| SortField::new(schema.field(*index).data_type().clone()));
-        let converter = RowConverter::new(sort_fields.collect()).map_err(from_arrow)?;
+        let future_covariates = clause.future_covariates.len();
         Ok(Self {
-            context: clause.context,
+            columns: ViewColumns::new(clause, schema)?,
+            shape: Shape {
+                context: clause.context,
+                horizon: clause.horizon,
+                targets: clause.targets.len(),
+                past_covariates: clause.past_covariates.len(),
+                future_covariates,
+            },
             step_micros,
-            series,
-            time,
-            targets,
-            converter,
+            holds_back: future_covariates > 0 && clause.refresh == Refresh::AtEnd,
+            known_ahead: KnownAhead::default(),
             rings: HashMap::new(),
             newest: None,
             swept: i64::MIN,
@@ -114,40 +102,38 @@ impl ContextRings {
         })
     }
 
-    /// Takes the view's rows for the window that starts at `window`. `is_due` says
-    /// for a step's number whether its context is wanted.
+    /// Takes the view's rows for a window that closed. `is_due` says for a step's
+    /// number whether its context is wanted.
     pub(crate) fn absorb(
         &mut self,
-        rows: &RecordBatch,
-        window: EventTime,
+        window: &ClosedWindow,
         is_due: impl Fn(i64) -> bool,
     ) -> Result<Absorbed, WindowError> {
         let mut absorbed = Absorbed::default();
+        let rows = &window.rows;
         if rows.num_rows() == 0 {
             return Ok(absorbed);
         }
-        let keys = self.keys(rows)?;
-        let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let times = cast(rows.column(self.time), &instant).map_err(from_arrow)?;
-        let targets = self
-            .targets
-            .iter()
-            .map(|target| cast(rows.column(*target), &DataType::Float64).map_err(from_arrow))
-            .collect::<Result<Vec<ArrayRef>, _>>()?;
-        for (row, key) in keys.into_iter().enumerate() {
-            if times.is_null(row) {
+        self.known_ahead.update(&window.ahead, &self.columns)?;
+        let read = self.columns.read(rows)?;
+        for (row, key) in read.keys.iter().enumerate() {
+            let Some(time) = read.time(row) else {
                 absorbed.refused.push((row, "the time of the step is null".to_owned()));
                 continue;
-            }
-            let time = times.as_primitive::<TimestampMicrosecondType>().value(row);
-            let values: Vec<f32> = targets.iter().map(|column| value(column, row)).collect();
-            let missing = values.iter().filter(|value| value.is_nan()).count();
-            match self.push(rows, row, key, time, window, &values, &mut absorbed) {
-                Ok(ring) => {
+            };
+            let step = Step {
+                number: self.step_of(time),
+                time: EventTime::from_micros(time),
+                window: window.start.as_micros(),
+                values: read.values(row),
+            };
+            let targets = step.values.iter().take(self.shape.targets);
+            let missing = targets.filter(|value| value.is_nan()).count();
+            match self.push(rows, row, key, step) {
+                Ok(gap_steps) => {
                     absorbed.missing_values += missing;
-                    if is_due(ring.last_step) {
-                        absorbed.contexts.push(ring.context());
-                    }
+                    absorbed.gap_steps += gap_steps;
+                    absorbed.contexts.extend(self.context_if(key, &is_due));
                 }
                 Err(reason) => absorbed.refused.push((row, reason)),
             }
@@ -156,11 +142,14 @@ impl ContextRings {
         Ok(absorbed)
     }
 
-    /// Returns the contexts of all series, in order of first appearance.
-    pub(crate) fn contexts(&self) -> Vec<SeriesContext> {
-        let mut rings: Vec<&Ring> = self.rings.values().filter(|ring| self.lives(ring)).collect();
+    /// Returns the contexts of all series at the end of the source, in order of
+    /// first appearance.
+    pub(crate) fn final_contexts(&mut self) -> Vec<SeriesContext> {
+        let (context, newest) = (self.shape.context, self.newest);
+        let rings = self.rings.values_mut();
+        let mut rings: Vec<&mut Ring> = rings.filter(|ring| lives(ring, newest, context)).collect();
         rings.sort_by_key(|ring| ring.serial);
-        rings.into_iter().map(Ring::context).collect()
+        rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
     }
 
     /// Returns how many series there are.
@@ -170,117 +159,89 @@ impl ContextRings {
 
     /// Returns the first instant of the oldest window that a ring reaches back to.
     pub(crate) fn reaches_back_to(&self, window_micros: i64) -> Option<i64> {
+        let context = self.shape.context;
         let oldest = |ring: &Ring| {
-            let steps = ring.last_step.saturating_sub(ring.rebuilt_from(self.context as i64));
+            let steps = ring.last_step.saturating_sub(ring.rebuilt_from(context as i64));
             ring.last_window.saturating_sub(steps.saturating_mul(window_micros))
         };
-        self.rings.values().filter(|ring| self.lives(ring)).map(oldest).min()
+        let rings = self.rings.values();
+        rings.filter(|ring| lives(ring, self.newest, context)).map(oldest).min()
     }
 
-    fn keys(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>, WindowError> {
-        if self.series.is_empty() {
-            return Ok(vec![Box::default(); rows.num_rows()]);
-        }
-        let columns: Vec<ArrayRef> =
-            self.series.iter().map(|index| rows.column(*index).clone()).collect();
-        let keys = self.converter.convert_columns(&columns).map_err(from_arrow)?;
-        Ok(keys.iter().map(|key| key.as_ref().into()).collect())
+    fn step_of(&self, micros: i64) -> i64 {
+        micros.div_euclid(self.step_micros)
     }
 
-    fn lives(&self, ring: &Ring) -> bool {
-        let age = self.newest.map_or(0, |newest| newest.saturating_sub(ring.last_step));
-        age <= self.context as i64
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one row of a closed window, taken apart")]
+    /// Adds a step to its series, and returns how many are missing before it.
     fn push(
         &mut self,
         rows: &RecordBatch,
         row: usize,
-        key: Box<[u8]>,
-        time: i64,
-        window: EventTime,
-        values: &[f32],
-        absorbed: &mut Absorbed,
-    ) -> Result<&Ring, String> {
-        let step = time.div_euclid(self.step_micros);
-        let context = self.context;
-        self.newest = Some(self.newest.map_or(step, |newest| newest.max(step)));
-        let ring = match self.rings.entry(key) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let key = series_key(rows, &self.series, row).map_err(|e| e.to_string())?;
-                let ring = Ring::new(key, self.next_serial, self.targets.len(), step);
+        key: &[u8],
+        step: Step,
+    ) -> Result<usize, String> {
+        let mut targets = step.values.iter().take(self.shape.targets);
+        let is_ahead = self.holds_back && targets.all(|value| value.is_nan());
+        if !is_ahead {
+            // What is known ahead of one series makes no other one old.
+            self.newest = self.newest.max(Some(step.number));
+        }
+        let ring = match self.rings.get_mut(key) {
+            Some(ring) => ring,
+            None => {
+                let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
+                let ring = Ring::new(series, self.next_serial, &self.shape, &step);
                 self.next_serial += 1;
-                entry.insert(ring)
+                self.rings.entry(key.into()).or_insert(ring)
             }
         };
-        if !ring.is_empty() {
-            let ahead = step.saturating_sub(ring.last_step);
-            if ahead <= 0 {
-                return Err(format!(
-                    "series {} has another row at or before its step {}; a series needs one row \
-                     per window, so GROUP BY exactly the series columns and the window",
-                    ring.key, ring.last_time
-                ));
-            }
-            if ahead > context as i64 {
-                ring.clear();
-            } else {
-                let gap = vec![f32::NAN; values.len()];
-                for missing in ring.last_step + 1..step {
-                    ring.push(missing, &gap, context);
-                    absorbed.gap_steps += 1;
-                }
-            }
+        if let Some((newest, time)) = ring.newest()
+            && step.number <= newest
+        {
+            return Err(format!(
+                "series {} has another row at or before its step {time}; a series needs one row \
+                 per window, so GROUP BY exactly the series columns and the window",
+                ring.key
+            ));
         }
-        ring.push(step, values, context);
-        ring.last_time = EventTime::from_micros(time);
-        ring.last_window = window.as_micros();
-        Ok(ring)
+        if is_ahead {
+            ring.hold_back(step);
+            return Ok(0);
+        }
+        Ok(ring.release(&self.shape) + ring.append(step, &self.shape))
+    }
+
+    /// Returns the context of a series, if its newest step is due.
+    fn context_if(&self, key: &[u8], is_due: &impl Fn(i64) -> bool) -> Option<SeriesContext> {
+        let ring = self.rings.get(key).filter(|ring| is_due(ring.last_step))?;
+        let ahead = self.known_ahead.of_series(key);
+        Some(ring.context(&self.shape, ahead.map(|(time, values)| (self.step_of(time), values))))
     }
 
     /// Lets go of forgotten series, now and then: which ones are forgotten does
     /// not depend on when this looks.
     fn sweep(&mut self) {
         let Some(newest) = self.newest else { return };
-        let context = self.context as i64;
-        if newest.saturating_sub(self.swept) < (context / 8).max(1) {
+        let context = self.shape.context;
+        if newest.saturating_sub(self.swept) < (context as i64 / 8).max(1) {
             return;
         }
         self.swept = newest;
-        self.rings.retain(|_, ring| newest.saturating_sub(ring.last_step) <= context);
+        self.rings.retain(|_, ring| lives(ring, Some(newest), context));
     }
 }
 
 impl fmt::Debug for ContextRings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContextRings")
-            .field("context", &self.context)
+            .field("shape", &self.shape)
             .field("series", &self.rings.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Returns a value of a `Float64` column, NaN if it is missing or not finite.
-fn value(column: &ArrayRef, row: usize) -> f32 {
-    if column.is_null(row) {
-        return f32::NAN;
-    }
-    let value = column.as_primitive::<Float64Type>().value(row) as f32;
-    if value.is_finite() { value } else { f32::NAN }
-}
-
-fn series_key(rows: &RecordBatch, series: &[usize], row: usize) -> Result<SeriesKey, WindowError> {
-    if series.is_empty() {
-        return Ok(SeriesKey::default());
-    }
-    let row = rows.slice(row, 1).project(series).map_err(from_arrow)?;
-    let text = json::objects(&row).map_err(from_arrow)?.pop().unwrap_or_default();
-    let key = serde_json::from_str(&text).map_err(|error| WindowError::new(error.to_string()))?;
-    Ok(SeriesKey(key))
-}
-
-fn from_arrow(error: datafusion::arrow::error::ArrowError) -> WindowError {
-    WindowError::new(error.to_string())
+/// Whether a series is not forgotten, `newest` being the newest step of any.
+fn lives(ring: &Ring, newest: Option<i64>, context: usize) -> bool {
+    let own = ring.newest().map_or(ring.last_step, |(step, _)| step);
+    newest.map_or(0, |newest| newest.saturating_sub(own)) <= context as i64
 }

@@ -6,15 +6,18 @@ use datafusion::arrow::array::UInt32Array;
 use tidecast_stream::{EventTime, Watermark};
 
 use super::clock::Times;
-use super::operator::LateRow;
+use super::output::LateRow;
 use super::query::QueryPlan;
 
 /// Decides row by row, in order, what is late.
 pub(super) struct Gate<'a> {
     plan: &'a QueryPlan,
     times: &'a Times,
-    usable: &'a [bool],
-    watermark: Watermark,
+    /// Whether the row says how far time has come.
+    moves: &'a [bool],
+    pub(super) watermark: Watermark,
+    /// The greatest event time that moved it.
+    newest: Option<i64>,
     /// Rows before this one are in the watermark.
     next: usize,
 }
@@ -24,25 +27,35 @@ impl<'a> Gate<'a> {
         plan: &'a QueryPlan,
         watermark: Watermark,
         times: &'a Times,
-        usable: &'a [bool],
+        moves: &'a [bool],
     ) -> Self {
-        Self { plan, times, usable, watermark, next: 0 }
+        Self { plan, times, moves, watermark, newest: None, next: 0 }
     }
 
     /// Groups rows by the first instant of their window; `origin` are their
     /// indices in the batch, ascending, and the answer holds indices into it.
+    ///
+    /// Begins at index `from` of `origin`. Where `oldest_end` is given, the end of
+    /// the oldest open window, it stops before the first row that comes after a
+    /// window has become complete; the answer's second part is where.
     pub(super) fn sort_into_windows(
         &mut self,
         origin: &UInt32Array,
+        from: usize,
+        mut oldest_end: Option<i64>,
         late: &mut Vec<LateRow>,
-    ) -> Vec<(i64, Vec<u32>)> {
+    ) -> (Vec<(i64, Vec<u32>)>, usize) {
         let mut windows: Vec<(i64, Vec<u32>)> = Vec::new();
         let mut place: HashMap<i64, usize> = HashMap::new();
         // Neighbours mostly share their window.
         let mut last = (i64::MIN, 0);
-        for (index, row) in origin.values().iter().enumerate() {
+        for (index, row) in origin.values().iter().enumerate().skip(from) {
             let row = *row as usize;
             self.advance_before(row);
+            if oldest_end.is_some_and(|end| self.watermark.has_passed(EventTime::from_micros(end)))
+            {
+                return (windows, index);
+            }
             let Some(start) = self.times.starts.get(row).copied() else { continue };
             let window_end = EventTime::from_micros(start + self.plan.size_micros);
             if self.watermark.has_passed(window_end) {
@@ -59,24 +72,27 @@ impl<'a> Gate<'a> {
             if let Some((_, members)) = windows.get_mut(last.1) {
                 members.push(index as u32);
             }
+            oldest_end = oldest_end.map(|end| end.min(window_end.as_micros()));
         }
-        windows
+        (windows, origin.len())
     }
 
-    /// Takes the rest of the batch in, and returns the watermark behind it.
-    pub(super) fn finish(mut self) -> Watermark {
+    /// Takes the rest of the batch in, and returns the watermark behind it and
+    /// the batch's greatest event time that counts for it.
+    pub(super) fn finish(mut self) -> (Watermark, Option<i64>) {
         self.advance_before(self.times.micros.len());
-        self.watermark
+        (self.watermark, self.newest)
     }
 
     fn advance_before(&mut self, row: usize) {
         let times = self.times.micros.get(self.next..row).unwrap_or_default();
-        let usable = self.usable.get(self.next..row).unwrap_or_default();
+        let moves = self.moves.get(self.next..row).unwrap_or_default();
         let greatest =
-            times.iter().zip(usable).filter(|(_, usable)| **usable).map(|(micros, _)| micros).max();
+            times.iter().zip(moves).filter(|(_, moves)| **moves).map(|(micros, _)| micros).max();
         if let Some(greatest) = greatest {
             let time = greatest.saturating_sub(self.plan.source.delay_micros);
             self.watermark.advance(EventTime::from_micros(time));
+            self.newest = self.newest.max(Some(*greatest));
         }
         self.next = self.next.max(row);
     }

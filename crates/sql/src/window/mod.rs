@@ -9,23 +9,32 @@
 //! * [`WindowOperator`] runs it over one partition: event time, watermark, late
 //!   rows, and one set of accumulators per open window.
 //! * [`ContextRings`] keep each series' newest steps and fill its gaps with
-//!   missing values.
+//!   missing values. What is known of the steps ahead of an origin they read from
+//!   windows that are still open ([`AheadWindow`]).
 //! * [`Windower`] puts the last two together for the engine.
 //!
 //! Nothing here does I/O, reads a clock or knows a runtime. All results are
 //! functions of the record sequence, to the bit, wherever batches were cut: the
 //! watermark is a running maximum per record, accumulators live as long as their
 //! window and are fed in offset order, and aggregates whose arithmetic depends on
-//! how many rows they are handed at once are fed in pieces of a fixed size.
+//! how many rows they are handed at once are fed in pieces of a fixed size. Where
+//! forecasts look into open windows, a batch is cut at the records that close one,
+//! so that what they see is that of the records so far.
 
 mod aggregate;
+mod ahead;
 mod clock;
+mod columns;
 mod compile;
+mod condition;
 mod contexts;
+mod expression;
 mod gate;
 mod json;
 mod open;
 mod operator;
+mod output;
+mod prepare;
 mod query;
 mod ring;
 mod shape;
@@ -33,10 +42,11 @@ mod stage;
 mod tumble;
 mod windower;
 
+pub use ahead::AheadWindow;
+pub use condition::WatermarkCondition;
 pub use contexts::{ContextRings, SeriesContext};
-pub use operator::{
-    ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOperator, WindowOutput,
-};
+pub use operator::WindowOperator;
+pub use output::{ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOutput};
 pub use query::{CompileError, SourceTableInfo, WindowQuery};
 pub use ring::Prior;
 pub use tumble::{TumbleNode, WINDOW_END, WINDOW_START, to_batch_plan};

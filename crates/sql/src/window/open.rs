@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
-use datafusion::arrow::compute::{concat_batches, take, take_arrays};
+use datafusion::arrow::compute::{concat, concat_batches, take_arrays};
+use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
@@ -13,7 +14,8 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use tidecast_stream::{EventTime, Offset};
 
 use super::aggregate::AggregateState;
-use super::operator::{ClosedWindow, FailedGroup};
+use super::ahead::AheadWindow;
+use super::output::{ClosedWindow, FailedGroup};
 use super::query::{Key, QueryPlan};
 use super::stage::{self, Selection};
 
@@ -31,17 +33,39 @@ pub(crate) struct AggregateInput {
 impl AggregateInput {
     /// Returns some of the rows.
     pub(crate) fn take(&self, rows: &UInt32Array) -> Result<Self> {
-        let inputs = self.inputs.iter().map(|inputs| Ok(take_arrays(inputs, rows, None)?));
-        let filters = self.filters.iter().map(|filter| {
-            let Some(filter) = filter else { return Ok(None) };
-            let taken = take(filter, rows, None)?;
-            Ok(Some(datafusion::common::cast::as_boolean_array(&taken)?.clone()))
+        self.with_arrays(take_arrays(&self.arrays(), rows, None)?)
+    }
+
+    /// Returns the rows of all parts, one after the other.
+    fn concat(parts: &[Self]) -> Result<Option<Self>> {
+        let Some(first) = parts.first() else { return Ok(None) };
+        let arrays: Vec<Vec<ArrayRef>> = parts.iter().map(Self::arrays).collect();
+        let columns = (0..first.arrays().len()).map(|index| {
+            let pieces = arrays.iter().filter_map(|arrays| arrays.get(index));
+            Ok(concat(&pieces.map(AsRef::as_ref).collect::<Vec<_>>())?)
         });
-        Ok(Self {
-            keys: take_arrays(&self.keys, rows, None)?,
-            inputs: inputs.collect::<Result<_>>()?,
-            filters: filters.collect::<Result<_>>()?,
-        })
+        first.with_arrays(columns.collect::<Result<_>>()?).map(Some)
+    }
+
+    /// Returns all its arrays in one row.
+    fn arrays(&self) -> Vec<ArrayRef> {
+        let filters = self.filters.iter().flatten();
+        let filters = filters.map(|filter| Arc::new(filter.clone()) as ArrayRef);
+        self.keys.iter().chain(self.inputs.iter().flatten()).cloned().chain(filters).collect()
+    }
+
+    /// Returns the same expressions over other rows, their arrays in one row.
+    fn with_arrays(&self, arrays: Vec<ArrayRef>) -> Result<Self> {
+        let mut arrays = arrays.into_iter();
+        let keys = arrays.by_ref().take(self.keys.len()).collect();
+        let inputs = self.inputs.iter();
+        let inputs = inputs.map(|inputs| arrays.by_ref().take(inputs.len()).collect()).collect();
+        let mut filters = Vec::with_capacity(self.filters.len());
+        for filter in &self.filters {
+            let array = filter.as_ref().and_then(|_| arrays.next());
+            filters.push(array.map(|array| as_boolean_array(&array).cloned()).transpose()?);
+        }
+        Ok(Self { keys, inputs, filters })
     }
 }
 
@@ -55,22 +79,48 @@ pub(crate) struct OpenWindow {
     states: Vec<AggregateState>,
     /// Why the window has no result: an aggregate failed.
     failure: Option<String>,
+    /// Where forecasts look into open windows: all that came in, because asking
+    /// an accumulator for its result ends it.
+    kept: Option<Kept>,
+}
+
+/// What came into a window, and what it amounts to so far.
+#[derive(Default)]
+struct Kept {
+    /// Inputs with their number of rows.
+    inputs: Vec<(AggregateInput, usize)>,
+    /// The result, until another row comes.
+    result: Option<Arc<AheadWindow>>,
 }
 
 impl OpenWindow {
-    pub(crate) fn new(plan: &QueryPlan, start: i64, first_offset: Offset) -> Result<Self> {
+    /// Returns a window without rows; `keeps` says whether it can be [peeked]
+    /// into.
+    ///
+    /// [peeked]: Self::peek
+    pub(crate) fn new(
+        plan: &QueryPlan,
+        start: i64,
+        first_offset: Offset,
+        keeps: bool,
+    ) -> Result<Self> {
         let groups = match plan.key_schema.fields().is_empty() {
             true => None,
             false => Some(new_group_values(Arc::clone(&plan.key_schema), &GroupOrdering::None)?),
         };
         let states = plan.aggregates.iter().map(|a| a.start()).collect::<Result<_>>()?;
         let end = start + plan.size_micros;
-        Ok(Self { start, end, first_offset, groups, states, failure: None })
+        let kept = keeps.then(Kept::default);
+        Ok(Self { start, end, first_offset, groups, states, failure: None, kept })
     }
 
     /// Adds `rows` rows, in offset order. A failing aggregate spoils the window,
     /// not the stream: the failure is reported when the window closes.
     pub(crate) fn add(&mut self, input: &AggregateInput, rows: usize, ids: &mut Vec<usize>) {
+        if let Some(kept) = &mut self.kept {
+            kept.inputs.push((input.clone(), rows));
+            kept.result = None;
+        }
         if self.failure.is_none()
             && let Err(error) = self.try_add(input, rows, ids)
         {
@@ -98,6 +148,31 @@ impl OpenWindow {
         Ok(())
     }
 
+    /// Returns the view's rows for this window as if it closed now, without
+    /// touching what it aggregates.
+    ///
+    /// A group that fails has no row here; that is reported when the window
+    /// closes, once.
+    pub(crate) fn peek(&mut self, plan: &QueryPlan) -> Result<Arc<AheadWindow>> {
+        let Some(kept) = &mut self.kept else {
+            let rows = RecordBatch::new_empty(Arc::clone(&plan.output));
+            return Ok(Arc::new(AheadWindow { start: EventTime::from_micros(self.start), rows }));
+        };
+        if let Some(result) = &kept.result {
+            return Ok(Arc::clone(result));
+        }
+        kept.merge()?;
+        let mut copy = Self::new(plan, self.start, self.first_offset, false)?;
+        let mut ids = Vec::new();
+        for (input, rows) in &kept.inputs {
+            copy.add(input, *rows, &mut ids);
+        }
+        let (ClosedWindow { start, rows, .. }, _reported_later) = copy.close(plan)?;
+        let result = Arc::new(AheadWindow { start, rows });
+        kept.result = Some(Arc::clone(&result));
+        Ok(result)
+    }
+
     /// Returns the view's rows for this window, groups in order of appearance,
     /// and those groups that failed.
     pub(crate) fn close(self, plan: &QueryPlan) -> Result<(ClosedWindow, Vec<FailedGroup>)> {
@@ -106,6 +181,7 @@ impl OpenWindow {
             end: EventTime::from_micros(self.end),
             first_offset: self.first_offset,
             rows,
+            ahead: Vec::new(),
         };
         let (start, end, first_offset) = (self.start, self.end, self.first_offset);
         let failed = |group, reason| FailedGroup {
@@ -134,6 +210,20 @@ impl OpenWindow {
         );
         let rows = concat_batches(&plan.output, &relabelled(plan, done)?)?;
         Ok((closed(rows), failures))
+    }
+}
+
+impl Kept {
+    /// Puts what came in pieces together: it will be gone through again.
+    fn merge(&mut self) -> Result<()> {
+        if self.inputs.len() < 2 {
+            return Ok(());
+        }
+        let rows = self.inputs.iter().map(|(_, rows)| rows).sum();
+        let parts: Vec<_> = self.inputs.iter().map(|(input, _)| input.clone()).collect();
+        self.inputs =
+            AggregateInput::concat(&parts)?.map(|whole| (whole, rows)).into_iter().collect();
+        Ok(())
     }
 }
 

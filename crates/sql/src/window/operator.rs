@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
-};
-use datafusion::common::cast::as_boolean_array;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use datafusion::error::Result;
 use tidecast_stream::{EventTime, Offset, Watermark};
 
-use super::clock::{self, Times};
+use super::ahead::AheadWindow;
+use super::clock;
 use super::gate::Gate;
 use super::open::{AggregateInput, OpenWindow};
-use super::query::{Key, QueryPlan, WindowQuery};
+use super::output::{RejectedRow, WindowError, WindowOutput};
+use super::prepare::{judge, mark, prepare};
+use super::query::{QueryPlan, WindowQuery};
 use super::stage::{self, Selection};
 
 /// Runs a [`WindowQuery`] over one partition.
@@ -28,95 +28,22 @@ use super::stage::{self, Selection};
 /// * A window closes when the watermark reaches its end. Windows close in the
 ///   order of their ends, their groups come in order of first appearance.
 ///
+/// Where the source's watermark has a condition, only rows for which it is true
+/// move the watermark; all of this holds for the others, too.
+///
 /// A row whose event time cannot be used, or on which an expression fails, is
 /// *rejected* with the reason; the others go on.
 pub struct WindowOperator {
     plan: Arc<QueryPlan>,
     watermark: Watermark,
+    /// The greatest event time that moved the watermark.
+    newest: Option<i64>,
     /// By first instant, in microseconds.
     open: BTreeMap<i64, OpenWindow>,
+    /// How many windows behind one that closes are looked into, if they are open.
+    look_ahead: Option<usize>,
     /// Group numbers of the rows at hand, kept to save the allocation.
     ids: Vec<usize>,
-}
-
-/// What came of some rows.
-#[derive(Debug, Default)]
-pub struct WindowOutput {
-    /// Windows that closed, in the order of their ends.
-    pub closed: Vec<ClosedWindow>,
-    /// Groups of these windows for which there is no result.
-    pub failed: Vec<FailedGroup>,
-    /// Rows that came too late, in order.
-    pub late: Vec<LateRow>,
-    /// Rows that cannot be used, in order.
-    pub rejected: Vec<RejectedRow>,
-}
-
-/// A window that is complete.
-#[derive(Debug, Clone)]
-pub struct ClosedWindow {
-    /// Its first instant.
-    pub start: EventTime,
-    /// The first instant after it.
-    pub end: EventTime,
-    /// The offset of its first row.
-    pub first_offset: Offset,
-    /// The view's rows, groups in order of first appearance.
-    pub rows: RecordBatch,
-}
-
-/// A group of a closed window whose result could not be computed.
-#[derive(Debug, Clone)]
-pub struct FailedGroup {
-    /// The first instant after its window.
-    pub window_end: EventTime,
-    /// The offset of the window's first row.
-    pub first_offset: Offset,
-    /// Keys and aggregates of the group, one row; `None` if an aggregate itself
-    /// failed, which concerns all groups of the window.
-    pub group: Option<RecordBatch>,
-    /// What failed.
-    pub reason: String,
-}
-
-/// A row that came after its window had closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LateRow {
-    /// Index of the row in the batch.
-    pub row: usize,
-    /// The first instant after its window.
-    pub window_end: EventTime,
-    /// The watermark before the row.
-    pub watermark: Watermark,
-}
-
-/// A row that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedRow {
-    /// Index of the row in the batch.
-    pub row: usize,
-    /// What is wrong with it, and what was expected.
-    pub reason: String,
-}
-
-/// A failure that no row is to blame for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct WindowError {
-    /// What happened.
-    pub message: String,
-}
-
-impl WindowError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
-
-impl From<DataFusionError> for WindowError {
-    fn from(error: DataFusionError) -> Self {
-        Self::new(stage::reason(&error))
-    }
 }
 
 impl WindowOperator {
@@ -128,9 +55,19 @@ impl WindowOperator {
         Ok(Self {
             plan: Arc::clone(&query.plan),
             watermark: Watermark::default(),
+            newest: None,
             open: BTreeMap::new(),
+            look_ahead: None,
             ids: Vec::new(),
         })
+    }
+
+    /// Lets every window that closes say what is known of the `windows` windows
+    /// behind it: the rows up to the record that closed it and no others,
+    /// wherever the batch ended. Windows then keep what comes into them.
+    pub fn looking_ahead(mut self, windows: usize) -> Self {
+        self.look_ahead = Some(windows);
+        self
     }
 
     /// Takes rows of the source table in offset order.
@@ -160,6 +97,11 @@ impl WindowOperator {
         if !rejected.is_empty() {
             selection = selection.filter(&BooleanArray::from(usable.clone()))?;
         }
+        let mut moves = vec![true; rows.num_rows()];
+        if let Some(condition) = &plan.source.watermark_condition {
+            moves.fill(false);
+            selection = judge(condition, selection, &mut moves, &mut rejected)?;
+        }
         let mut parts: Vec<(UInt32Array, AggregateInput)> = Vec::new();
         stage::run_apart(
             selection,
@@ -172,23 +114,54 @@ impl WindowOperator {
             },
         );
         rejected.sort_by_key(|rejected| rejected.row);
-        mark(&mut usable, &rejected);
+        moves.iter_mut().zip(&usable).for_each(|(moves, usable)| *moves &= usable);
+        mark(&mut moves, &rejected);
 
         let mut output = WindowOutput { rejected, ..WindowOutput::default() };
-        let mut gate = Gate::new(&plan, self.watermark, &times, &usable);
+        let mut gate = Gate::new(&plan, self.watermark, &times, &moves);
         for (origin, input) in parts {
-            let members = gate.sort_into_windows(&origin, &mut output.late);
-            for (start, members) in members {
-                self.add(start, members, &origin, &input, offsets)?;
+            let mut done = 0;
+            while done < origin.len() {
+                let oldest_end = self.look_ahead.map(|_| self.oldest_end());
+                let (members, until) =
+                    gate.sort_into_windows(&origin, done, oldest_end, &mut output.late);
+                for (start, members) in members {
+                    self.add(start, members, &origin, &input, offsets)?;
+                }
+                done = until;
+                if done < origin.len() {
+                    self.watermark = gate.watermark;
+                    self.close_due(&mut output)?;
+                }
             }
         }
-        self.watermark = gate.finish();
+        let (watermark, newest) = gate.finish();
+        self.watermark = watermark;
+        self.newest = self.newest.max(newest);
         self.close_due(&mut output)?;
         Ok(output)
     }
 
+    /// Closes what a partition from which nothing comes any more has begun: all
+    /// open windows up to the one of the newest record that moved the watermark.
+    /// Windows behind that one hold only what is known ahead; they stay open.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn close_idle(&mut self) -> Result<WindowOutput, WindowError> {
+        if self.plan.source.watermark_condition.is_none() {
+            return self.close_all();
+        }
+        let Some(newest) = self.newest else { return Ok(WindowOutput::default()) };
+        let begun = self.open.range(..=newest).next_back();
+        match begun.map(|(start, _)| EventTime::from_micros(start + self.plan.size_micros)) {
+            Some(end) => self.advance_to(Watermark::at(end)),
+            None => Ok(WindowOutput::default()),
+        }
+    }
+
     /// Closes all open windows: the watermark moves to the end of the last one.
-    /// For the end of a bounded source, or a partition that nothing comes from.
+    /// For the end of a bounded source.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
@@ -234,6 +207,10 @@ impl WindowOperator {
         self.open.keys().next().copied()
     }
 
+    fn oldest_end(&self) -> i64 {
+        self.oldest_open().map_or(i64::MAX, |start| start + self.plan.size_micros)
+    }
+
     fn check(&self, rows: &RecordBatch, offsets: &Int64Array) -> Result<(), WindowError> {
         let expected = &self.plan.source.schema;
         let found = rows.schema_ref();
@@ -275,7 +252,8 @@ impl WindowOperator {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let first_offset = Offset(offsets.value(first as usize));
-                entry.insert(OpenWindow::new(&self.plan, start, first_offset)?)
+                let keeps = self.look_ahead.is_some();
+                entry.insert(OpenWindow::new(&self.plan, start, first_offset, keeps)?)
             }
         };
         let rows = members.len();
@@ -293,11 +271,22 @@ impl WindowOperator {
             if !self.watermark.has_passed(end) {
                 break;
             }
-            let (closed, failed) = entry.remove().close(&self.plan)?;
+            let (start, window) = entry.remove_entry();
+            let (mut closed, failed) = window.close(&self.plan)?;
+            closed.ahead = self.peek(start)?;
             output.closed.push(closed);
             output.failed.extend(failed);
         }
         Ok(())
+    }
+
+    /// Returns what is known of the windows behind the one at `start`.
+    fn peek(&mut self, start: i64) -> Result<Vec<Arc<AheadWindow>>> {
+        let Some(windows) = self.look_ahead else { return Ok(Vec::new()) };
+        let length =
+            self.plan.size_micros.saturating_mul(i64::try_from(windows).unwrap_or(i64::MAX));
+        let ahead = self.open.range_mut(start..=start.saturating_add(length));
+        ahead.map(|(_, window)| window.peek(&self.plan)).collect()
     }
 }
 
@@ -308,51 +297,4 @@ impl fmt::Debug for WindowOperator {
             .field("open_windows", &self.open.len())
             .finish_non_exhaustive()
     }
-}
-
-fn mark(usable: &mut [bool], rejected: &[RejectedRow]) {
-    for rejected in rejected {
-        if let Some(usable) = usable.get_mut(rejected.row) {
-            *usable = false;
-        }
-    }
-}
-
-/// Runs rows up to the aggregation.
-fn prepare(
-    plan: &QueryPlan,
-    times: &Times,
-    selection: Selection,
-) -> Result<(UInt32Array, AggregateInput)> {
-    let selection = stage::run(&plan.below, selection)?;
-    let starts: Vec<i64> = selection
-        .origin
-        .values()
-        .iter()
-        .filter_map(|row| times.starts.get(*row as usize).copied())
-        .collect();
-    let ends = starts.iter().map(|start| start + plan.size_micros).collect::<Vec<_>>();
-    let mut columns = selection.rows.columns().to_vec();
-    columns.push(Arc::new(TimestampMicrosecondArray::from(starts)));
-    columns.push(Arc::new(TimestampMicrosecondArray::from(ends)));
-    let rows = stage::batch(&plan.windowed, columns, selection.rows.num_rows())?;
-    let Selection { rows, origin } =
-        stage::run(&plan.above, Selection { rows, origin: selection.origin })?;
-
-    let mut input = AggregateInput { keys: Vec::new(), inputs: Vec::new(), filters: Vec::new() };
-    for key in &plan.keys {
-        if let Key::Expression(expression) = key {
-            input.keys.push(stage::evaluate(expression, &rows)?);
-        }
-    }
-    for aggregate in &plan.aggregates {
-        let inputs = aggregate.inputs.iter().map(|argument| stage::evaluate(argument, &rows));
-        input.inputs.push(inputs.collect::<Result<_>>()?);
-        let filter = match &aggregate.filter {
-            Some(filter) => Some(as_boolean_array(&stage::evaluate(filter, &rows)?)?.clone()),
-            None => None,
-        };
-        input.filters.push(filter);
-    }
-    Ok((origin, input))
 }

@@ -11,6 +11,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::aggregate::Aggregate;
 use super::compile::Compiler;
+use super::condition::WatermarkCondition;
 use super::stage::Stage;
 
 /// What a view's source table says about time.
@@ -22,6 +23,8 @@ pub struct SourceTableInfo {
     pub event_time: String,
     /// How much later than newer records a record may come, in microseconds.
     pub delay_micros: i64,
+    /// Which rows move the watermark. `None`: all.
+    pub watermark_condition: Option<WatermarkCondition>,
     /// How far event time may lie ahead of the record's timestamp, in
     /// microseconds. `None`: no bound.
     pub max_future_micros: Option<i64>,

@@ -22,44 +22,104 @@ pub struct Prior {
     pub last: f32,
 }
 
+/// One step of a series.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// Its time divided by the step length.
+    pub(super) number: i64,
+    pub(super) time: EventTime,
+    /// First instant of its window.
+    pub(super) window: i64,
+    /// Targets, past covariates, future covariates; NaN where missing.
+    pub(super) values: Vec<f32>,
+}
+
 /// The newest steps of one series.
 pub(super) struct Ring {
     /// In order of first appearance.
     pub(super) serial: u64,
     pub(super) key: SeriesKey,
+    /// Targets, past covariates, future covariates.
+    columns: Vec<VecDeque<f32>>,
     /// By target.
-    values: Vec<VecDeque<f32>>,
     prior: Vec<RunningPrior>,
+    /// Steps at which some target was observed.
     observed: usize,
     pub(super) last_step: i64,
     pub(super) last_time: EventTime,
     /// First instant of the window of the newest step.
     pub(super) last_window: i64,
-    /// The newest observed step that the ring has lost.
+    /// The newest step, of those the ring has lost, at which anything was observed.
     lost: Option<i64>,
+    /// Steps without an observed target behind the newest step with one, where
+    /// these may turn out to be ahead of the origin.
+    held_back: Vec<Step>,
 }
 
 impl Ring {
-    pub(super) fn new(key: SeriesKey, serial: u64, targets: usize, step: i64) -> Self {
+    pub(super) fn new(key: SeriesKey, serial: u64, shape: &Shape, first: &Step) -> Self {
+        let columns = shape.targets + shape.past_covariates + shape.future_covariates;
         Self {
             serial,
             key,
-            values: vec![VecDeque::new(); targets],
-            prior: vec![RunningPrior::default(); targets],
+            columns: vec![VecDeque::new(); columns],
+            prior: vec![RunningPrior::default(); shape.targets],
             observed: 0,
-            last_step: step,
+            last_step: first.number,
             last_time: EventTime::MIN,
-            last_window: i64::MIN,
+            last_window: first.window,
             lost: None,
+            held_back: Vec::new(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.values.iter().all(VecDeque::is_empty)
+        self.columns.iter().all(VecDeque::is_empty)
     }
 
-    pub(super) fn clear(&mut self) {
-        self.values.iter_mut().for_each(VecDeque::clear);
+    /// Returns number and time of the newest step, held back or not; `None` before
+    /// the first.
+    pub(super) fn newest(&self) -> Option<(i64, EventTime)> {
+        match self.held_back.last() {
+            Some(step) => Some((step.number, step.time)),
+            None => (!self.is_empty()).then_some((self.last_step, self.last_time)),
+        }
+    }
+
+    /// Keeps a step apart until a target is observed behind it.
+    pub(super) fn hold_back(&mut self, step: Step) {
+        self.held_back.push(step);
+    }
+
+    /// Takes in what was held back; returns the number of missing steps between.
+    pub(super) fn release(&mut self, shape: &Shape) -> usize {
+        let held_back = std::mem::take(&mut self.held_back);
+        held_back.into_iter().map(|step| self.append(step, shape)).sum()
+    }
+
+    /// Adds a step behind the newest one, the missing ones between them first;
+    /// returns their number.
+    pub(super) fn append(&mut self, step: Step, shape: &Shape) -> usize {
+        let mut gaps = 0;
+        if !self.is_empty() {
+            if step.number.saturating_sub(self.last_step) > shape.context as i64 {
+                self.clear();
+            } else {
+                let gap = vec![f32::NAN; step.values.len()];
+                for missing in self.last_step + 1..step.number {
+                    self.push(missing, &gap, shape.context);
+                    gaps += 1;
+                }
+            }
+        }
+        self.push(step.number, &step.values, shape.context);
+        self.last_time = step.time;
+        self.last_window = step.window;
+        gaps
+    }
+
+    fn clear(&mut self) {
+        self.columns.iter_mut().for_each(VecDeque::clear);
         self.prior.fill(RunningPrior::default());
         self.observed = 0;
         self.lost = None;
@@ -69,12 +129,12 @@ impl Ring {
     /// Where it begins with missing steps, these are known to be missing only
     /// from the observed step before them.
     pub(super) fn rebuilt_from(&self, context: i64) -> i64 {
-        let steps = self.values.first().map_or(0, VecDeque::len).saturating_sub(1) as i64;
+        let steps = self.columns.first().map_or(0, VecDeque::len).saturating_sub(1) as i64;
         let first = self.last_step.saturating_sub(steps);
         let begins = |ring: &VecDeque<f32>| ring.front().is_some_and(|value| !value.is_nan());
         match self.lost {
             Some(lost)
-                if first.saturating_sub(lost) <= context && !self.values.iter().any(begins) =>
+                if first.saturating_sub(lost) <= context && !self.columns.iter().any(begins) =>
             {
                 lost
             }
@@ -82,37 +142,88 @@ impl Ring {
         }
     }
 
-    pub(super) fn push(&mut self, step: i64, values: &[f32], context: usize) {
-        let mut evicted_observed = false;
-        for ((ring, prior), value) in self.values.iter_mut().zip(&mut self.prior).zip(values) {
-            if ring.len() == context
-                && let Some(evicted) = ring.pop_front()
-            {
-                prior.push(evicted);
-                evicted_observed |= !evicted.is_nan();
+    fn push(&mut self, step: i64, values: &[f32], context: usize) {
+        let targets = self.prior.len();
+        let is_observed = |values: &[f32]| values.iter().any(|value| !value.is_nan());
+        if self.columns.first().is_some_and(|ring| ring.len() == context) {
+            let evicted: Vec<f32> =
+                self.columns.iter_mut().filter_map(VecDeque::pop_front).collect();
+            self.prior.iter_mut().zip(&evicted).for_each(|(prior, value)| prior.push(*value));
+            self.observed -= usize::from(evicted.get(..targets).is_some_and(is_observed));
+            if is_observed(&evicted) {
+                self.lost = Some(step.saturating_sub(context as i64));
             }
-            ring.push_back(*value);
         }
-        if evicted_observed {
-            self.observed -= 1;
-            self.lost = Some(step.saturating_sub(context as i64));
-        }
-        self.observed += usize::from(values.iter().any(|value| !value.is_nan()));
+        self.columns.iter_mut().zip(values).for_each(|(ring, value)| ring.push_back(*value));
+        self.observed += usize::from(values.get(..targets).is_some_and(is_observed));
         self.last_step = step;
     }
 
-    pub(super) fn context(&self) -> SeriesContext {
-        let prior = self.prior.iter().zip(&self.values).map(|(prior, values)| {
+    /// Returns the context; `ahead` holds numbers of steps and what the future
+    /// covariates are there.
+    pub(super) fn context<'a>(
+        &self,
+        shape: &Shape,
+        ahead: impl Iterator<Item = (i64, &'a [f32])>,
+    ) -> SeriesContext {
+        let prior = self.prior.iter().zip(&self.columns).map(|(prior, values)| {
             prior.resolve(values.iter().copied().find(|value| !value.is_nan()))
         });
+        let prior = prior.collect();
+        let mut columns = self.columns.iter().map(|ring| {
+            let mut values = Vec::with_capacity(ring.len() + shape.horizon);
+            values.extend(ring);
+            values
+        });
+        let values = columns.by_ref().take(shape.targets).collect();
+        let past_covariates = columns.by_ref().take(shape.past_covariates).collect();
+        let mut future_covariates: Vec<Vec<f32>> = columns.collect();
+        let steps = self.columns.first().map_or(0, VecDeque::len);
+        for covariate in &mut future_covariates {
+            covariate.resize(steps + shape.horizon, f32::NAN);
+        }
+        for (number, values) in ahead {
+            let behind = usize::try_from(number.saturating_sub(self.last_step)).unwrap_or(0);
+            let Some(place) = behind.checked_sub(1).map(|behind| steps + behind) else { continue };
+            for (covariate, value) in future_covariates.iter_mut().zip(values) {
+                if let Some(place) = covariate.get_mut(place) {
+                    *place = *value;
+                }
+            }
+        }
         SeriesContext {
             key: self.key.clone(),
             origin: self.last_time,
-            values: self.values.iter().map(|ring| ring.iter().copied().collect()).collect(),
+            values,
+            past_covariates,
+            future_covariates,
             observed: self.observed,
-            prior: prior.collect(),
+            prior,
         }
     }
+
+    /// Returns the context up to the newest observed target, what was held back
+    /// being ahead of it.
+    pub(super) fn final_context(&mut self, shape: &Shape) -> SeriesContext {
+        if self.is_empty() {
+            // No target was ever observed, so there is nothing to be ahead of.
+            self.release(shape);
+        }
+        let first = shape.targets + shape.past_covariates;
+        let ahead = self.held_back.iter();
+        let ahead = ahead.map(|step| (step.number, step.values.get(first..).unwrap_or_default()));
+        self.context(shape, ahead)
+    }
+}
+
+/// How long contexts are and how many columns they have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) context: usize,
+    pub(super) horizon: usize,
+    pub(super) targets: usize,
+    pub(super) past_covariates: usize,
+    pub(super) future_covariates: usize,
 }
 
 /// [`Prior`] while the first observed value may still be to come.

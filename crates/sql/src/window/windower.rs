@@ -10,7 +10,8 @@ use tidecast_stream::{
 
 use super::contexts::{ContextRings, SeriesContext};
 use super::json;
-use super::operator::{FailedGroup, WindowError, WindowOperator, WindowOutput};
+use super::operator::WindowOperator;
+use super::output::{FailedGroup, WindowError, WindowOutput};
 use crate::spec::{PipelinePlan, Refresh};
 
 /// How many forced closes [`ReplayPoint`] remembers; more would not fit beside a
@@ -105,8 +106,14 @@ impl Windower {
     /// # Errors
     /// If the `forecast` clause does not fit the view.
     pub fn new(plan: &PipelinePlan) -> Result<Self, WindowError> {
+        let clause = &plan.forecast;
+        let mut operator = WindowOperator::new(&plan.window)?;
+        // At the end of a source all windows are closed, and none is ahead.
+        if !clause.future_covariates.is_empty() && clause.refresh != Refresh::AtEnd {
+            operator = operator.looking_ahead(clause.horizon);
+        }
         Ok(Self {
-            operator: WindowOperator::new(&plan.window)?,
+            operator,
             rings: ContextRings::new(&plan.forecast, &plan.window.output_schema())?,
             refresh: plan.forecast.refresh,
             window_micros: plan.window.size_micros(),
@@ -143,13 +150,29 @@ impl Windower {
         Ok(output)
     }
 
-    /// Closes all open windows, as when nothing comes from the partition.
+    /// Closes the windows that have begun, as when nothing comes from the
+    /// partition; windows that hold only what is known ahead stay open.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn close_idle(&mut self) -> Result<WindowerOutput, WindowError> {
+        self.close(WindowOperator::close_idle)
+    }
+
+    /// Closes all open windows.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
     pub fn close_all(&mut self) -> Result<WindowerOutput, WindowError> {
+        self.close(WindowOperator::close_all)
+    }
+
+    fn close(
+        &mut self,
+        close: impl FnOnce(&mut WindowOperator) -> Result<WindowOutput, WindowError>,
+    ) -> Result<WindowerOutput, WindowError> {
         let before = self.operator.watermark();
-        let closed = self.operator.close_all()?;
+        let closed = close(&mut self.operator)?;
         let mut output = WindowerOutput::default();
         self.remember_close(before);
         self.settle(closed, &NoRows, &mut output)?;
@@ -164,7 +187,7 @@ impl Windower {
     pub fn finish(&mut self) -> Result<WindowerOutput, WindowError> {
         let mut output = self.close_all()?;
         if self.refresh == Refresh::AtEnd {
-            output.contexts = self.rings.contexts();
+            output.contexts = self.rings.final_contexts();
         }
         Ok(output)
     }
@@ -316,7 +339,7 @@ impl Windower {
             Refresh::AtEnd => false,
         };
         for window in closed {
-            let absorbed = self.rings.absorb(&window.rows, window.start, is_due)?;
+            let absorbed = self.rings.absorb(&window, is_due)?;
             output.contexts.extend(absorbed.contexts);
             output.gap_steps += absorbed.gap_steps;
             output.missing_values += absorbed.missing_values;

@@ -41,3 +41,9 @@ CREATE PIPELINE no_forecast AS INSERT INTO f SELECT * FROM v;
 CREATE PIPELINE forcast AS INSERT INTO f SELECT * FROM forcast(TABLE v, horizon => 3);
 CREATE PIPELINE bigquery AS INSERT INTO f SELECT * FROM AI.FORECAST(TABLE v, horizon => 3);
 CREATE PIPELINE in_query AS INSERT INTO f SELECT * FROM forecast((SELECT site, kwh FROM v), horizon => 3);
+CREATE PIPELINE covariates AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => ['kw', 'kw'], horizon => 3,
+  past_covariates => ['kw', 'last_site', 'site', 'windo_start'], future_covariates => ['window_start', 't']);
+CREATE PIPELINE no_column AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => [], horizon => 3, past_covariate => 'kw');
+CREATE VIEW w AS SELECT site, window_end AS t, max(kw) AS kw, max(phase) AS phase FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY site, window_end;
+CREATE PIPELINE nothing_ahead AS INSERT INTO f SELECT * FROM forecast(TABLE w, series => 'site', time => 't', target => 'kw', horizon => 36, future_covariates => 'phase');
+CREATE PIPELINE not_names AS INSERT INTO f SELECT * FROM forecast(TABLE w, series => 'site', time => 't', target => 'kw', horizon => 36, past_covariates => ['phase', 7]);

@@ -21,3 +21,10 @@ CREATE TABLE no_path (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesys
 CREATE TABLE sink WITH ('connector'='kafka', 'topic'='f', 'delivery'='exactly_once', 'layout'='long', 'idle.timeout'='1s');
 CREATE TABLE sink_late WITH ('connector'='kafka', 'topic'='f', 'delivery'='none');
 CREATE TABLE stdout WITH ('connector'='stdout', 'path'='x');
+CREATE TABLE conditions_1 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kwh IS NOT NULL THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_2 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN random() > 0.5 THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_3 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_4 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN max(kw) > 1 THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_5 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw > (SELECT 1) THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_6 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN abss(kw) > 1 THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE conditions_7 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw LIKE ts THEN ts END) WITH ('connector'='kafka', 'topic'='t');

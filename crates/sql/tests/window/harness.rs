@@ -20,7 +20,7 @@ use tidecast_sql::window::{
 };
 use tidecast_sql::{
     ForecastClause, ModelDefinition, PipelineOptions, PipelinePlan, Refresh, SinkConnector,
-    SinkTable, SourceConnector, SourceTable, WatermarkClause,
+    SinkTable, SourceConnector, SourceTable, WatermarkClause, WatermarkCondition,
 };
 
 /// One record of the table `readings`.
@@ -73,6 +73,8 @@ pub(crate) struct View {
     pub offset_micros: i64,
     pub delay_micros: i64,
     pub max_future_micros: Option<i64>,
+    /// Which rows move the watermark.
+    pub moves_if: Option<String>,
 }
 
 impl View {
@@ -84,6 +86,7 @@ impl View {
             offset_micros: 0,
             delay_micros: 2_000_000,
             max_future_micros: None,
+            moves_if: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl View {
             schema: schema(),
             event_time: "ts".to_owned(),
             delay_micros: self.delay_micros,
+            watermark_condition: self.moves_if.as_deref().map(condition),
             max_future_micros: self.max_future_micros,
         }
     }
@@ -143,6 +147,7 @@ impl View {
                 watermark: WatermarkClause {
                     column: "ts".to_owned(),
                     delay: Duration::from_micros(self.delay_micros as u64),
+                    condition: None,
                 },
                 connector: SourceConnector::Filesystem(tidecast_sql::FileOptions {
                     path: "readings.csv".to_owned(),
@@ -155,6 +160,8 @@ impl View {
                 series: vec!["site".to_owned()],
                 time: "t".to_owned(),
                 targets: vec!["kw".to_owned()],
+                past_covariates: Vec::new(),
+                future_covariates: Vec::new(),
                 step: Duration::from_micros(self.size_micros as u64),
                 horizon: 1,
                 context,
@@ -180,6 +187,16 @@ impl View {
             options: PipelineOptions::default(),
         }
     }
+}
+
+/// Compiles a condition over the columns of `readings`.
+fn condition(text: &str) -> WatermarkCondition {
+    let state = session(&[]).state();
+    let query = format!("SELECT * FROM readings WHERE {text}");
+    let plan = wait(state.create_logical_plan(&query)).unwrap();
+    let options = state.config_options();
+    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {}).unwrap();
+    WatermarkCondition::compile(&plan, &state, text).unwrap()
 }
 
 fn session(readings: &[Reading]) -> SessionContext {

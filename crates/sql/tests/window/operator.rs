@@ -261,6 +261,7 @@ fn compile_over(schema: &Arc<Schema>) -> WindowQuery {
         schema: Arc::clone(schema),
         event_time: "ts".to_owned(),
         delay_micros: 0,
+        watermark_condition: None,
         max_future_micros: None,
     };
     WindowQuery::compile(&plan, &datafusion::prelude::SessionContext::new().state(), &source)
@@ -350,4 +351,52 @@ fn a_view_describes_its_steps() {
 fn the_operator_may_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     is_send(&sums().operator());
+}
+
+/// Nulls in `kw` are rows ahead: they do not move the watermark.
+fn measured() -> View {
+    View { delay_micros: 0, moves_if: Some("kw IS NOT NULL".to_owned()), ..sums() }
+}
+
+fn ahead(site: &'static str, seconds: i64) -> Reading {
+    Reading { kw: None, ..reading(site, 0.0, seconds) }
+}
+
+#[test]
+fn only_rows_for_which_the_condition_is_true_move_the_watermark() {
+    let mut operator = measured().operator();
+    let output = push(&mut operator, &[reading("a", 1.0, 1), ahead("a", 95), ahead("a", 15)]);
+    assert!(output.closed.is_empty());
+    assert_eq!(operator.watermark().event_time(), Some(EventTime::from_millis(1_000)));
+    // They are late like others.
+    let output = push(&mut operator, &[reading("a", 2.0, 25), ahead("a", 11), ahead("a", 21)]);
+    assert_eq!(output.closed.len(), 2);
+    assert_eq!(output.late.iter().map(|late| late.row).collect::<Vec<_>>(), [1]);
+    assert_eq!(operator.open_windows(), 2, "those of 20 and 90 seconds");
+}
+
+#[test]
+fn a_null_condition_moves_no_watermark_and_a_failing_one_rejects_its_row() {
+    let view = View { moves_if: Some("10 / n > 1".to_owned()), ..measured() };
+    let mut operator = view.operator();
+    let n = |n: Option<i64>, seconds| Reading { n, ..reading("a", 1.0, seconds) };
+    let output = push(&mut operator, &[n(Some(1), 5), n(None, 40), n(Some(0), 50), n(Some(9), 60)]);
+    assert_eq!(operator.watermark().event_time(), Some(EventTime::from_millis(5_000)));
+    let rejected: Vec<_> =
+        output.rejected.iter().map(|rejected| (rejected.row, rejected.reason.as_str())).collect();
+    assert_eq!(rejected, [(2, "Divide by zero error")]);
+    assert_eq!(operator.open_windows(), 3);
+}
+
+#[test]
+fn an_idle_partition_keeps_the_windows_that_are_only_ahead() {
+    let mut operator = measured().operator();
+    push(&mut operator, &[ahead("a", 65)]);
+    assert!(operator.close_idle().unwrap().closed.is_empty(), "nothing has begun");
+    push(&mut operator, &[reading("a", 1.0, 1), ahead("a", 12), reading("a", 2.0, 15)]);
+    assert_eq!(operator.close_idle().unwrap().closed.len(), 1);
+    assert_eq!(operator.watermark().event_time(), Some(EventTime::from_millis(20_000)));
+    assert_eq!(operator.open_windows(), 1);
+    assert!(operator.close_idle().unwrap().closed.is_empty(), "not the next one, either");
+    assert_eq!(operator.close_all().unwrap().closed.len(), 1);
 }

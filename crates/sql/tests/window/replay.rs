@@ -36,19 +36,27 @@ fn contexts(output: &tidecast_sql::WindowerOutput) -> String {
     let contexts: Vec<_> = output
         .contexts
         .iter()
-        .map(|context| (context.key.to_string(), context.origin, &context.values, context.observed))
+        .map(|context| {
+            let columns = (&context.values, &context.past_covariates, &context.future_covariates);
+            (context.key.to_string(), context.origin, columns, context.observed)
+        })
         .collect();
     format!("{contexts:?} {:?}", output.late.iter().map(|l| l.position.offset).collect::<Vec<_>>())
 }
 
 /// Runs `readings`, stops at `stop`, rebuilds a second windower from what a
 /// commit would hold, and checks that both say the same from there on.
-fn assert_resumes(plan: &PipelinePlan, readings: &[Reading], stop: usize, idle: &[usize]) {
+pub(crate) fn assert_resumes(
+    plan: &PipelinePlan,
+    readings: &[Reading],
+    stop: usize,
+    idle: &[usize],
+) {
     let mut first = Windower::new(plan).unwrap();
     for offset in 0..stop {
         first.process(&source_batch(readings, offset..offset + 1)).unwrap();
         if idle.contains(&offset) {
-            first.close_all().unwrap();
+            first.close_idle().unwrap();
         }
     }
     let text = serde_json::to_string(&first.replay_point()).unwrap();

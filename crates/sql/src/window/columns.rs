@@ -1,0 +1,162 @@
+//! The view's columns by the part they play in a forecast.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::row::{RowConverter, SortField};
+use tidecast_stream::SeriesKey;
+
+use super::json;
+use super::output::WindowError;
+use super::query::is_instant;
+use crate::spec::ForecastClause;
+
+/// Reads series, time and values out of the view's rows.
+pub(super) struct ViewColumns {
+    series: Vec<usize>,
+    time: usize,
+    /// Targets, past covariates, future covariates.
+    values: Vec<usize>,
+    /// How many of these come before the future covariates.
+    known_late: usize,
+    converter: RowConverter,
+}
+
+/// The view's rows, read.
+pub(super) struct ViewRows {
+    /// The series, in a form that can be compared.
+    pub(super) keys: Vec<Box<[u8]>>,
+    times: ArrayRef,
+    values: Vec<ArrayRef>,
+}
+
+impl ViewColumns {
+    /// Finds the columns that `clause` names.
+    ///
+    /// # Errors
+    /// If there is no such column, or its type will not do.
+    pub(super) fn new(clause: &ForecastClause, schema: &SchemaRef) -> Result<Self, WindowError> {
+        let column = |name: &String| {
+            schema
+                .index_of(name)
+                .map_err(|_| WindowError::new(format!("the view has no column `{name}`")))
+        };
+        let series = clause.series.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let names = clause.targets.iter();
+        let names = names.chain(&clause.past_covariates).chain(&clause.future_covariates);
+        let values = names.map(column).collect::<Result<Vec<_>, _>>()?;
+        let time = column(&clause.time)?;
+        if !is_instant(schema.field(time).data_type()) {
+            return Err(WindowError::new(format!("`{}` must be a timestamp", clause.time)));
+        }
+        for index in &values {
+            let field = schema.field(*index);
+            if !field.data_type().is_numeric() {
+                let (name, found) = (field.name(), field.data_type());
+                return Err(WindowError::new(format!("`{name}` is {found}, not a number")));
+            }
+        }
+        let sort_fields =
+            series.iter().map(|index| SortField::new(schema.field(*index).data_type().clone()));
+        let converter = RowConverter::new(sort_fields.collect()).map_err(from_arrow)?;
+        Ok(Self {
+            series,
+            time,
+            values,
+            known_late: clause.targets.len() + clause.past_covariates.len(),
+            converter,
+        })
+    }
+
+    /// Reads rows of the view.
+    pub(super) fn read(&self, rows: &RecordBatch) -> Result<ViewRows, WindowError> {
+        let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let values = self.values.iter();
+        let values = values.map(|index| cast(rows.column(*index), &DataType::Float64));
+        Ok(ViewRows {
+            keys: self.keys(rows)?,
+            times: cast(rows.column(self.time), &instant).map_err(from_arrow)?,
+            values: values.collect::<Result<_, _>>().map_err(from_arrow)?,
+        })
+    }
+
+    /// Returns by series the step's time and the future covariates; of two rows
+    /// of a series the first counts, as when the window closes.
+    pub(super) fn future_by_series(
+        &self,
+        rows: &RecordBatch,
+    ) -> Result<HashMap<Box<[u8]>, (i64, Vec<f32>)>, WindowError> {
+        let read = self.read(rows)?;
+        let mut found = HashMap::with_capacity(rows.num_rows());
+        for (row, key) in read.keys.iter().enumerate() {
+            let Some(time) = read.time(row) else { continue };
+            let values = || read.values(row).split_off(self.known_late);
+            found.entry(key.clone()).or_insert_with(|| (time, values()));
+        }
+        Ok(found)
+    }
+
+    /// Returns the series of a row.
+    pub(super) fn series_key(
+        &self,
+        rows: &RecordBatch,
+        row: usize,
+    ) -> Result<SeriesKey, WindowError> {
+        if self.series.is_empty() {
+            return Ok(SeriesKey::default());
+        }
+        let row = rows.slice(row, 1).project(&self.series).map_err(from_arrow)?;
+        let text = json::objects(&row).map_err(from_arrow)?.pop().unwrap_or_default();
+        let key =
+            serde_json::from_str(&text).map_err(|error| WindowError::new(error.to_string()))?;
+        Ok(SeriesKey(key))
+    }
+
+    fn keys(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>, WindowError> {
+        if self.series.is_empty() {
+            return Ok(vec![Box::default(); rows.num_rows()]);
+        }
+        let columns: Vec<ArrayRef> =
+            self.series.iter().map(|index| rows.column(*index).clone()).collect();
+        let keys = self.converter.convert_columns(&columns).map_err(from_arrow)?;
+        Ok(keys.iter().map(|key| key.as_ref().into()).collect())
+    }
+}
+
+impl fmt::Debug for ViewColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewColumns").field("values", &self.values).finish_non_exhaustive()
+    }
+}
+
+impl ViewRows {
+    /// Returns the time of a row's step in microseconds.
+    pub(super) fn time(&self, row: usize) -> Option<i64> {
+        let times = self.times.as_primitive::<TimestampMicrosecondType>();
+        times.is_valid(row).then(|| times.value(row))
+    }
+
+    /// Returns a row's targets, past covariates and future covariates; NaN where
+    /// one is missing or not finite.
+    pub(super) fn values(&self, row: usize) -> Vec<f32> {
+        self.values.iter().map(|column| value(column, row)).collect()
+    }
+}
+
+fn value(column: &ArrayRef, row: usize) -> f32 {
+    if column.is_null(row) {
+        return f32::NAN;
+    }
+    let value = column.as_primitive::<Float64Type>().value(row) as f32;
+    if value.is_finite() { value } else { f32::NAN }
+}
+
+fn from_arrow(error: ArrowError) -> WindowError {
+    WindowError::new(error.to_string())
+}

@@ -1,0 +1,74 @@
+//! Which rows move the watermark.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::expression;
+use super::query::CompileError;
+use super::stage::{self, Selection};
+
+/// The condition of `WATERMARK FOR ts AS CASE WHEN condition THEN … END`.
+///
+/// Rows on which it is not true, false or null, are rows as any other: they have
+/// a window and can be late. They only say nothing about how far time has come,
+/// so that a forecast of tomorrow's weather does not close today.
+#[derive(Clone)]
+pub struct WatermarkCondition {
+    text: String,
+    predicate: Arc<dyn PhysicalExpr>,
+}
+
+impl WatermarkCondition {
+    /// Compiles the condition of `SELECT * FROM source WHERE condition`; `text` is
+    /// the condition as written.
+    ///
+    /// # Errors
+    /// If the plan has another shape, or the condition is no truth value or not
+    /// a function of the row alone.
+    pub fn compile(
+        plan: &LogicalPlan,
+        state: &SessionState,
+        text: impl Into<String>,
+    ) -> Result<Self, CompileError> {
+        let filter = match plan {
+            LogicalPlan::Projection(projection) => projection.input.as_ref(),
+            other => other,
+        };
+        let LogicalPlan::Filter(filter) = filter else {
+            return Err(CompileError::new("the condition is not one of a row"));
+        };
+        let input = filter.input.schema();
+        let found = expression::data_type(&filter.predicate, input);
+        if found != Some(DataType::Boolean) {
+            return Err(CompileError::new("the condition is neither true nor false, expected one"));
+        }
+        let predicate = expression::compile(&filter.predicate, input, state)?;
+        Ok(Self { text: text.into(), predicate })
+    }
+
+    /// Says for each of the rows whether it moves the watermark.
+    pub(crate) fn evaluate(&self, selection: &Selection) -> Result<BooleanArray> {
+        let mask = stage::evaluate(&self.predicate, &selection.rows)?;
+        Ok(as_boolean_array(&mask)?.iter().map(|is_true| Some(is_true == Some(true))).collect())
+    }
+}
+
+impl fmt::Display for WatermarkCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for WatermarkCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WatermarkCondition").field(&self.text).finish()
+    }
+}
