@@ -154,6 +154,7 @@ Examples:
   tidecast forecast --input sales.parquet --time day --target units --series store --series item \\
       --horizon 28 --format csv --output forecast.csv --plot forecast.svg
   tidecast forecast --input m.jsonl --time ts --target y --horizon 24 --model seasonal-naive --season 24
+  tidecast forecast --input load.csv --time ts --target kw --future-covariates temperature,holiday --horizon 24
 
 The file runs through the same operators as a stream: rows are averaged per step (--aggregate), steps
 without a row are missing for the model, and each series is forecast once, from its end.")]
@@ -164,9 +165,16 @@ pub struct ForecastArguments {
     /// The column with the time of a row.
     #[arg(long, value_name = "COLUMN")]
     pub time: String,
-    /// The column to forecast.
-    #[arg(long, value_name = "COLUMN")]
-    pub target: String,
+    /// The column to forecast; several, as `a,b` or repeated, are forecast together.
+    #[arg(long, value_name = "COLUMN", required = true, value_delimiter = ',')]
+    pub target: Vec<String>,
+    /// Columns that help to forecast, known for the past only.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub past_covariates: Vec<String>,
+    /// Columns that help to forecast and are known ahead: rows at the end of the
+    /// file without a target hold their future values.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub future_covariates: Vec<String>,
     /// The column that names the series; repeat it for several.
     #[arg(long, value_name = "COLUMN")]
     pub series: Vec<String>,
@@ -176,7 +184,8 @@ pub struct ForecastArguments {
     /// Distance of two steps (`15m`, `1h`, `1d`); found in the data when absent.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub step: Option<Duration>,
-    /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `max`, `last_value`).
+    /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `max`, `last_value`);
+    /// covariates are averaged.
     #[arg(long, value_name = "NAME", default_value = "avg")]
     pub aggregate: String,
     /// Newest steps handed to the model.
@@ -207,7 +216,7 @@ pub struct ForecastArguments {
     /// format when --format is absent.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Draw history, median and bands of the first series to this `.svg` or `.png`.
+    /// Draw history, median and bands of the first series, each target, to this `.svg` or `.png`.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
     /// Series to draw.

@@ -35,7 +35,11 @@ pub(super) fn layers(
     let columns = InputColumns {
         path,
         time: arguments.time.as_deref().context("--time is missing: the column with the time")?,
-        target: arguments.target.as_deref().context("--target is missing: the values")?,
+        targets: std::slice::from_ref(
+            arguments.target.as_ref().context("--target is missing: the values")?,
+        ),
+        past_covariates: &[],
+        future_covariates: &[],
         series: &arguments.series,
     };
     let before = model.expert_usage().context("the model is no mixture of experts")?;

@@ -1,7 +1,7 @@
 //! Pictures of forecasts: history, median and bands of a few series, as SVG or
 //! PNG.
 //!
-//! Each series is a panel with its own axes. Only the end of the history is
+//! Each series, and each target of it, is a panel with its own axes. Only the end of the history is
 //! drawn (five horizons, 48 steps at least), or the forecast would be a sliver.
 //! The font (DejaVu Sans, a subset) is built in, so that a machine without fonts
 //! draws the same picture.
@@ -17,7 +17,7 @@ use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::drawing::IntoDrawingArea;
 use plotters::style::{FontStyle, register_font};
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus};
+use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, VariateForecast};
 
 const FONT: &[u8] = include_bytes!("../../data/fonts/DejaVuSans-subset.ttf");
 /// Bitmaps are drawn this much larger and averaged down: the backend draws
@@ -86,14 +86,18 @@ fn picture(path: &Path) -> Result<Picture, PlotError> {
     }
 }
 
-/// Draws the first `count` forecasts with their histories, by series label, to
-/// `path`. Of a history, what lies behind the origin is drawn as what happened.
+/// Values by series label, each sorted by time.
+pub type Histories = BTreeMap<String, Vec<(EventTime, f64)>>;
+
+/// Draws the forecasts of the first `count` series, a panel for each target, with
+/// their histories, by target, to `path`. Of a history, what lies behind the
+/// origin is drawn as what happened.
 ///
 /// # Errors
 /// If there is no forecast, or the file cannot be written.
 pub fn draw_forecasts(
     messages: &[ForecastMessage],
-    histories: &BTreeMap<String, Vec<(EventTime, f64)>>,
+    histories: &BTreeMap<String, Histories>,
     count: usize,
     path: &Path,
 ) -> Result<(), PlotError> {
@@ -101,9 +105,11 @@ pub fn draw_forecasts(
         .iter()
         .filter(|message| message.status == ForecastStatus::Ok)
         .take(count)
-        .filter_map(|message| {
-            let history = histories.get(&message.series.label());
-            PlotSeries::of_message(message, history.map_or(&[], Vec::as_slice))
+        .flat_map(|message| message.variates.iter().map(move |variate| (message, variate)))
+        .map(|(message, variate)| {
+            let of_target = histories.get(&variate.name);
+            let history = of_target.and_then(|histories| histories.get(&message.series.label()));
+            PlotSeries::of_variate(message, variate, history.map_or(&[], Vec::as_slice))
         })
         .collect();
     draw(&series, path)
@@ -113,7 +119,16 @@ impl PlotSeries {
     /// Returns the panel of a forecast's first variate; `values` are all that is
     /// known of the series, sorted by time.
     pub fn of_message(message: &ForecastMessage, values: &[(EventTime, f64)]) -> Option<Self> {
-        let variate = message.variates.first()?;
+        Some(Self::of_variate(message, message.variates.first()?, values))
+    }
+
+    /// Returns the panel of one variate of a forecast; `values` are all that is
+    /// known of it, sorted by time.
+    pub fn of_variate(
+        message: &ForecastMessage,
+        variate: &VariateForecast,
+        values: &[(EventTime, f64)],
+    ) -> Self {
         let mut quantiles: Vec<(f64, Vec<f64>)> = variate
             .quantiles
             .keys()
@@ -122,16 +137,21 @@ impl PlotSeries {
         quantiles.sort_by(|a, b| a.0.total_cmp(&b.0));
         let known = values.partition_point(|(time, _)| *time <= message.origin);
         let (history, actuals) = values.split_at(known);
-        let label = message.series.label();
-        Some(Self {
-            label: if label.is_empty() { variate.name.clone() } else { label },
+        let series = message.series.label();
+        let label = match (series.is_empty(), message.variates.len() > 1) {
+            (true, _) => variate.name.clone(),
+            (false, true) => format!("{series}: {}", variate.name),
+            (false, false) => series,
+        };
+        Self {
+            label,
             history: history.to_vec(),
             origin: message.origin,
             step_micros: message.step_ms.saturating_mul(1_000),
             mean: variate.mean.clone(),
             quantiles,
             actuals: actuals.to_vec(),
-        })
+        }
     }
 }
 

@@ -10,8 +10,6 @@ use crate::demo::records;
 
 const HOUR: i64 = 3_600_000_000;
 
-type Histories = BTreeMap<String, Vec<(EventTime, f64)>>;
-
 /// The demo's regions with a seasonal naive forecast and a band around it.
 fn forecasts() -> (Vec<ForecastMessage>, Histories) {
     let mut histories = Histories::new();
@@ -56,6 +54,10 @@ fn forecasts() -> (Vec<ForecastMessage>, Histories) {
     (messages, histories)
 }
 
+fn of_mw(histories: Histories) -> BTreeMap<String, Histories> {
+    BTreeMap::from([("mw".to_owned(), histories)])
+}
+
 /// The colours of the lines and bands, as `SVG` writes them.
 fn count(svg: &str, color: &str) -> usize {
     svg.matches(color).count()
@@ -66,7 +68,7 @@ fn an_svg_has_a_panel_per_series_with_all_its_lines() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.svg");
     let (messages, histories) = forecasts();
-    draw_forecasts(&messages, &histories, 4, &path).unwrap();
+    draw_forecasts(&messages, &of_mw(histories), 4, &path).unwrap();
     let svg = std::fs::read_to_string(&path).unwrap();
     for shown in ["CAL", "FLA", "NE", "NW", "history", "median", "80 % band", "50 % band"] {
         assert!(svg.contains(shown), "{shown}");
@@ -87,7 +89,7 @@ fn a_png_is_a_picture_of_the_stated_size_with_ink_in_it() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.png");
     let (messages, histories) = forecasts();
-    draw_forecasts(&messages, &histories, 6, &path).unwrap();
+    draw_forecasts(&messages, &of_mw(histories.clone()), 6, &path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     assert!(bytes.starts_with(b"\x89PNG"));
     let series: Vec<PlotSeries> = messages
@@ -109,6 +111,7 @@ fn what_cannot_be_drawn_is_said_before_any_work() {
     assert_eq!(error, "cannot draw `a.pdf`: expected a name ending in .svg or .png");
     assert!(matches!(draw(&[], Path::new("a.svg")), Err(PlotError::Nothing)));
     let (messages, histories) = forecasts();
+    let histories = of_mw(histories);
     for name in ["/nowhere/a.svg", "/nowhere/a.png"] {
         let error = draw_forecasts(&messages, &histories, 1, Path::new(name)).unwrap_err();
         assert!(error.to_string().starts_with(&format!("cannot draw `{name}`")), "{error}");
@@ -145,4 +148,21 @@ fn extremes_are_drawn_too() {
     }
     let svg = std::fs::read_to_string(folder.path().join("b.svg")).unwrap();
     assert!(svg.contains("90 % band") && svg.contains("mean"), "by what there is");
+}
+
+#[test]
+fn every_target_of_a_series_has_a_panel() {
+    let folder = TempDir::new().unwrap();
+    let (mut messages, histories) = forecasts();
+    for message in &mut messages {
+        let second = VariateForecast { name: "price".to_owned(), ..message.variates[0].clone() };
+        message.variates.push(second);
+    }
+    let path = folder.path().join("a.svg");
+    draw_forecasts(&messages, &of_mw(histories), 2, &path).unwrap();
+    let svg = std::fs::read_to_string(&path).unwrap();
+    for title in ["CAL: mw", "CAL: price", "FLA: mw", "FLA: price"] {
+        assert!(svg.contains(title), "{title}");
+    }
+    assert!(!svg.contains("NE: mw"), "only the first two series");
 }

@@ -24,7 +24,11 @@ pub(super) fn task(arguments: &BacktestArguments) -> anyhow::Result<Task> {
     let columns = InputColumns {
         path,
         time: arguments.time.as_deref().context("--time is missing: the column with the time")?,
-        target: arguments.target.as_deref().context("--target is missing: what to forecast")?,
+        targets: std::slice::from_ref(
+            arguments.target.as_ref().context("--target is missing: what to forecast")?,
+        ),
+        past_covariates: &[],
+        future_covariates: &[],
         series: &arguments.series,
     };
     let (series, step) = read(columns, arguments.step, arguments.aggregate)?;
@@ -54,7 +58,9 @@ pub(in crate::commands) fn read(
     let path = columns.path;
     let mut rows = BTreeMap::<Vec<String>, Vec<(EventTime, Option<f64>)>>::new();
     let bad = InputTable::open(columns)?.for_each_row(path, |row| {
-        rows.entry(row.series).or_default().push((row.time, row.value));
+        rows.entry(row.series)
+            .or_default()
+            .push((row.time, row.values.into_iter().next().flatten()));
     })?;
     warn_of(&bad);
 

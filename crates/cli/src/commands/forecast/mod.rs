@@ -18,6 +18,7 @@ use tidecast_stream::{ForecastMessage, ForecastStatus, Transaction};
 use crate::arguments::{ForecastArguments, OutputFormat};
 use crate::commands::{configuration, start_logging};
 use crate::output;
+use crate::plot::Histories;
 use crate::print::note;
 
 use self::table::{InputColumns, InputTable, infer_step};
@@ -38,11 +39,14 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
     let table = InputTable::open(InputColumns {
         path: &arguments.input,
         time: &arguments.time,
-        target: &arguments.target,
+        targets: &arguments.target,
+        past_covariates: &arguments.past_covariates,
+        future_covariates: &arguments.future_covariates,
         series: &arguments.series,
     })?;
-    let histories = table.histories(&arguments.input)?;
-    let times = histories.values().map(|history| history.iter().map(|(time, _)| *time));
+    let observed = table.observed(&arguments.input)?;
+    let histories = observed.histories.values().flat_map(Histories::values);
+    let times = histories.map(|history| history.iter().map(|(time, _)| *time));
     let step = match arguments.step {
         Some(step) => step,
         None => infer_step(times).with_context(|| {
@@ -54,8 +58,8 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
     };
     note(format_args!(
         "{} series, {} rows, step {}",
-        histories.len(),
-        histories.values().map(Vec::len).sum::<usize>(),
+        observed.series.len(),
+        observed.rows,
         humantime::format_duration(step)
     ));
 
@@ -68,7 +72,7 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
 
     output::write(&messages, format, arguments.output.as_deref())?;
     if let Some(plot) = &arguments.plot {
-        crate::plot::draw_forecasts(&messages, &histories, arguments.plot_series, plot)?;
+        crate::plot::draw_forecasts(&messages, &observed.histories, arguments.plot_series, plot)?;
         note(format_args!("drawn to {}", plot.display()));
     }
     Ok(())

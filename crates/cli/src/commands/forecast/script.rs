@@ -18,7 +18,6 @@ pub(super) fn script(
     format: &str,
 ) -> String {
     let time = identifier(&arguments.time);
-    let target = identifier(&arguments.target);
     let columns: Vec<String> = schema
         .fields()
         .iter()
@@ -33,6 +32,21 @@ pub(super) fn script(
         let _infallible = write!(text, "{name}, ");
         text
     });
+    let aggregated = |names: &[String], aggregate: &str| -> Vec<String> {
+        let column = |name: &String| format!("{aggregate}({0}) AS {0}", identifier(name));
+        names.iter().map(column).collect()
+    };
+    let mut values = aggregated(&arguments.target, &arguments.aggregate);
+    values.extend(aggregated(&arguments.past_covariates, "avg"));
+    values.extend(aggregated(&arguments.future_covariates, "avg"));
+    let covariates: String = [
+        ("past_covariates", &arguments.past_covariates),
+        ("future_covariates", &arguments.future_covariates),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(role, names)| format!(" {role} => {},", literals(names)))
+    .collect();
     let (provider, path) = match arguments.model.as_str() {
         "seasonal-naive" => ("seasonal-naive", String::new()),
         path => ("moirai-moe", format!(", 'path'={}", literal(path))),
@@ -47,11 +61,11 @@ pub(super) fn script(
          WITH ('connector'='filesystem', 'path'={input}, 'format'='{format}');\n\
          CREATE MODEL model WITH ('provider'='{provider}', 'device'={device}{path}{licence}{season});\n\
          CREATE TABLE forecasts WITH ('connector'='stdout');\n\
-         CREATE VIEW steps AS SELECT {leading}window_start AS {time}, {aggregate}({target}) AS {target}\n\
+         CREATE VIEW steps AS SELECT {leading}window_start AS {time}, {values}\n\
          FROM TUMBLE(TABLE input, DESCRIPTOR({time}), INTERVAL '{seconds}' SECOND)\n\
          GROUP BY {leading}window_start, window_end;\n\
          CREATE PIPELINE forecast AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
-           model => 'model', series => [{names}], time => {time_name}, target => {target_name},\n  \
+           model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}\n  \
            horizon => {horizon}, context => {context}, samples => {samples}, min_context => 1,\n  \
            quantiles => [{quantiles}], refresh => 'at_end');\n",
         columns = columns.join(", "),
@@ -59,11 +73,11 @@ pub(super) fn script(
         device = literal(&arguments.device),
         licence = licence.unwrap_or_default(),
         season = season.unwrap_or_default(),
-        aggregate = arguments.aggregate,
+        values = values.join(", "),
         seconds = step.as_secs_f64(),
-        names = arguments.series.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", "),
+        names = literals(&arguments.series),
         time_name = literal(&arguments.time),
-        target_name = literal(&arguments.target),
+        targets = literals(&arguments.target),
         horizon = arguments.horizon,
         context = arguments.context,
         samples = arguments.samples,
@@ -81,6 +95,11 @@ fn identifier(name: &str) -> String {
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+fn literals(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn sql_type(data_type: &DataType) -> &'static str {

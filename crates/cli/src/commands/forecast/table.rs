@@ -1,12 +1,12 @@
 //! A file's series in memory: to find the step, and to draw the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -15,21 +15,27 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tidecast_files::{FileFormat, FileSource, FileSourceConfig, InferredSchema, infer_schema};
 use tidecast_stream::{BadRecord, EventTime, Source, SourceEvent};
 
+use crate::plot::Histories;
+
 /// Which columns of a file are meant.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::commands) struct InputColumns<'a> {
     pub(in crate::commands) path: &'a Path,
     pub(in crate::commands) time: &'a str,
-    pub(in crate::commands) target: &'a str,
+    pub(in crate::commands) targets: &'a [String],
+    pub(in crate::commands) past_covariates: &'a [String],
+    pub(in crate::commands) future_covariates: &'a [String],
     pub(in crate::commands) series: &'a [String],
 }
 
 /// The columns a forecast needs, with the types the table declares.
 #[derive(Debug)]
 pub(in crate::commands) struct InputTable {
-    /// Time, target, then the series columns.
+    /// Time, targets, covariates, then the series columns.
     pub(in crate::commands) schema: SchemaRef,
     pub(in crate::commands) format: FileFormat,
+    targets: usize,
+    covariates: usize,
 }
 
 /// A row that has a time.
@@ -38,8 +44,8 @@ pub(in crate::commands) struct InputRow {
     /// The values of the series columns, as text.
     pub(in crate::commands) series: Vec<String>,
     pub(in crate::commands) time: EventTime,
-    /// `None` if the cell is empty.
-    pub(in crate::commands) value: Option<f64>,
+    /// By target; `None` if the cell is empty.
+    pub(in crate::commands) values: Vec<Option<f64>>,
 }
 
 /// The rows of a file that are none of its table.
@@ -49,11 +55,22 @@ pub(in crate::commands) struct BadRows {
     pub(in crate::commands) first: Option<BadRecord>,
 }
 
-/// Each series' values by time, under its label.
-pub(super) type Histories = BTreeMap<String, Vec<(EventTime, f64)>>;
+/// What is observed in a file.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// By target.
+    pub(super) histories: BTreeMap<String, Histories>,
+    /// Labels of the series of which a target was observed.
+    pub(super) series: BTreeSet<String>,
+    /// Rows with a time and at least one target.
+    pub(super) rows: usize,
+}
 
 impl InputTable {
     /// Finds the columns in the file.
+    ///
+    /// # Errors
+    /// If one is missing, of another type, or named twice.
     pub(in crate::commands) fn open(columns: InputColumns<'_>) -> anyhow::Result<Self> {
         let path = columns.path;
         let format = FileFormat::of_path(path)?;
@@ -70,44 +87,62 @@ impl InputTable {
                 time.data_type()
             );
         }
-        let target = column(&schema, columns.target, path)?;
-        if !target.data_type().is_numeric() && !is_text(target) {
-            bail!(
-                "column `{}` of `{}` is not numeric ({}); --target names the column to forecast",
-                columns.target,
-                path.display(),
-                target.data_type()
-            );
-        }
-        let mut fields = vec![
-            Field::new(time.name(), DataType::Timestamp(TimeUnit::Microsecond, None), false),
-            Field::new(target.name(), DataType::Float64, true),
+        let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let mut fields = vec![Field::new(time.name(), instant, false)];
+        let roles = [
+            (columns.targets, "--target names the column to forecast"),
+            (columns.past_covariates, "--past-covariates names columns of numbers"),
+            (columns.future_covariates, "--future-covariates names columns of numbers"),
         ];
-        for name in columns.series {
-            if fields.iter().any(|field| field.name() == name) {
-                bail!("column `{name}` is named twice; --series, --time and --target must differ");
+        for (names, meaning) in roles {
+            for name in names {
+                let field = column(&schema, name, path)?;
+                if !field.data_type().is_numeric() && !is_text(field) {
+                    bail!(
+                        "column `{name}` of `{}` is not numeric ({}); {meaning}",
+                        path.display(),
+                        field.data_type()
+                    );
+                }
+                add(&mut fields, Field::new(name, DataType::Float64, true))?;
             }
-            let series = column(&schema, name, path)?;
-            fields.push(Field::new(name, series.data_type().clone(), true));
         }
-        Ok(Self { schema: Arc::new(Schema::new(fields)), format })
+        for name in columns.series {
+            let series = column(&schema, name, path)?;
+            add(&mut fields, Field::new(name, series.data_type().clone(), true))?;
+        }
+        Ok(Self {
+            schema: Arc::new(Schema::new(fields)),
+            format,
+            targets: columns.targets.len(),
+            covariates: columns.past_covariates.len() + columns.future_covariates.len(),
+        })
     }
 
-    /// Reads all series, each sorted by time; rows without a value are left out.
+    /// Reads all series, each sorted by time; what has no value is left out.
     ///
     /// # Errors
     /// If the file cannot be read, or no row of it can be used.
-    pub(super) fn histories(&self, path: &Path) -> anyhow::Result<Histories> {
-        let mut histories = Histories::new();
+    pub(super) fn observed(&self, path: &Path) -> anyhow::Result<Observed> {
+        let mut observed = Observed::default();
         self.for_each_row(path, |row| {
-            if let Some(value) = row.value.filter(|value| value.is_finite()) {
-                histories.entry(row.series.join("/")).or_default().push((row.time, value));
+            let label = row.series.join("/");
+            let mut any = false;
+            for (name, value) in self.target_names().zip(&row.values) {
+                let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+                any = true;
+                let histories = observed.histories.entry(name.clone()).or_default();
+                histories.entry(label.clone()).or_default().push((row.time, value));
+            }
+            if any {
+                observed.rows += 1;
+                observed.series.insert(label);
             }
         })?;
-        for history in histories.values_mut() {
+        for history in observed.histories.values_mut().flat_map(Histories::values_mut) {
             history.sort_by_key(|(time, _)| *time);
         }
-        Ok(histories)
+        Ok(observed)
     }
 
     /// Reads all rows that have a time, in the order of the file; returns those
@@ -123,7 +158,7 @@ impl InputTable {
         let mut bad = BadRows::default();
         let mut is_empty = true;
         let mut take = |row: InputRow| {
-            is_empty &= !row.value.is_some_and(f64::is_finite);
+            is_empty &= !row.values.iter().flatten().any(|value| value.is_finite());
             take(row);
         };
         let mut source = FileSource::open(FileSourceConfig {
@@ -140,7 +175,7 @@ impl InputTable {
                     }
                 }
                 SourceEvent::Batch(batch) => {
-                    rows_of(&batch.rows, &mut take)?;
+                    self.rows_of(&batch.rows, &mut take)?;
                     bad.count += batch.bad.len();
                     bad.first = bad.first.or(batch.bad.into_iter().next());
                 }
@@ -153,40 +188,67 @@ impl InputTable {
                 .first
                 .map(|bad| format!("; the first row that cannot be used: {}", bad.error))
                 .unwrap_or_default();
+            let targets: Vec<String> =
+                self.target_names().map(|name| format!("`{name}`")).collect();
             bail!(
-                "no row of `{}` has both a time in `{}` (--time) and a number in `{}` (--target){first_bad}",
+                "no row of `{}` has both a time in `{}` (--time) and a number in {} (--target){first_bad}",
                 path.display(),
                 self.schema.field(0).name(),
-                self.schema.field(1).name(),
+                targets.join(" or "),
             );
         }
         Ok(bad)
     }
+
+    fn target_names(&self) -> impl Iterator<Item = &String> {
+        self.schema.fields().iter().skip(1).take(self.targets).map(|field| field.name())
+    }
+
+    /// Hands over the rows that have a time; the columns are those of the schema.
+    fn rows_of(&self, rows: &RecordBatch, take: &mut impl FnMut(InputRow)) -> anyhow::Result<()> {
+        let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
+        let targets = rows
+            .columns()
+            .iter()
+            .skip(1)
+            .take(self.targets)
+            .map(|column| {
+                Ok(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+            })
+            .collect::<anyhow::Result<Vec<_>>>()
+            .context("target columns")?;
+        let options = FormatOptions::default();
+        let series = rows
+            .columns()
+            .iter()
+            .skip(1 + self.targets + self.covariates)
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()
+            .context("series columns")?;
+        for row in (0..rows.num_rows()).filter(|&row| times.is_valid(row)) {
+            let value = |values: &arrow::array::Float64Array| {
+                values.is_valid(row).then(|| values.value(row))
+            };
+            take(InputRow {
+                series: series.iter().map(|column| column.value(row).to_string()).collect(),
+                time: EventTime::from_micros(times.value(row)),
+                values: targets.iter().map(value).collect(),
+            });
+        }
+        Ok(())
+    }
 }
 
-/// Hands over the rows that have a time; the columns are those of the schema.
-fn rows_of(
-    rows: &arrow::array::RecordBatch,
-    take: &mut impl FnMut(InputRow),
-) -> anyhow::Result<()> {
-    let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
-    let values = cast(rows.column(1), &DataType::Float64).context("target column")?;
-    let values = values.as_primitive::<Float64Type>();
-    let options = FormatOptions::default();
-    let series = rows
-        .columns()
-        .iter()
-        .skip(2)
-        .map(|column| ArrayFormatter::try_new(column, &options))
-        .collect::<Result<Vec<_>, _>>()
-        .context("series columns")?;
-    for row in (0..rows.num_rows()).filter(|&row| times.is_valid(row)) {
-        take(InputRow {
-            series: series.iter().map(|column| column.value(row).to_string()).collect(),
-            time: EventTime::from_micros(times.value(row)),
-            value: values.is_valid(row).then(|| values.value(row)),
-        });
+/// Adds a column that no other flag may name.
+fn add(fields: &mut Vec<Field>, field: Field) -> anyhow::Result<()> {
+    if fields.iter().any(|known| known.name() == field.name()) {
+        bail!(
+            "column `{}` is named twice; --time, --target, --past-covariates, --future-covariates \
+             and --series must differ",
+            field.name()
+        );
     }
+    fields.push(field);
     Ok(())
 }
 
