@@ -1,12 +1,12 @@
 //! What is known of the steps behind an origin.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use tidecast_stream::EventTime;
 
-use super::columns::ViewColumns;
+use super::columns::{FutureBySeries, ViewColumns};
 use super::output::WindowError;
 
 /// A window that is still open, as if it closed now.
@@ -29,8 +29,7 @@ pub(super) struct KnownAhead {
 #[derive(Debug)]
 struct Known {
     window: Arc<AheadWindow>,
-    /// By series: the step's time and the future covariates.
-    series: HashMap<Box<[u8]>, (i64, Vec<f32>)>,
+    series: FutureBySeries,
 }
 
 impl KnownAhead {

@@ -28,6 +28,9 @@ pub(super) struct ViewColumns {
     converter: RowConverter,
 }
 
+/// By series the time of the step and the future covariates.
+pub(super) type FutureBySeries = HashMap<Box<[u8]>, (i64, Vec<f32>)>;
+
 /// The view's rows, read.
 pub(super) struct ViewRows {
     /// The series, in a form that can be compared.
@@ -91,9 +94,9 @@ impl ViewColumns {
     pub(super) fn future_by_series(
         &self,
         rows: &RecordBatch,
-    ) -> Result<HashMap<Box<[u8]>, (i64, Vec<f32>)>, WindowError> {
+    ) -> Result<FutureBySeries, WindowError> {
         let read = self.read(rows)?;
-        let mut found = HashMap::with_capacity(rows.num_rows());
+        let mut found = FutureBySeries::with_capacity(rows.num_rows());
         for (row, key) in read.keys.iter().enumerate() {
             let Some(time) = read.time(row) else { continue };
             let values = || read.values(row).split_off(self.known_late);
