@@ -79,3 +79,56 @@ pub(crate) fn experts(model: &str, usage: &ExpertUsage) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+        with_local_recorder,
+    };
+
+    use super::*;
+
+    /// Counters by their labels' values.
+    #[derive(Default)]
+    struct Counters(Mutex<BTreeMap<Vec<String>, Arc<AtomicU64>>>);
+
+    impl Recorder for Counters {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels = key.labels().map(|label| label.value().to_owned()).collect();
+            let mut counters = self.0.lock().expect("not poisoned");
+            Counter::from_arc(Arc::clone(counters.entry(labels).or_default()))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn each_expert_counts_the_tokens_it_was_given() {
+        let counters = Counters::default();
+        with_local_recorder(&counters, || {
+            experts("tiny", &ExpertUsage { layers: vec![vec![3, 0], vec![0, 5]] });
+            experts("tiny", &ExpertUsage { layers: vec![vec![1, 0], vec![0, 0]] });
+        });
+        let counters = counters.0.into_inner().expect("not poisoned");
+        let counted: Vec<(String, u64)> = counters
+            .iter()
+            .map(|(labels, count)| (labels.join("/"), count.load(Ordering::Relaxed)))
+            .collect();
+        assert_eq!(counted, [("tiny/0/0".to_owned(), 4), ("tiny/1/1".to_owned(), 5)]);
+    }
+}
