@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::hub::{self, Hub};
 use crate::licence;
 use crate::moirai::MoiraiMoe;
-use crate::ops::Precision;
+use crate::precision::Precision;
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelSpec};
 use crate::weights::Weights;

@@ -51,6 +51,7 @@ mod moirai_provider;
 mod normal;
 mod ops;
 mod packing;
+mod precision;
 mod progress;
 mod provider;
 mod quantile;
@@ -69,7 +70,7 @@ mod weights;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
 pub use crate::expert_usage::{ExpertUsage, LayerUsage};
-pub use crate::ops::Precision;
+pub use crate::precision::Precision;
 pub use crate::progress::DownloadProgress;
 pub use crate::provider::{
     LoadError, ModelInfo, ModelSpec, Provider, Rollout, Token, load, load_with,

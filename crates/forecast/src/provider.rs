@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::expert_usage::ExpertUsage;
 use crate::moirai_provider;
-use crate::ops::Precision;
+use crate::precision::Precision;
 use crate::progress::{DownloadProgress, Logged};
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};

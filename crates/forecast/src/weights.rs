@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::ops::Precision;
+use crate::precision::Precision;
 use crate::provider::LoadError;
 
 /// The tensors of a file, each taken once.

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use super::chunk::Chunk;
 use super::{ACTIVE_EXPERTS, Probe, Stage};
 use crate::config::Config;
-use crate::ops::{BLOCK, Expert, Packed, Precision, distances, linear};
+use crate::ops::{BLOCK, Expert, Packed, distances, linear};
+use crate::precision::Precision;
 use crate::provider::LoadError;
 use crate::weights::{Stored, Weights, matrices};
 

@@ -6,7 +6,8 @@ use candle_nn::ops::silu;
 
 use super::{Probe, Stage};
 use crate::config::Config;
-use crate::ops::{Packed, Precision, add_to, linear};
+use crate::ops::{Packed, add_to, linear};
+use crate::precision::Precision;
 use crate::provider::LoadError;
 use crate::weights::Weights;
 

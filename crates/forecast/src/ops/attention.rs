@@ -6,8 +6,9 @@
 
 use super::dense::Store;
 use super::kernel::multiply;
-use super::packed::{Packed, Precision};
+use super::packed::Packed;
 use super::{dot, softmax, vectorized};
+use crate::precision::Precision;
 use crate::rows::RowGroup;
 
 /// The shape of heads, and what is added to their scores.

@@ -70,7 +70,7 @@ impl Take for Store<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::packed::Precision;
+    use crate::precision::Precision;
     use candle_core::{Device, Tensor};
     use proptest::prelude::*;
 

@@ -2,8 +2,9 @@
 
 use super::dense::Store;
 use super::kernel::{PANEL, Take, multiply};
-use super::packed::{Packed, Precision};
+use super::packed::Packed;
 use super::{dot, exp, vectorized};
+use crate::precision::Precision;
 
 /// Hidden units of which a panel holds the gates and the values.
 const HALF: usize = PANEL / 2;

@@ -23,7 +23,6 @@ pub(crate) use self::dense::linear;
 pub(crate) use self::experts::{Expert, blend, distances};
 pub(crate) use self::kernel::BLOCK;
 pub(crate) use self::packed::Packed;
-pub use self::packed::Precision;
 pub(crate) use self::pointwise::{add_to, norm_and_rotate, rms_norm};
 
 /// Runs loops compiled for the widest vector registers of this processor. What
