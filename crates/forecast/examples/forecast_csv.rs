@@ -20,8 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let history = read(path, column)?;
     let mut model = load(&ModelSpec::default())?;
     // The model is at its best with so much; more only takes longer.
-    let newest = model.info().recommended_context.unwrap_or(1024).min(history.len());
-    let context = Context::univariate(&history[history.len() - newest..]);
+    let newest = model.info().recommended_context.unwrap_or(1024);
+    let context = Context::newest(&history, newest);
     let mut task = ForecastTask::new(context, horizon.parse()?);
     task.quantiles = vec![0.1, 0.5, 0.9];
     for outcome in model.forecast(&[task]) {

@@ -9,6 +9,7 @@ pub mod model_bench;
 mod model_usage;
 pub mod plan;
 pub mod run;
+pub mod series;
 
 use crate::arguments::ConfigArguments;
 use crate::config::Config;
@@ -38,4 +39,9 @@ pub fn start_logging(config: &Config, level: Option<&str>) -> anyhow::Result<()>
 pub fn print_configuration(arguments: &ConfigArguments) -> anyhow::Result<()> {
     line(format_args!("{}", configuration(arguments)?.to_toml()));
     Ok(())
+}
+
+/// Returns a number with its noun.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }

@@ -6,9 +6,8 @@ use anyhow::{Context as _, bail};
 use tidecast_forecast::{Context, ForecastTask, LayerUsage, Provider};
 
 use crate::arguments::UsageArguments;
-use crate::commands::backtest::arguments::StepAggregate;
-use crate::commands::backtest::input;
-use crate::commands::forecast::table::InputColumns;
+use crate::commands::series::table::InputColumns;
+use crate::commands::series::{StepAggregate, read};
 use crate::print::note;
 
 /// Newest steps handed to a model whose card recommends no number.
@@ -32,23 +31,15 @@ pub(super) fn layers(
     arguments: &UsageArguments,
 ) -> anyhow::Result<Option<Vec<LayerUsage>>> {
     let Some(path) = arguments.data.as_deref() else { return Ok(None) };
-    let columns = InputColumns {
-        path,
-        time: arguments.time.as_deref().context("--time is missing: the column with the time")?,
-        targets: std::slice::from_ref(
-            arguments.target.as_ref().context("--target is missing: the values")?,
-        ),
-        past_covariates: &[],
-        future_covariates: &[],
-        series: &arguments.series,
-    };
+    let (time, target) = (arguments.time.as_ref(), arguments.target.as_ref());
+    let columns = InputColumns::univariate(path, time, target, &arguments.series)?;
     let before = model.expert_usage().context("the model is no mixture of experts")?;
-    let (series, _) = input::read(columns, None, StepAggregate::Avg)?;
+    let (series, _) = read(columns, None, StepAggregate::Avg)?;
     let newest = model.info().recommended_context.unwrap_or(USUAL_CONTEXT);
     let (mut forecast, mut refused) = (0, None);
     for some in series.chunks(AT_ONCE) {
         let task = |values: &[f32]| {
-            let context = Context::univariate(&values[values.len().saturating_sub(newest)..]);
+            let context = Context::newest(values, newest);
             ForecastTask { samples: SAMPLES, ..ForecastTask::new(context, HORIZON) }
         };
         let tasks: Vec<ForecastTask> = some.iter().map(|series| task(&series.values)).collect();

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::arguments::RolloutChoice;
+use crate::commands::series::StepAggregate;
 
 /// `tidecast backtest`.
 #[derive(Debug, Args)]
@@ -119,13 +120,4 @@ pub struct BacktestArguments {
     /// Write the scores of each series to this `.csv` file.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-}
-
-/// How rows of one step become one value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StepAggregate {
-    /// Their mean.
-    Avg,
-    /// Their sum.
-    Sum,
 }

@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::commands::backtest::placement::Placement;
-    use crate::commands::backtest::task::Series;
+    use crate::commands::series::Series;
 
     fn task() -> Task {
         let values = |phase: usize| {

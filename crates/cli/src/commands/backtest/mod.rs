@@ -6,9 +6,8 @@
 
 pub mod arguments;
 mod evaluate;
-pub(super) mod input;
+mod input;
 mod placement;
-mod regular;
 mod report;
 mod suite;
 mod task;
@@ -23,7 +22,7 @@ use tidecast_forecast::{ModelSpec, Provider, Rollout, load_with};
 
 use crate::arguments::RolloutChoice;
 use crate::commands::model::DownloadBar;
-use crate::commands::start_logging;
+use crate::commands::{counted, start_logging};
 use crate::config::Config;
 use crate::print::{line, note};
 
@@ -253,9 +252,4 @@ fn progress(length: u64, message: String) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// Returns a number with its noun.
-fn counted(count: usize, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
 }

@@ -28,7 +28,8 @@ use tidecast_files::read_listed_series;
 
 use super::USUAL_CONTEXT;
 use super::placement::{Placement, gift_windows};
-use super::task::{Baseline, Series, Task};
+use super::task::{Baseline, Task};
+use crate::commands::series::Series;
 
 /// The levels that published scores are about.
 const LEVELS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];

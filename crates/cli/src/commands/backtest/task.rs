@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tidecast_forecast::accuracy::seasonal_error;
 
 use super::placement::Placement;
+use crate::commands::series::Series;
 
 /// Series of one kind, with one horizon.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,14 +23,6 @@ pub(super) struct Task {
     pub(super) levels: Vec<f64>,
     /// Scores of other models on the same task, by name.
     pub(super) baselines: BTreeMap<String, Baseline>,
-}
-
-/// A series of equidistant steps.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::commands) struct Series {
-    pub(in crate::commands) name: String,
-    /// NaN where a step is missing.
-    pub(in crate::commands) values: Vec<f32>,
 }
 
 /// What another model scored.

@@ -1,7 +1,6 @@
 //! `forecast`: the series of a file, without Kafka.
 
 mod script;
-pub(super) mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::output;
 use crate::plot::Histories;
 use crate::print::note;
 
-use self::table::{InputColumns, InputTable, infer_step};
+use crate::commands::series::table::{InputColumns, InputTable, infer_step};
 
 /// Runs `tidecast forecast`.
 ///

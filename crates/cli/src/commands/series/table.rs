@@ -28,6 +28,30 @@ pub(in crate::commands) struct InputColumns<'a> {
     pub(in crate::commands) series: &'a [String],
 }
 
+impl<'a> InputColumns<'a> {
+    /// Returns a single target without covariates, where the flags said all of it.
+    ///
+    /// # Errors
+    /// If the time or the target was not said.
+    pub(in crate::commands) fn univariate(
+        path: &'a Path,
+        time: Option<&'a String>,
+        target: Option<&'a String>,
+        series: &'a [String],
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            path,
+            time: time.context("--time is missing: the column with the time")?,
+            targets: std::slice::from_ref(
+                target.context("--target is missing: the column with the values")?,
+            ),
+            past_covariates: &[],
+            future_covariates: &[],
+            series,
+        })
+    }
+}
+
 /// The columns a forecast needs, with the types the table declares.
 #[derive(Debug)]
 pub(in crate::commands) struct InputTable {
@@ -57,13 +81,13 @@ pub(in crate::commands) struct BadRows {
 
 /// What is observed in a file.
 #[derive(Debug, Default)]
-pub(super) struct Observed {
+pub(in crate::commands) struct Observed {
     /// By target.
-    pub(super) histories: BTreeMap<String, Histories>,
+    pub(in crate::commands) histories: BTreeMap<String, Histories>,
     /// Labels of the series of which a target was observed.
-    pub(super) series: BTreeSet<String>,
+    pub(in crate::commands) series: BTreeSet<String>,
     /// Rows with a time and at least one target.
-    pub(super) rows: usize,
+    pub(in crate::commands) rows: usize,
 }
 
 impl InputTable {
@@ -123,7 +147,7 @@ impl InputTable {
     ///
     /// # Errors
     /// If the file cannot be read, or no row of it can be used.
-    pub(super) fn observed(&self, path: &Path) -> anyhow::Result<Observed> {
+    pub(in crate::commands) fn observed(&self, path: &Path) -> anyhow::Result<Observed> {
         let mut observed = Observed::default();
         self.for_each_row(path, |row| {
             let label = row.series.join("/");

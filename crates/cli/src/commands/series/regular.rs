@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use tidecast_stream::EventTime;
 
-use super::arguments::StepAggregate;
+use super::StepAggregate;
 
 /// Steps of one series. More are a mistaken step or a mistaken time, and would
 /// fill the memory with gaps.
@@ -64,7 +64,7 @@ pub(super) fn regular(
 /// Returns the season people mean when they say none, and its name: a day for
 /// steps of a minute and more, an hour for shorter ones, a week for days. `None`
 /// where neither fits.
-pub(super) fn usual_season(step: Duration) -> Option<(usize, &'static str)> {
+pub(in crate::commands) fn usual_season(step: Duration) -> Option<(usize, &'static str)> {
     const MINUTE: u128 = 60_000_000;
     let micros = step.as_micros();
     let (season, name) = match micros {
