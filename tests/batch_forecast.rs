@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::command::{Ended, run};
-use crate::support::messages::assert_valid;
+use crate::support::messages::printed;
 use crate::support::topics::time;
 
 const HOURS: i64 = 72;
@@ -100,13 +100,6 @@ fn naive(input: &Path, more: &[&str]) -> Ended {
     forecast(input, &[&NAIVE[..], &["--horizon", "24"], more].concat())
 }
 
-fn messages(ended: &Ended) -> Vec<Value> {
-    let messages: Vec<Value> =
-        ended.succeeded().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    messages.iter().for_each(assert_valid);
-    messages
-}
-
 #[test]
 fn the_forecast_depends_on_neither_format_nor_order_of_the_file() {
     let folder = Folder::new();
@@ -127,7 +120,7 @@ fn the_forecast_depends_on_neither_format_nor_order_of_the_file() {
         folder.write("by-time.jsonl", &json_lines),
         folder.write_parquet("by-site.parquet", &by_site),
     ];
-    let outputs = inputs.map(|input| messages(&naive(&input, &["--format", "jsonl"])));
+    let outputs = inputs.map(|input| printed(&naive(&input, &["--format", "jsonl"])));
     for output in &outputs {
         assert_eq!(output, &outputs[0]);
     }
@@ -194,9 +187,9 @@ fn the_built_in_model_forecasts_and_draws_the_same_each_time() {
     };
     let first = arguments("out.svg");
     let second = arguments("out.png");
-    assert_eq!(messages(&first).len(), 2);
+    assert_eq!(printed(&first).len(), 2);
     assert_eq!(first.stdout, second.stdout);
-    for message in messages(&first) {
+    for message in printed(&first) {
         assert_eq!(message["status"], "ok");
         assert!(message["model"]["version"].as_str().unwrap().starts_with("sha256:"));
     }
@@ -221,7 +214,7 @@ fn missing_values_and_steps_are_missing_for_the_model() {
         writeln!(text, "{},north,{kw}", hour(at)).unwrap();
     }
     let input = folder.write("gaps.csv", &text);
-    let found = messages(&naive(&input, &["--format", "jsonl"]));
+    let found = printed(&naive(&input, &["--format", "jsonl"]));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["context"], json!({"steps": HOURS, "observed": HOURS - 7}));
     let expected: Vec<f64> = (HOURS..HOURS + 24).map(|hour| value("north", hour)).collect();
@@ -237,7 +230,7 @@ fn a_cell_that_is_no_number_costs_its_row_and_nothing_else() {
     let ended = naive(&input, &["--format", "jsonl"]);
     assert!(ended.stderr.contains("1 row could not be used"), "{}", ended.stderr);
     assert!(ended.stderr.contains("oops"), "{}", ended.stderr);
-    assert_eq!(messages(&ended).len(), 2);
+    assert_eq!(printed(&ended).len(), 2);
 }
 
 #[test]
@@ -246,7 +239,7 @@ fn a_series_of_one_row_is_forecast_beside_the_others() {
     let mut rows = rows();
     rows.push(Row { site: "young", hour: HOURS - 1, kw: 5.0 });
     let input = folder.write("load.csv", &csv(&rows));
-    let found = messages(&naive(&input, &["--format", "jsonl"]));
+    let found = printed(&naive(&input, &["--format", "jsonl"]));
     let young = found.iter().find(|message| message["series"]["site"] == "young").unwrap();
     assert_eq!(young["context"], json!({"steps": 1, "observed": 1}));
     assert_eq!(young["variates"][0]["mean"], json!(vec![5.0; 24]));
@@ -255,7 +248,7 @@ fn a_series_of_one_row_is_forecast_beside_the_others() {
     // Alone it has no step; with one given it has.
     let alone = folder.write("alone.csv", &csv(&rows[rows.len() - 1..]));
     assert!(naive(&alone, &[]).refused().contains("give --step"));
-    let given = messages(&naive(&alone, &["--step", "1h", "--format", "jsonl"]));
+    let given = printed(&naive(&alone, &["--step", "1h", "--format", "jsonl"]));
     assert_eq!(given[0]["variates"][0]["mean"], json!(vec![5.0; 24]));
 }
 
@@ -334,7 +327,7 @@ fn a_pipeline_over_a_file_runs_to_its_end() {
     );
     let script = folder.write("load.sql", &script);
     let ended = run(&["run", script.to_str().unwrap(), "--set", "server.enabled=false"]);
-    let found = messages(&ended);
+    let found = printed(&ended);
     assert_eq!(found.len(), SITES.len());
     for message in &found {
         let site = message["series"]["site"].as_str().unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::command::{Ended, run};
-use crate::support::messages::assert_valid;
+use crate::support::messages::printed;
 use crate::support::topics::time;
 
 const HOURS: i64 = 96;
@@ -52,20 +52,13 @@ fn forecast(input: &Path, more: &[&str]) -> Ended {
     run(&[&["forecast", "--input", input.to_str().unwrap()], &fixed[..], more].concat())
 }
 
-fn messages(ended: &Ended) -> Vec<Value> {
-    let messages: Vec<Value> =
-        ended.succeeded().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    messages.iter().for_each(assert_valid);
-    messages
-}
-
 #[test]
 fn what_is_known_ahead_changes_the_forecast() {
     let folder = tempfile::tempdir().unwrap();
     let of = |warmer: f64, role: &str| {
         let input = write(&folder, &format!("{warmer}.csv"), &csv(warmer));
         let small = ["--target", "kw", role, "temperature", "--samples", "8", "--format", "jsonl"];
-        let mut found = messages(&forecast(&input, &small));
+        let mut found = printed(&forecast(&input, &small));
         assert_eq!(found.len(), 1);
         found.remove(0)
     };
@@ -94,7 +87,7 @@ fn several_targets_come_out_by_name() {
         .fold(String::new(), |text, line| text + line + "\n");
     let input = write(&folder, "load.csv", &history);
     let both = [&NAIVE[..], &["--target", "kw,price"]].concat();
-    let found = messages(&forecast(&input, &[&both[..], &["--format", "jsonl"]].concat()));
+    let found = printed(&forecast(&input, &[&both[..], &["--format", "jsonl"]].concat()));
     let variates = found[0]["variates"].as_array().unwrap();
     let names: Vec<&Value> = variates.iter().map(|variate| &variate["name"]).collect();
     assert_eq!(names, ["kw", "price"]);
@@ -104,7 +97,7 @@ fn several_targets_come_out_by_name() {
 
     let repeated = [&NAIVE[..], &["--target", "kw", "--target", "price"]].concat();
     let again = forecast(&input, &[&repeated[..], &["--format", "jsonl"]].concat());
-    assert_eq!(messages(&again), found);
+    assert_eq!(printed(&again), found);
 
     let plot = folder.path().join("both.svg");
     let ended = forecast(&input, &[&both[..], &["--plot", plot.to_str().unwrap()]].concat());
@@ -116,7 +109,7 @@ fn several_targets_come_out_by_name() {
     let rows = csv.succeeded().lines().filter(|line| line.contains(",price,")).count();
     assert_eq!(rows, 24);
     let small = ["--target", "kw,price", "--samples", "4", "--format", "jsonl"];
-    let by_model = messages(&forecast(&input, &small));
+    let by_model = printed(&forecast(&input, &small));
     assert_eq!(by_model[0]["variates"].as_array().unwrap().len(), 2);
 }
 
@@ -171,7 +164,7 @@ fn a_pipeline_sees_rows_ahead_as_they_come() {
         );
         let script = write(&folder, "load.sql", &script);
         let ended = run(&["run", script.to_str().unwrap(), "--set", "server.enabled=false"]);
-        let found = messages(&ended);
+        let found = printed(&ended);
         found.into_iter().filter(|message| message["status"] == "ok").collect::<Vec<_>>()
     };
     let (mild, warm) = (of(0.0), of(15.0));

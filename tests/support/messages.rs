@@ -8,8 +8,18 @@ use jsonschema::Validator;
 use serde_json::Value;
 use tidecast_kafka::{Isolation, ReadFrom, Record, TopicReader};
 
+use super::command::Ended;
 use super::service::Service;
 use super::{LIMIT, repository_text};
+
+/// The messages a command printed, one a line, each checked against the
+/// published schema.
+pub(crate) fn printed(ended: &Ended) -> Vec<Value> {
+    let messages: Vec<Value> =
+        ended.succeeded().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    messages.iter().for_each(assert_valid);
+    messages
+}
 
 /// A message, and the record it came in.
 #[derive(Debug, Clone)]
