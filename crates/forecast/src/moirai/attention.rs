@@ -1,6 +1,6 @@
 //! Attention over a row of tokens, and along sample paths.
 
-use super::chunk::{Chunk, Past};
+use super::chunk::{Chunk, Past, Scratch};
 use crate::config::Config;
 use crate::ops::{Heads, Packed, PathAttention, attend_row, linear, norm_and_rotate};
 use crate::provider::LoadError;
@@ -61,9 +61,16 @@ impl Attention {
     }
 
     /// Mixes the values of a chunk's tokens, `normed` to `mixed`.
-    pub(super) fn mix(&self, chunk: &mut Chunk<'_>, layer: usize, helpers: usize) {
+    pub(super) fn mix(
+        &self,
+        chunk: &mut Chunk<'_>,
+        scratch: &mut Scratch,
+        layer: usize,
+        helpers: usize,
+    ) {
         let width = self.width;
-        let Chunk { past, rotary, normed, projected, mixed, scores, .. } = chunk;
+        let Chunk { past, rotary, normed, .. } = chunk;
+        let Scratch { projected, mixed, scores, .. } = scratch;
         linear(normed, &self.qkv, None, helpers, projected);
         norm_and_rotate(projected, 3 * width, 0, width, &self.query_norm, rotary);
         norm_and_rotate(projected, 3 * width, width, width, &self.key_norm, rotary);

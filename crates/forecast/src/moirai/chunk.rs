@@ -1,6 +1,8 @@
 //! Tokens that one thread takes through a layer.
 
-use crate::ops::{BLOCK, PackedMemory, Scores, blend};
+use std::cell::RefCell;
+
+use crate::ops::{BLOCK, PackedMemory, Scores, add_to, blend};
 use crate::rows::{Rotary, RowGroup, Rows};
 
 /// Some of a batch's tokens with everything a layer needs of them, so that
@@ -20,10 +22,31 @@ pub(crate) struct Chunk<'a> {
     pub(super) weights: Vec<[f32; 2]>,
     /// Where each token's two answers stand.
     pub(super) slots: Vec<[u32; 2]>,
+}
+
+/// What a chunk needs only between two meetings with the experts.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Queries, keys and values, then the attention's output.
     pub(super) projected: Vec<f32>,
     pub(super) mixed: Vec<f32>,
     pub(super) distances: Vec<f32>,
     pub(super) scores: Scores,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// Lends memory that this thread uses again for each chunk. It is taken
+    /// away meanwhile: a thread that waits for helpers may begin another chunk.
+    pub(super) fn lend<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut scratch = SCRATCH.take();
+        let result = work(&mut scratch);
+        SCRATCH.set(scratch);
+        result
+    }
 }
 
 /// What the tokens attend to.
@@ -92,10 +115,6 @@ impl<'a> Chunk<'a> {
             experts: Vec::new(),
             weights: Vec::new(),
             slots: Vec::new(),
-            projected: Vec::new(),
-            mixed: Vec::new(),
-            distances: Vec::new(),
-            scores: Scores::default(),
         }
     }
 
@@ -174,9 +193,9 @@ impl<'a> Chunk<'a> {
     }
 
     /// Leaves only the wanted tokens in the residual stream and in `mixed`.
-    pub(super) fn keep_wanted(&mut self, width: usize) {
+    pub(super) fn keep_wanted(&mut self, mixed: &mut Vec<f32>, width: usize) {
         let Some(wanted) = &self.wanted else { return };
-        for buffer in [&mut self.x, &mut self.mixed] {
+        for buffer in [&mut self.x, mixed] {
             for (to, &from) in wanted.iter().enumerate() {
                 let from = from as usize * width;
                 buffer.copy_within(from..from + width, to * width);
@@ -185,13 +204,15 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Blends the experts' answers into `mixed`.
-    pub(super) fn blend_answers(&mut self, answers: &[f32], width: usize) {
-        self.mixed.resize(self.slots.len() * width, 0.0);
+    /// Adds the experts' answers, blended, to the residual stream; `mixed`
+    /// gets what is added.
+    pub(super) fn take_answers(&mut self, answers: &[f32], mixed: &mut Vec<f32>, width: usize) {
+        mixed.resize(self.slots.len() * width, 0.0);
         let answer = |slot: u32| &answers[slot as usize * width..][..width];
         let routes = self.slots.iter().zip(&self.weights);
-        for (out, (&[first, second], &weights)) in self.mixed.chunks_exact_mut(width).zip(routes) {
+        for (out, (&[first, second], &weights)) in mixed.chunks_exact_mut(width).zip(routes) {
             blend(weights, answer(first), answer(second), out);
         }
+        add_to(&mut self.x, mixed);
     }
 }

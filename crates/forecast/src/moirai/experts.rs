@@ -82,15 +82,16 @@ impl Experts {
         self.parameters_of_one
     }
 
-    /// Chooses the experts of a chunk's tokens.
+    /// Chooses the experts of a chunk's tokens; `all` is memory for distances.
     pub(super) fn route(
         &self,
         chunk: &mut Chunk<'_>,
+        all: &mut Vec<f32>,
         index: usize,
         helpers: usize,
         probe: &mut Probe<'_>,
     ) {
-        let Chunk { normed, distances: all, experts, weights, .. } = chunk;
+        let Chunk { normed, experts, weights, .. } = chunk;
         linear(normed, &self.centroids, None, helpers, all);
         distances(normed, &self.squared, all);
         probe.see(Stage::Distances(index), all, self.count());

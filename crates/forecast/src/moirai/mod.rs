@@ -27,6 +27,7 @@ use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use self::attention::Attention;
+use self::chunk::Scratch;
 pub(crate) use self::chunk::{Chunk, PathMemory};
 use self::experts::Experts;
 use self::projection::PatchProjection;
@@ -193,12 +194,13 @@ impl MoiraiMoe {
     /// there is one chunk.
     pub(crate) fn encode(
         &self,
-        x: &Tensor,
+        x: Tensor,
         chunks: &mut [Chunk<'_>],
         probe: &mut Probe<'_>,
     ) -> Result<Tensor> {
-        let width = self.config.d_model;
+        let (width, device) = (self.config.d_model, x.device().clone());
         let all = x.flatten_all()?.to_vec1::<f32>()?;
+        drop(x);
         let mut rest = all.as_slice();
         for chunk in chunks.iter_mut() {
             let Some((own, others)) = rest.split_at_checked(chunk.tokens() * width) else {
@@ -208,42 +210,43 @@ impl MoiraiMoe {
             chunk.x.extend_from_slice(own);
             rest = others;
         }
+        drop(all);
         // Few chunks: the threads without one help with the others.
         let helpers = (rayon::current_num_threads() / chunks.len().max(1)).saturating_sub(1);
         let mut answers = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let is_last = index + 1 == self.layers.len();
-            for_each(chunks, probe, |chunk, probe| {
+            for_each(chunks, probe, |chunk, scratch, probe| {
                 if let Some(before) = index.checked_sub(1) {
-                    self.take_answers(chunk, &answers, before, probe);
+                    self.take_answers(chunk, scratch, &answers, before, probe);
                 }
-                layer.attend(chunk, index, is_last, helpers, probe);
+                layer.attend(chunk, scratch, index, is_last, helpers, probe);
             });
             layer.experts.answer(chunks, &mut answers);
         }
-        for_each(chunks, probe, |chunk, probe| {
-            self.take_answers(chunk, &answers, self.layers.len() - 1, probe);
+        for_each(chunks, probe, |chunk, scratch, probe| {
+            self.take_answers(chunk, scratch, &answers, self.layers.len() - 1, probe);
             rms_norm(&chunk.x, &self.norm, &mut chunk.normed);
             probe.see(Stage::EncoderOut, &chunk.normed, width);
         });
-        let mut encoded = Vec::with_capacity(all.len());
+        let mut encoded = Vec::new();
         chunks.iter().for_each(|chunk| encoded.extend_from_slice(&chunk.normed));
         let tokens = encoded.len() / width;
-        Tensor::from_vec(encoded, (tokens, width), x.device())
+        Tensor::from_vec(encoded, (tokens, width), &device)
     }
 
     /// Adds the experts' answers of a layer to the residual stream.
     fn take_answers(
         &self,
         chunk: &mut Chunk<'_>,
+        scratch: &mut Scratch,
         answers: &[f32],
         index: usize,
         probe: &mut Probe<'_>,
     ) {
         let width = self.config.d_model;
-        chunk.blend_answers(answers, width);
-        probe.see(Stage::FeedForward(index), &chunk.mixed, width);
-        add_to(&mut chunk.x, &chunk.mixed);
+        chunk.take_answers(answers, &mut scratch.mixed, width);
+        probe.see(Stage::FeedForward(index), &scratch.mixed, width);
         probe.see(Stage::LayerOut(index), &chunk.x, width);
     }
 
@@ -258,8 +261,11 @@ impl MoiraiMoe {
 fn for_each<'a>(
     chunks: &mut [Chunk<'a>],
     probe: &mut Probe<'_>,
-    work: impl Fn(&mut Chunk<'a>, &mut Probe<'_>) + Sync,
+    work: impl Fn(&mut Chunk<'a>, &mut Scratch, &mut Probe<'_>) + Sync,
 ) {
+    let work = |chunk: &mut Chunk<'a>, probe: &mut Probe<'_>| {
+        Scratch::lend(|scratch| work(chunk, scratch, probe));
+    };
     match (probe.0.is_some(), chunks) {
         (false, chunks) if chunks.len() > 1 => {
             chunks.par_iter_mut().with_max_len(1).for_each(|chunk| work(chunk, &mut Probe::none()));
@@ -307,6 +313,7 @@ impl EncoderLayer {
     fn attend(
         &self,
         chunk: &mut Chunk<'_>,
+        scratch: &mut Scratch,
         index: usize,
         is_last: bool,
         helpers: usize,
@@ -314,15 +321,16 @@ impl EncoderLayer {
     ) {
         rms_norm(&chunk.x, &self.norm1, &mut chunk.normed);
         probe.see(Stage::Norm1(index), &chunk.normed, self.width);
-        self.attention.mix(chunk, index, helpers);
+        self.attention.mix(chunk, scratch, index, helpers);
+        let Scratch { projected, mixed, distances, .. } = scratch;
         if is_last {
-            chunk.keep_wanted(self.width);
+            chunk.keep_wanted(mixed, self.width);
         }
-        linear(&chunk.mixed, &self.attention.out, None, helpers, &mut chunk.projected);
-        probe.see(Stage::Attention(index), &chunk.projected, self.width);
-        add_to(&mut chunk.x, &chunk.projected);
+        linear(mixed, &self.attention.out, None, helpers, projected);
+        probe.see(Stage::Attention(index), projected, self.width);
+        add_to(&mut chunk.x, projected);
         rms_norm(&chunk.x, &self.norm2, &mut chunk.normed);
         probe.see(Stage::Norm2(index), &chunk.normed, self.width);
-        self.experts.route(chunk, index, helpers, probe);
+        self.experts.route(chunk, distances, index, helpers, probe);
     }
 }

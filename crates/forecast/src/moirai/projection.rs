@@ -72,7 +72,9 @@ impl PatchProjection {
     pub(super) fn embed(&self, scaled: &Tensor, probe: &mut Probe<'_>) -> Result<Tensor> {
         let hidden = self.in_proj.forward(scaled)?;
         probe.see_tensor(Stage::InProjection, &hidden);
-        let feature = self.feat_proj.forward(&silu(&hidden)?)?;
+        let hidden = silu(&hidden)?;
+        let feature = self.feat_proj.forward(&hidden)?;
+        drop(hidden);
         probe.see_tensor(Stage::FeatureProjection, &feature);
         let residual = self.res_proj.forward(scaled)?;
         probe.see_tensor(Stage::ResidualProjection, &residual);

@@ -163,7 +163,7 @@ impl Network<'_> {
         let size = Chunk::size(rows.tokens(), self.threads);
         let head_dim = self.model.config.head_dim;
         let mut chunks = Chunk::of_rows(&rows, head_dim, Some(&wanted), true, size);
-        let encoded = self.model.encode(&x, &mut chunks, &mut Probe::none())?;
+        let encoded = self.model.encode(x, &mut chunks, &mut Probe::none())?;
         let memory = chunks.into_iter().flat_map(Chunk::into_kept);
         let head = self.head(&encoded)?;
         let width = self.model.config.output.width() * self.model.config.patch_width;
@@ -237,7 +237,7 @@ impl Network<'_> {
         }
         let x = patches(scaled, patch_width, &device)?;
         let x = self.model.embed(&x, self.patch_index, &mut Probe::none())?;
-        let encoded = self.model.encode(&x, chunks, &mut Probe::none())?;
+        let encoded = self.model.encode(x, chunks, &mut Probe::none())?;
         let head = self.head(&encoded)?;
         let width = self.model.config.output.width() * self.model.config.patch_width;
         let mut rest = head.as_slice();

@@ -180,6 +180,6 @@ fn predict(
     let x = model.embed(&scaled, patch_index, &mut Probe::none())?;
     let size = Chunk::size(rows.tokens(), rayon::current_num_threads());
     let mut chunks = Chunk::of_rows(rows, model.config.head_dim, Some(wanted), false, size);
-    let encoded = model.encode(&x, &mut chunks, &mut Probe::none())?;
+    let encoded = model.encode(x, &mut chunks, &mut Probe::none())?;
     model.head(&encoded, patch_index)?.flatten_all()?.to_vec1()
 }

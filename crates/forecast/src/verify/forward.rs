@@ -88,7 +88,7 @@ pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
         attention_mask.extend(group.mask.iter().map(|&value| value == 0.0));
     }
     let mut chunks = Chunk::of_rows(&rows, model.config.head_dim, None, false, usize::MAX);
-    let encoded = model.encode(&embedded, &mut chunks, &mut Probe(Some(&mut see)))?;
+    let encoded = model.encode(embedded, &mut chunks, &mut Probe(Some(&mut see)))?;
     let head = by_patch_size(model, input, |index| {
         Ok(vec![(Stage::EncoderOut, model.head(&encoded, index)?)])
     })?;
