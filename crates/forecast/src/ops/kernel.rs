@@ -164,6 +164,8 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
         // A register takes a strip's outputs: both strips at once.
         let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
         for ((column, low), high) in tile.iter().zip(low).zip(high) {
+            fetch_ahead(low);
+            fetch_ahead(high);
             let weights = [load::<S, W>(low, 0), load::<S, W>(high, 0)];
             add_products(simd, column, weights, &mut running);
         }
@@ -180,6 +182,7 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
         for part in (0..registers).step_by(2) {
             let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
             for (column, weights) in tile.iter().zip(strip) {
+                fetch_ahead(weights);
                 let weights = [load::<S, W>(weights, part), load::<S, W>(weights, part + 1)];
                 add_products(simd, column, weights, &mut running);
             }
@@ -191,6 +194,25 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
             }
         }
     }
+}
+
+/// Steps of the inner dimension by which weights are fetched ahead.
+const AHEAD: usize = 8;
+
+/// Asks for weights some steps before they are needed: a panel is larger than
+/// the first-level cache, and a step is done sooner than the second level
+/// delivers the next one's.
+#[inline(always)]
+fn fetch_ahead<W>(weights: &[W; STRIP]) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    // SAFETY: a hint; it may point anywhere and never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(AHEAD * STRIP).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = weights;
 }
 
 /// Loads one register of weights.
