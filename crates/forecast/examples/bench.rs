@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         path: last("--model").map(str::to_owned),
         rollout: last("--rollout").map(str::parse).transpose()?,
         dtype: last("--dtype").map(str::parse).transpose()?,
+        device: last("--device").unwrap_or("cpu").to_owned(),
         threads: last("--threads").map(str::parse).transpose()?,
         ..ModelSpec::default()
     };

@@ -8,9 +8,11 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::device::Place;
 use crate::hub::{self, Hub};
 use crate::licence;
 use crate::moirai::MoiraiMoe;
+use crate::network::Network;
 use crate::precision::Precision;
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelSpec};
@@ -24,10 +26,10 @@ const TINY_CONTEXT: usize = 1024;
 /// The name of the embedded checkpoint.
 pub(crate) const BUILTIN_TINY: &str = "builtin:tiny";
 
-/// A model and where it came from.
+/// A network and where it came from.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    pub(crate) model: MoiraiMoe,
+    pub(crate) network: Box<dyn Network>,
     /// `builtin:tiny`, the folder, or `hf://owner/name`.
     pub(crate) path: String,
     /// The commit, for a checkpoint of the hub.
@@ -40,29 +42,36 @@ pub(crate) struct Checkpoint {
 }
 
 /// What is asked of a checkpoint.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Wish<'a> {
     /// The licence that was accepted.
     pub(crate) accepted: Option<&'a str>,
-    /// How large matrices are kept; `None` is as they are stored.
+    /// How large matrices are kept; `None` is the place's usual way.
     pub(crate) dtype: Option<Precision>,
+    /// Where it computes.
+    pub(crate) place: Place,
 }
 
 impl Checkpoint {
     /// Opens what the spec's path names.
     pub(crate) fn open(
         spec: &ModelSpec,
+        place: &Place,
         progress: &mut (dyn DownloadProgress + Send),
         threads: &rayon::ThreadPool,
     ) -> Result<Self, LoadError> {
         let path = spec.path.as_deref().unwrap_or(BUILTIN_TINY);
         if path == BUILTIN_TINY {
-            return threads.install(|| Self::builtin_tiny(spec.dtype));
+            return threads.install(|| Self::builtin_tiny(spec.dtype, place));
         }
         if path.starts_with("builtin:") {
             return Err(LoadError::UnknownBuiltin { path: path.to_owned() });
         }
-        let wish = Wish { accepted: spec.accepted_licence.as_deref(), dtype: spec.dtype };
+        let wish = Wish {
+            accepted: spec.accepted_licence.as_deref(),
+            dtype: spec.dtype,
+            place: place.clone(),
+        };
         if let Some(address) = path.strip_prefix("hf://") {
             let repository = hub::Repository::parse(address, spec.revision.as_deref())?;
             let hub = Hub::from_env(spec.token.as_ref(), spec.cached_only)?;
@@ -71,12 +80,12 @@ impl Checkpoint {
         threads.install(|| Self::open_folder(Path::new(path), wish))
     }
 
-    fn builtin_tiny(dtype: Option<Precision>) -> Result<Self, LoadError> {
+    fn builtin_tiny(dtype: Option<Precision>, place: &Place) -> Result<Self, LoadError> {
         let config = Config::parse(TINY_CONFIG, Path::new("builtin:tiny/config.json"))?;
         let path = Path::new("builtin:tiny/model.safetensors");
-        let mut weights = Weights::open(TINY_WEIGHTS, path, None, dtype)?;
+        let mut weights = Weights::open(TINY_WEIGHTS, path, None, place.dtype(dtype))?;
         Ok(Self {
-            model: read_model(config, &mut weights)?,
+            network: read(config, &mut weights, place)?,
             path: BUILTIN_TINY.to_owned(),
             revision: None,
             version: version(&Sha256::digest(TINY_WEIGHTS)),
@@ -94,7 +103,7 @@ impl Checkpoint {
         let name = folder.display().to_string();
         let licence = licence::stated_in(folder);
         licence::check(&name, licence.as_deref(), wish.accepted)?;
-        Self::read_folder(folder, name, licence, wish.dtype)
+        Self::read_folder(folder, name, licence, &wish)
     }
 
     /// Opens a repository of the hub, downloading what is not in its cache.
@@ -106,7 +115,7 @@ impl Checkpoint {
     ) -> Result<Self, LoadError> {
         let snapshot = hub.snapshot(repository, wish.accepted, progress)?;
         let (folder, name) = (&snapshot.folder, repository.to_string());
-        let read = Self::read_folder(folder, name, snapshot.licence, wish.dtype)?;
+        let read = Self::read_folder(folder, name, snapshot.licence, &wish)?;
         let weights = snapshot.folder.join(hub::WEIGHTS);
         match hub::expected_digest(&weights) {
             Some(expected) if read.version != format!("sha256:{expected}") => {
@@ -120,7 +129,7 @@ impl Checkpoint {
         folder: &Path,
         path: String,
         licence: Option<String>,
-        dtype: Option<Precision>,
+        wish: &Wish<'_>,
     ) -> Result<Self, LoadError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -133,20 +142,21 @@ impl Checkpoint {
         let file = File::open(&weights_path).map_err(failed(&weights_path))?;
         let bytes = map(&file).map_err(failed(&weights_path))?;
         // The digest takes as long as everything else: it is made beside it.
-        let (digest, model) = std::thread::scope(|scope| {
+        let (digest, network) = std::thread::scope(|scope| {
             let digest = scope.spawn(|| digest(&weights_path));
             let release = |tensor: &[u8]| give_back(&bytes, tensor);
-            let model = Weights::open(&bytes, &weights_path, Some(&release), dtype)
-                .and_then(|mut weights| read_model(config, &mut weights));
-            (digest.join(), model)
+            let dtype = wish.place.dtype(wish.dtype);
+            let network = Weights::open(&bytes, &weights_path, Some(&release), dtype)
+                .and_then(|mut weights| read(config, &mut weights, &wish.place));
+            (digest.join(), network)
         });
-        let model = model?;
+        let network = network?;
         let digest = match digest {
             Ok(digest) => digest.map_err(failed(&weights_path))?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
         Ok(Self {
-            model,
+            network,
             path,
             revision: None,
             version: digest,
@@ -200,10 +210,18 @@ fn give_back(map: &memmap2::Mmap, tensor: &[u8]) {
     }
 }
 
-fn read_model(config: Config, weights: &mut Weights<'_>) -> Result<MoiraiMoe, LoadError> {
-    let model = MoiraiMoe::load(config, weights)?;
+fn read(
+    config: Config,
+    weights: &mut Weights<'_>,
+    place: &Place,
+) -> Result<Box<dyn Network>, LoadError> {
+    let network: Box<dyn Network> = match place {
+        Place::Cpu => Box::new(MoiraiMoe::load(config, weights)?),
+        #[cfg(feature = "cuda")]
+        Place::Cuda(gpu) => Box::new(crate::cuda::CudaNetwork::load(gpu, config, weights)?),
+    };
     weights.finish()?;
-    Ok(model)
+    Ok(network)
 }
 
 #[cfg(test)]
@@ -239,8 +257,9 @@ mod tests {
         let x = Tensor::arange(0f32, 8.0, &Device::Cpu).and_then(|x| x.reshape((1, 8)));
         let x = x.expect("tensor");
         let embed = |dtype| {
-            let model = open(|_, _| {}, dtype).expect("opens").model;
-            let embedded = model.embed(&x, 1, &mut crate::moirai::Probe::none()).expect("embeds");
+            let network = open(|_, _| {}, dtype).expect("opens").network;
+            let embedded =
+                network.embed_all(&x, 1, &mut crate::moirai::Probe::none()).expect("embeds");
             embedded.flatten_all().and_then(|x| x.to_vec1::<f32>()).expect("numbers")
         };
         let exact = embed(Dtype::F32);
@@ -260,7 +279,8 @@ mod tests {
         testing::write_folder(folder.path(), &config, &tensors, Dtype::F32);
         let open = |dtype| {
             let wish = Wish { dtype, ..Wish::default() };
-            Checkpoint::open_folder(folder.path(), wish).map(|checkpoint| checkpoint.model.bytes())
+            Checkpoint::open_folder(folder.path(), wish)
+                .map(|checkpoint| checkpoint.network.bytes())
         };
         let long = open(None).expect("opens");
         assert_eq!(open(Some(Precision::F32)).expect("opens"), long);
@@ -339,7 +359,7 @@ mod tests {
         assert!(matches!(nowhere, LoadError::NotAFolder { .. }));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
         let spec = ModelSpec { path: Some("builtin:huge".into()), ..ModelSpec::default() };
-        let builtin = Checkpoint::open(&spec, &mut (), &pool).expect_err("refused");
+        let builtin = Checkpoint::open(&spec, &Place::Cpu, &mut (), &pool).expect_err("refused");
         assert!(matches!(builtin, LoadError::UnknownBuiltin { .. }));
     }
 }

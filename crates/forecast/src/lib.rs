@@ -41,6 +41,9 @@ mod batch;
 pub mod bench;
 mod checkpoint;
 mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod distribution;
 mod expert_usage;
 mod hub;
@@ -48,6 +51,7 @@ mod imputation;
 mod licence;
 mod moirai;
 mod moirai_provider;
+mod network;
 mod normal;
 mod ops;
 mod packing;

@@ -5,15 +5,17 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::checkpoint::Checkpoint;
+use crate::device::{Asked, Place};
 use crate::expert_usage::ExpertUsage;
 use crate::imputation::Column;
-use crate::moirai::{MoiraiMoe, Tokens};
+use crate::moirai::{Costs, Tokens};
+use crate::network::Network;
 use crate::packing::{Columns, PackedRow};
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout};
 use crate::quantile::quantile;
-use crate::rollout::cached::{self, Job};
-use crate::rollout::{Paths, Series, exact};
+use crate::rollout::cached::Job;
+use crate::rollout::{Paths, Rolled, Series, Summary, exact};
 use crate::sampler::Sampler;
 use crate::task::{Forecast, ForecastTask, PriorHistory, TaskError};
 
@@ -21,17 +23,16 @@ use crate::task::{Forecast, ForecastTask, PriorHistory, TaskError};
 const USUAL_PATCH_SIZE: usize = 16;
 
 /// Tokens of one series, context and one path; attention grows with the square.
-const MAX_SERIES_TOKENS: usize = 4096;
+pub(crate) const MAX_SERIES_TOKENS: usize = 4096;
 
 /// Opens the checkpoint and starts the threads.
 pub(crate) fn load(
     spec: &ModelSpec,
     progress: &mut (dyn DownloadProgress + Send),
 ) -> Result<MoiraiProvider, LoadError> {
-    if !matches!(spec.device.as_str(), "auto" | "cpu") {
-        return Err(LoadError::UnsupportedDevice { device: spec.device.clone() });
-    }
     let started = Instant::now();
+    let asked = Asked::parse(&spec.device)?;
+    let place = asked.find()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = spec.threads.unwrap_or(cores).max(1);
     let threads = rayon::ThreadPoolBuilder::new()
@@ -39,12 +40,20 @@ pub(crate) fn load(
         .thread_name(|index| format!("model-{index}"))
         .build()
         .map_err(|error| LoadError::Threads { threads: count, reason: error.to_string() })?;
-    let checkpoint = Checkpoint::open(spec, progress, &threads)?;
+    let checkpoint = match Checkpoint::open(spec, &place, progress, &threads) {
+        // Any device would do, and the card found has no room, say.
+        Err(error @ LoadError::Device { .. }) if asked == Asked::Auto => {
+            tracing::warn!(%error, "the card cannot be used: the model is loaded on the CPU");
+            Checkpoint::open(spec, &Place::Cpu, progress, &threads)?
+        }
+        opened => opened?,
+    };
     let provider = MoiraiProvider::new(checkpoint, spec, threads)?;
     let info = &provider.info;
     tracing::info!(
         path = info.path,
         version = info.version,
+        device = info.device,
         parameters = info.parameters,
         threads = info.threads,
         rollout = %provider.rollout,
@@ -56,7 +65,7 @@ pub(crate) fn load(
 
 #[derive(Debug)]
 pub(crate) struct MoiraiProvider {
-    model: MoiraiMoe,
+    network: Box<dyn Network>,
     info: ModelInfo,
     rollout: Rollout,
     patch_size: usize,
@@ -71,16 +80,18 @@ impl MoiraiProvider {
         spec: &ModelSpec,
         threads: rayon::ThreadPool,
     ) -> Result<Self, LoadError> {
-        let model = checkpoint.model;
-        let sizes = &model.config.patch_sizes;
+        let network = checkpoint.network;
+        let config = network.config();
+        let sizes = &config.patch_sizes;
         let smallest = sizes.iter().copied().min().unwrap_or(USUAL_PATCH_SIZE);
         let usual = if sizes.contains(&USUAL_PATCH_SIZE) { USUAL_PATCH_SIZE } else { smallest };
         let patch_size = spec.patch_size.unwrap_or(usual);
-        let patch_index = model
+        let patch_index = network
             .patch_index(patch_size)
             .ok_or_else(|| LoadError::PatchSize { asked: patch_size, available: sizes.clone() })?;
         let rollout = spec.rollout.unwrap_or(Rollout::Cached);
-        let (parameters, active_parameters) = model.parameters();
+        let (parameters, active_parameters) =
+            Costs { config, experts: network.experts() }.parameters();
         let info = ModelInfo {
             provider: "moirai-moe".to_owned(),
             path: checkpoint.path,
@@ -88,10 +99,10 @@ impl MoiraiProvider {
             version: checkpoint.version,
             architecture: format!(
                 "{} layers of width {}, {} heads, {} experts of which 2 answer",
-                model.layers(),
-                model.config.d_model,
-                model.config.heads,
-                model.experts(),
+                config.layers,
+                config.d_model,
+                config.heads,
+                network.experts(),
             ),
             parameters,
             active_parameters,
@@ -100,12 +111,12 @@ impl MoiraiProvider {
             patch_size: Some(patch_size),
             recommended_context: checkpoint.recommended_context,
             weights_bytes: checkpoint.weights_bytes,
-            memory_bytes: model.bytes() as u64,
-            device: "cpu".to_owned(),
+            memory_bytes: network.bytes() as u64,
+            device: network.device(),
             threads: threads.current_num_threads(),
             rollout: Some(rollout),
         };
-        Ok(Self { model, info, rollout, patch_size, patch_index, threads })
+        Ok(Self { network, info, rollout, patch_size, patch_index, threads })
     }
 
     /// Packs a task, if it can be answered.
@@ -133,7 +144,7 @@ impl MoiraiProvider {
             past_covariates: zeros(&context.past_covariates),
             is_pad: vec![false; context.steps()],
         };
-        let width = self.model.config.patch_width;
+        let width = self.network.config().patch_width;
         Ok(PackedRow::pack(&columns, task.horizon, self.patch_size, width))
     }
 
@@ -154,9 +165,10 @@ impl MoiraiProvider {
         task.context.variates.len() + task.context.future_covariates.len()
     }
 
-    fn roll_out(&self, tasks: &[(&ForecastTask, &PackedRow)]) -> candle_core::Result<Vec<Paths>> {
+    fn roll_out(&self, tasks: &[(&ForecastTask, &PackedRow)]) -> candle_core::Result<Vec<Rolled>> {
+        let config = self.network.config();
         let series: Vec<Series<'_>> =
-            tasks.iter().map(|(_, row)| Series::new(row, &self.model)).collect();
+            tasks.par_iter().map(|(_, row)| Series::new(row, config)).collect();
         let samplers: Vec<Sampler> =
             tasks.iter().map(|(task, _)| Sampler { seed: task.seed }).collect();
         match self.rollout {
@@ -165,9 +177,12 @@ impl MoiraiProvider {
                     .iter()
                     .zip(&series)
                     .zip(&samplers)
-                    .map(|(((task, _), series), fill)| Job { series, paths: task.samples, fill })
+                    .map(|(((task, _), series), fill)| {
+                        let levels = (!task.keep_samples).then_some(task.quantiles.as_slice());
+                        Job { series, paths: task.samples, fill, levels }
+                    })
                     .collect();
-                cached::rollout(&self.model, self.patch_index, &jobs)
+                self.network.roll_out(self.patch_index, &jobs)
             }
             Rollout::Exact => tasks
                 .iter()
@@ -175,8 +190,9 @@ impl MoiraiProvider {
                 .zip(&samplers)
                 .map(|(((task, _), series), fill)| {
                     let options = exact::Options::default();
-                    let (model, index) = (&self.model, self.patch_index);
-                    exact::rollout(model, index, series, task.samples, fill, options)
+                    let (network, index) = (&*self.network, self.patch_index);
+                    exact::rollout(network, index, series, task.samples, fill, options)
+                        .map(Rolled::Paths)
                 })
                 .collect(),
         }
@@ -190,8 +206,8 @@ impl MoiraiProvider {
             .zip(&rows)
             .filter_map(|(task, row)| Some((task, row.as_ref().ok()?)))
             .collect();
-        let paths = match self.roll_out(&packed) {
-            Ok(paths) => paths,
+        let rolled = match self.roll_out(&packed) {
+            Ok(rolled) => rolled,
             Err(error) => {
                 let reason = error.to_string();
                 let failed = |row: Result<PackedRow, TaskError>| {
@@ -202,8 +218,11 @@ impl MoiraiProvider {
         };
         let mut summaries = packed
             .par_iter()
-            .zip(&paths)
-            .map(|((task, _), paths)| summarize(task, paths))
+            .zip(&rolled)
+            .map(|((task, _), rolled)| match rolled {
+                Rolled::Paths(paths) => summarize(task, paths),
+                Rolled::Summary(summary) => summarized(summary),
+            })
             .collect::<Vec<_>>()
             .into_iter();
         let outcome = |row: Result<PackedRow, TaskError>| {
@@ -243,11 +262,30 @@ impl Provider for MoiraiProvider {
             patches: self.patches(task),
             paths: task.samples,
         };
-        Some(self.model.operations(self.rollout, tokens))
+        let costs = Costs { config: self.network.config(), experts: self.network.experts() };
+        Some(costs.operations(self.rollout, tokens))
     }
 
     fn expert_usage(&self) -> Option<ExpertUsage> {
-        Some(self.model.expert_usage())
+        Some(self.network.expert_usage())
+    }
+}
+
+/// Turns what the device has summed up into a forecast.
+fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
+    count_broken(summary.broken);
+    for mean in &summary.mean {
+        if let Some(step) = mean.iter().position(|mean| mean.is_nan()) {
+            return Err(TaskError::NotFinite { step });
+        }
+    }
+    let Summary { mean, quantiles, .. } = summary.clone();
+    Ok(Forecast { mean, quantiles, samples: None })
+}
+
+fn count_broken(paths: usize) {
+    if paths > 0 {
+        metrics::counter!("tidecast_forecaster_broken_paths_total").increment(paths as u64);
     }
 }
 
@@ -260,9 +298,7 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
     let broken = (0..task.samples)
         .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
         .count();
-    if broken > 0 {
-        metrics::counter!("tidecast_forecaster_broken_paths_total").increment(broken as u64);
-    }
+    count_broken(broken);
     for (variate, mean) in mean.iter_mut().enumerate() {
         for step in 0..horizon {
             let values = (0..task.samples).map(|path| paths.path(path, variate)[step]);
@@ -457,7 +493,11 @@ mod tests {
     fn what_cannot_be_loaded_says_what_to_do() {
         let refused = |spec: ModelSpec| load(&spec).err().expect("refused").to_string();
         let gpu = refused(ModelSpec { device: "cuda:0".into(), ..ModelSpec::default() });
-        assert_eq!(gpu, "device `cuda:0` is not supported by this build: use `cpu` or `auto`");
+        if cfg!(not(feature = "cuda")) {
+            assert!(gpu.starts_with("device `cuda:0` is not supported by this build: use `cpu`"));
+        }
+        let device = refused(ModelSpec { device: "tpu".into(), ..ModelSpec::default() });
+        assert!(device.starts_with("unknown device `tpu`"), "{device}");
         let size = refused(ModelSpec { patch_size: Some(32), ..ModelSpec::default() });
         assert_eq!(size, "the checkpoint has no patch size `32`: choose one of [16]");
         let nowhere = refused(ModelSpec { path: Some("/no/such".into()), ..ModelSpec::default() });

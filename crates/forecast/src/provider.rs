@@ -134,12 +134,13 @@ pub struct ModelSpec {
     pub accepted_licence: Option<String>,
     /// Takes a checkpoint of the hub from the cache or not at all.
     pub cached_only: bool,
-    /// `auto` or `cpu`.
+    /// `auto` (a card if this build and machine have one), `cpu`, `cuda` or
+    /// `cuda:N`.
     pub device: String,
     /// `None` is [`Rollout::Cached`].
     pub rollout: Option<Rollout>,
     /// How the weights of attention and experts are kept in memory; `None` is as
-    /// they are stored (f64 as f32).
+    /// they are stored (f64 as f32), on a card bf16.
     pub dtype: Option<Precision>,
     /// Which of the checkpoint's patch sizes to use; `None` is 16 if it has
     /// that, else its smallest.
@@ -259,11 +260,28 @@ pub enum LoadError {
         /// The dtype asked for.
         dtype: Precision,
     },
+    /// No such device.
+    #[error("unknown device `{device}`: expected `auto`, `cpu`, `cuda` or `cuda:0`")]
+    UnknownDevice {
+        /// The name given.
+        device: String,
+    },
     /// The device is not one this build can use.
-    #[error("device `{device}` is not supported by this build: use `cpu` or `auto`")]
+    #[error(
+        "device `{device}` is not supported by this build: use `cpu` or `auto`, or a build with \
+         the feature `cuda`"
+    )]
     UnsupportedDevice {
         /// The device given.
         device: String,
+    },
+    /// The card cannot be used.
+    #[error("device `{device}`: {reason}")]
+    Device {
+        /// The device given.
+        device: String,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// The checkpoint has no such patch size.
     #[error("the checkpoint has no patch size `{asked}`: choose one of {available:?}")]

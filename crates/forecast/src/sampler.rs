@@ -23,6 +23,10 @@ pub(crate) struct Sampler {
 }
 
 impl Fill for Sampler {
+    fn seed(&self) -> Option<u64> {
+        Some(self.seed)
+    }
+
     fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]) {
         let mut random = generator(self.seed, draw.path, draw.step, draw.variate);
         for (position, value) in patch.iter_mut().enumerate() {

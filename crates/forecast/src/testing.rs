@@ -10,9 +10,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, Wish};
+use crate::config::Config;
 use crate::config::Config;
 use crate::moirai::MoiraiMoe;
+use crate::weights::Weights;
 
 /// Experts of a random model.
 const EXPERTS: usize = 6;
@@ -132,5 +133,9 @@ pub(crate) fn model(patch_sizes: &[usize], seed: u64) -> MoiraiMoe {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = config(patch_sizes);
     write_folder(folder.path(), &config, &weights(&config, seed), Dtype::F32);
-    Checkpoint::open_folder(folder.path(), Wish::default()).expect("the checkpoint is right").model
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).expect("the folder can be read");
+    let config = Config::parse(config.to_string().as_bytes(), &path).expect("right");
+    let mut weights = Weights::open(&bytes, &path, None, None).expect("right");
+    MoiraiMoe::load(config, &mut weights).expect("the checkpoint is right")
 }

@@ -74,7 +74,7 @@ impl PlayedHub {
 
     fn open(&self, accepted: Option<&str>) -> Result<Checkpoint, LoadError> {
         let repository = Repository::parse("owner/name", None)?;
-        Checkpoint::from_hub(&self.hub, &repository, Wish { accepted, dtype: None }, &mut ())
+        Checkpoint::from_hub(&self.hub, &repository, Wish { accepted, ..Wish::default() }, &mut ())
     }
 
     fn refused(&self, accepted: Option<&str>) -> String {

@@ -54,12 +54,6 @@ impl Attention {
         self.qkv.bytes() + self.out.bytes()
     }
 
-    pub(super) fn parameters(&self) -> u64 {
-        let matrices = self.qkv.parameters() + self.out.parameters();
-        let norms = self.query_norm.len() + self.key_norm.len();
-        (matrices + norms + 2 * self.variate_bias.len()) as u64
-    }
-
     /// Mixes the values of a chunk's tokens, `normed` to `mixed`.
     pub(super) fn mix(
         &self,

@@ -22,7 +22,6 @@ pub(super) struct Experts {
     /// Squared lengths of the centroids.
     squared: Vec<f32>,
     experts: Vec<Expert>,
-    parameters_of_one: u64,
     /// Tokens each expert got since the model was loaded.
     usage: Vec<AtomicU64>,
 }
@@ -60,7 +59,6 @@ impl Experts {
             squared: centroids.iter().map(squares).collect(),
             centroids: Packed::new(&centroids, width, Precision::F32),
             experts: stored.par_iter().map(pack).collect::<Result<_, _>>()?,
-            parameters_of_one: 3 * (width * hidden) as u64,
             usage: centroids.iter().map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -76,10 +74,6 @@ impl Experts {
 
     pub(super) fn count(&self) -> usize {
         self.squared.len()
-    }
-
-    pub(super) fn parameters_of_one(&self) -> u64 {
-        self.parameters_of_one
     }
 
     /// Chooses the experts of a chunk's tokens; `all` is memory for distances.

@@ -31,7 +31,9 @@ use self::chunk::Scratch;
 pub(crate) use self::chunk::{Chunk, PathMemory};
 use self::experts::Experts;
 use self::projection::PatchProjection;
-pub(crate) use self::work::Tokens;
+#[cfg(feature = "cuda")]
+pub(crate) use self::projection::{Raw, RawProjection};
+pub(crate) use self::work::{Costs, Tokens};
 use crate::config::Config;
 use crate::expert_usage::ExpertUsage;
 use crate::ops::{add_to, linear, rms_norm};
@@ -79,7 +81,7 @@ impl Probe<'_> {
     }
 
     /// Shows numbers `[rows, columns]`.
-    fn see(&mut self, stage: Stage, numbers: &[f32], columns: usize) {
+    pub(crate) fn see(&mut self, stage: Stage, numbers: &[f32], columns: usize) {
         if let Some(see) = &mut self.0
             && let Ok(tensor) =
                 Tensor::from_slice(numbers, (numbers.len() / columns, columns), &Device::Cpu)
@@ -88,7 +90,7 @@ impl Probe<'_> {
         }
     }
 
-    fn see_experts(&mut self, stage: Stage, experts: &[[u32; ACTIVE_EXPERTS]]) {
+    pub(crate) fn see_experts(&mut self, stage: Stage, experts: &[[u32; ACTIVE_EXPERTS]]) {
         if let Some(see) = &mut self.0
             && let Ok(tensor) = Tensor::from_slice(
                 experts.as_flattened(),
@@ -134,11 +136,6 @@ impl MoiraiMoe {
         Ok(Self { config, projections, layers, norm })
     }
 
-    /// Returns the index of a patch size.
-    pub(crate) fn patch_index(&self, patch_size: usize) -> Option<usize> {
-        self.config.patch_sizes.iter().position(|&size| size == patch_size)
-    }
-
     pub(crate) fn experts(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.experts.count())
     }
@@ -154,29 +151,6 @@ impl MoiraiMoe {
             self.layers.iter().map(|layer| layer.attention.bytes() + layer.experts.bytes());
         let projections = self.projections.iter().flat_map(|projection| projection.linears());
         layers.sum::<usize>() + projections.map(|linear| linear.bytes()).sum::<usize>()
-    }
-
-    pub(crate) fn layers(&self) -> usize {
-        self.layers.len()
-    }
-
-    /// Trained numbers: in all, and those used for one token.
-    pub(crate) fn parameters(&self) -> (u64, u64) {
-        let norm = self.norm.len() as u64;
-        let (mut all, mut active) = (norm, norm);
-        for projection in &self.projections {
-            for linear in projection.linears() {
-                all += linear.parameters();
-                active += linear.parameters();
-            }
-        }
-        for layer in &self.layers {
-            let shared = layer.shared_parameters();
-            let expert: u64 = layer.experts.parameters_of_one();
-            all += shared + expert * layer.experts.count() as u64;
-            active += shared + expert * ACTIVE_EXPERTS as u64;
-        }
-        (all, active)
     }
 
     /// Patches of scaled values `[tokens, patch_width]` to tokens.
@@ -300,12 +274,6 @@ impl EncoderLayer {
             norm2: weights.numbers(&format!("{prefix}.norm2.weight"), &[width])?,
             experts: Experts::load(&format!("{prefix}.ffn"), config, centroids, weights)?,
         })
-    }
-
-    /// Trained numbers outside the experts. The centroids are none: they are a
-    /// buffer.
-    fn shared_parameters(&self) -> u64 {
-        (self.norm1.len() + self.norm2.len()) as u64 + self.attention.parameters()
     }
 
     /// Takes a chunk as far as its experts' door; from the last layer only the

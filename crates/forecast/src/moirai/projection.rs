@@ -20,8 +20,18 @@ pub(super) struct PatchProjection {
     pub(super) head: Linear,
 }
 
-impl PatchProjection {
-    pub(super) fn load_all(
+/// The layers that belong to one patch size, as they are stored.
+pub(crate) struct RawProjection {
+    pub(crate) in_proj: Raw,
+    pub(crate) res_proj: Raw,
+    pub(crate) feat_proj: Raw,
+    /// To be put side by side.
+    pub(crate) head: Vec<Raw>,
+}
+
+impl RawProjection {
+    /// Reads those of all patch sizes.
+    pub(crate) fn read_all(
         config: &Config,
         weights: &mut Weights<'_>,
     ) -> std::result::Result<Vec<Self>, LoadError> {
@@ -50,19 +60,25 @@ impl PatchProjection {
             let layers = linears(&name, sizes, leaf.dim * patch, width, mask, weights)?;
             heads.iter_mut().zip(layers).for_each(|(head, layer)| head.push(layer));
         }
-        let mut projections = Vec::with_capacity(sizes.len());
-        for (((in_proj, res_proj), feat_proj), head) in
-            ins.into_iter().zip(residuals).zip(feats).zip(heads)
-        {
-            let pack = |linear: Raw| Linear::pack(&[linear]);
-            projections.push(Self {
-                in_proj: pack(in_proj),
-                res_proj: pack(res_proj),
-                feat_proj: pack(feat_proj),
-                head: Linear::pack(&head),
-            });
-        }
-        Ok(projections)
+        let layers = ins.into_iter().zip(residuals).zip(feats).zip(heads);
+        let projection =
+            |(((in_proj, res_proj), feat_proj), head)| Self { in_proj, res_proj, feat_proj, head };
+        Ok(layers.map(projection).collect())
+    }
+}
+
+impl PatchProjection {
+    pub(super) fn load_all(
+        config: &Config,
+        weights: &mut Weights<'_>,
+    ) -> std::result::Result<Vec<Self>, LoadError> {
+        let pack = |raw: RawProjection| Self {
+            in_proj: Linear::pack(&[raw.in_proj]),
+            res_proj: Linear::pack(&[raw.res_proj]),
+            feat_proj: Linear::pack(&[raw.feat_proj]),
+            head: Linear::pack(&raw.head),
+        };
+        Ok(RawProjection::read_all(config, weights)?.into_iter().map(pack).collect())
     }
 
     pub(super) fn linears(&self) -> [&Linear; 4] {
@@ -113,10 +129,10 @@ fn linears(
 }
 
 /// A linear layer as it is stored, the weight `[outputs, inputs]`.
-struct Raw {
-    inputs: usize,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+pub(crate) struct Raw {
+    pub(crate) inputs: usize,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// `x weight + bias`.
@@ -141,10 +157,6 @@ impl Linear {
 
     pub(super) fn bytes(&self) -> usize {
         self.weight.bytes()
-    }
-
-    pub(super) fn parameters(&self) -> u64 {
-        (self.weight.parameters() + self.bias.len()) as u64
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {

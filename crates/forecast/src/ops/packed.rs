@@ -68,11 +68,6 @@ impl Packed {
         self.columns
     }
 
-    /// Returns the number of weights.
-    pub(crate) fn parameters(&self) -> usize {
-        self.inner * self.columns
-    }
-
     pub(crate) fn precision(&self) -> Precision {
         match self.numbers {
             Numbers::F32(_) => Precision::F32,

@@ -26,6 +26,16 @@ pub(crate) struct Job<'a> {
     pub(crate) series: &'a Series<'a>,
     pub(crate) paths: usize,
     pub(crate) fill: &'a dyn Fill,
+    /// The quantiles that are wanted of the paths; `None` is the paths
+    /// themselves. A network may give the paths all the same.
+    pub(crate) levels: Option<&'a [f64]>,
+}
+
+impl<'a> Job<'a> {
+    /// Returns a job that gives its sample paths.
+    pub(crate) fn paths(series: &'a Series<'a>, paths: usize, fill: &'a dyn Fill) -> Self {
+        Self { series, paths, fill, levels: None }
+    }
 }
 
 /// Fills the horizons of several series.
@@ -185,7 +195,8 @@ impl Network<'_> {
             let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
             paths.enumerate().for_each(|(path, values)| {
                 let path = first + path;
-                let target = Target { path, step: 0, series: job.series, model: self.model };
+                let target =
+                    Target { path, step: 0, series: job.series, config: &self.model.config };
                 target.draw(head, scalings, job.fill, values);
             });
         }
@@ -251,7 +262,7 @@ impl Network<'_> {
             paths.zip(heads.par_chunks_exact(per_path)).enumerate().for_each(
                 |(path, (values, head))| {
                     let path = first + path;
-                    let target = Target { path, step, series, model: self.model };
+                    let target = Target { path, step, series, config: &self.model.config };
                     target.draw(head, scalings, fill, values);
                 },
             );

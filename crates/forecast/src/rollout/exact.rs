@@ -5,13 +5,11 @@ use candle_core::{Device, Result};
 use rayon::prelude::*;
 
 use super::{Draw, Fill, PATHS_A_THREAD, Paths, Series, patches};
+use crate::config::Config;
 use crate::moirai::{Chunk, MoiraiMoe, Probe};
+use crate::network::{Layouts, Network};
 use crate::rows::{RowLayout, Rows};
 use crate::scaler::Scaling;
-
-/// Tokens encoded at once: enough for large matrix products, few enough for
-/// the cache and the memory of attention.
-const TOKENS_AT_ONCE: usize = 4096;
 
 /// What an observer sees before each forward pass of one path: path, step, and
 /// the scaling of each variate and covariate.
@@ -28,7 +26,7 @@ pub(crate) struct Options<'a> {
 
 /// Fills the horizon of one series with `paths` sample paths.
 pub(crate) fn rollout(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     patch_index: usize,
     series: &Series<'_>,
     paths: usize,
@@ -43,18 +41,17 @@ pub(crate) fn rollout(
     // The first patch: one row, all paths drawn from it.
     let mut scaled = Vec::new();
     series.push_context(&scalings, &mut scaled);
-    let rows = Rows::new(&[(&series.layout, 1)]);
-    let head = predict(model, patch_index, scaled, &rows, &series.newest, series)?;
+    let head = model.predict(patch_index, scaled, &[(&series.layout, 1)], &series.newest)?;
     let length = series.steps() * series.variates();
     for (path, values) in out.values.chunks_exact_mut(length).enumerate() {
-        let target = Target { path, step: 0, series, model };
+        let target = Target { path, step: 0, series, config: model.config() };
         target.draw(&head, &scalings, fill, values);
     }
     if series.patches() == 1 {
         return Ok(out);
     }
     let longest = series.context.len() + series.patches() * series.step_variates().len();
-    let at_once = (TOKENS_AT_ONCE / longest).max(1);
+    let at_once = (model.tokens_at_once() / longest).max(1);
     for (chunk, values) in out.values.chunks_mut(at_once * length).enumerate() {
         let part = Part { model, patch_index, series, first: chunk * at_once };
         part.go_on(values, fill, options)?;
@@ -64,7 +61,7 @@ pub(crate) fn rollout(
 
 /// Some paths of the series, encoded together.
 struct Part<'a> {
-    model: &'a MoiraiMoe,
+    model: &'a dyn Network,
     patch_index: usize,
     series: &'a Series<'a>,
     /// The first of the paths.
@@ -112,14 +109,15 @@ impl Part<'_> {
                 wanted.extend((start..start + series.variates()).map(|token| token as u32));
                 scalings.push(scaling);
             }
-            let rows = Rows::new(&[(&layout, moments.len())]);
-            let head = predict(self.model, self.patch_index, scaled, &rows, &wanted, series)?;
+            let layouts = [(&layout, moments.len())];
+            let head = self.model.predict(self.patch_index, scaled, &layouts, &wanted)?;
+            let config = self.model.config();
             let per_path = head.len() / moments.len();
             let paths = values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
             paths.zip(head.par_chunks_exact(per_path)).zip(&scalings).enumerate().for_each(
                 |(path, ((values, head), scalings))| {
                     let path = self.first + path;
-                    let target = Target { path, step, series, model: self.model };
+                    let target = Target { path, step, series, config };
                     target.draw(head, scalings, fill, values);
                 },
             );
@@ -133,7 +131,7 @@ pub(super) struct Target<'a> {
     pub(super) path: usize,
     pub(super) step: usize,
     pub(super) series: &'a Series<'a>,
-    pub(super) model: &'a MoiraiMoe,
+    pub(super) config: &'a Config,
 }
 
 impl Target<'_> {
@@ -156,7 +154,7 @@ impl Target<'_> {
                 path: self.path,
                 step: self.step,
                 variate,
-                output: &self.model.config.output,
+                output: &self.config.output,
                 row,
                 patch_width: series.row.patch_width,
                 scaling: scalings[variate],
@@ -166,20 +164,19 @@ impl Target<'_> {
     }
 }
 
-/// Returns the head's rows for the wanted tokens.
-fn predict(
+/// Returns the head's rows for the wanted tokens, from the network on the CPU.
+pub(crate) fn predict(
     model: &MoiraiMoe,
     patch_index: usize,
     scaled: Vec<f32>,
-    rows: &Rows,
+    layouts: &Layouts<'_>,
     wanted: &[u32],
-    series: &Series<'_>,
 ) -> Result<Vec<f32>> {
-    let device = Device::Cpu;
-    let scaled = patches(scaled, series.row.patch_width, &device)?;
+    let rows = Rows::new(layouts);
+    let scaled = patches(scaled, model.config.patch_width, &Device::Cpu)?;
     let x = model.embed(&scaled, patch_index, &mut Probe::none())?;
     let size = Chunk::size(rows.tokens(), rayon::current_num_threads());
-    let mut chunks = Chunk::of_rows(rows, model.config.head_dim, Some(wanted), false, size);
+    let mut chunks = Chunk::of_rows(&rows, model.config.head_dim, Some(wanted), false, size);
     let encoded = model.encode(x, &mut chunks, &mut Probe::none())?;
     model.head(&encoded, patch_index)?.flatten_all()?.to_vec1()
 }

@@ -12,8 +12,8 @@ mod tests;
 
 use candle_core::{Device, Result, Tensor};
 
+use crate::config::Config;
 use crate::distribution::DistributionOutput;
-use crate::moirai::MoiraiMoe;
 use crate::packing::PackedRow;
 use crate::rows::RowLayout;
 use crate::scaler::{Moments, Scaling, moments_by_group};
@@ -39,6 +39,40 @@ pub(crate) struct Draw<'a> {
 pub(crate) trait Fill: Sync {
     /// Writes a patch of `patch_size` values, in units of the series.
     fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]);
+
+    /// Returns the seed if patches are drawn from the model's distribution:
+    /// a device may then draw them itself, from the same distribution.
+    fn seed(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What the rollout of one series gives.
+#[derive(Debug, Clone)]
+pub(crate) enum Rolled {
+    Paths(Paths),
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU gives paths
+    Summary(Summary),
+}
+
+impl Rolled {
+    pub(crate) fn into_paths(self) -> Option<Paths> {
+        match self {
+            Self::Paths(paths) => Some(paths),
+            Self::Summary(_) => None,
+        }
+    }
+}
+
+/// Mean and quantiles over sample paths.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Summary {
+    /// `[variate][step]`; NaN where no path is left.
+    pub(crate) mean: Vec<Vec<f64>>,
+    /// `[level][variate][step]`.
+    pub(crate) quantiles: Vec<Vec<Vec<f64>>>,
+    /// Paths that became NaN somewhere.
+    pub(crate) broken: usize,
 }
 
 /// The sample paths of one series, `[path, variate, horizon patches * patch size]`.
@@ -50,7 +84,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    fn new(paths: usize, series: &Series<'_>) -> Self {
+    pub(crate) fn new(paths: usize, series: &Series<'_>) -> Self {
         let (variates, steps) = (series.variates(), series.steps());
         Self { values: vec![0.0; paths * variates * steps], variates, steps }
     }
@@ -69,20 +103,20 @@ impl Paths {
 /// the one that predicts are invisible to it. Leaving both out changes nothing.
 #[derive(Debug)]
 pub(crate) struct Series<'a> {
-    row: &'a PackedRow,
+    pub(crate) row: &'a PackedRow,
     /// Tokens of the context.
-    context: Vec<usize>,
+    pub(crate) context: Vec<usize>,
     /// The context tokens' layout.
-    layout: RowLayout,
+    pub(crate) layout: RowLayout,
     /// Each target variate's newest token, as an index into `context`.
-    newest: Vec<u32>,
+    pub(crate) newest: Vec<u32>,
     /// Moments of each variate and covariate, the latter's future included.
-    moments: Vec<Moments>,
+    pub(crate) moments: Vec<Moments>,
     scaling: bool,
 }
 
 impl<'a> Series<'a> {
-    pub(crate) fn new(row: &'a PackedRow, model: &MoiraiMoe) -> Self {
+    pub(crate) fn new(row: &'a PackedRow, config: &Config) -> Self {
         let segments = row.segments;
         let mut context = Vec::new();
         let mut layout = RowLayout::default();
@@ -106,7 +140,7 @@ impl<'a> Series<'a> {
         let moments = (0..columns as u32)
             .map(|variate| groups.get(&(1, variate)).copied().unwrap_or_default())
             .collect();
-        Self { row, context, layout, newest, moments, scaling: model.config.scaling }
+        Self { row, context, layout, newest, moments, scaling: config.scaling }
     }
 
     pub(crate) fn variates(&self) -> usize {
@@ -125,11 +159,11 @@ impl<'a> Series<'a> {
 
     /// Returns the variates of the tokens a path gets at each patch of the
     /// horizon: the targets, and the covariates known ahead.
-    fn step_variates(&self) -> Vec<u32> {
+    pub(crate) fn step_variates(&self) -> Vec<u32> {
         (0..(self.variates() + self.row.segments.future_covariates) as u32).collect()
     }
 
-    fn first_future_time(&self) -> u32 {
+    pub(crate) fn first_future_time(&self) -> u32 {
         self.row.time_id[self.row.segments.target_future(0, 0)]
     }
 
@@ -137,12 +171,12 @@ impl<'a> Series<'a> {
         if self.scaling { moments.scaling() } else { Scaling::NONE }
     }
 
-    fn scalings(&self, moments: &[Moments]) -> Vec<Scaling> {
+    pub(crate) fn scalings(&self, moments: &[Moments]) -> Vec<Scaling> {
         moments.iter().map(|moments| self.scaling_of(moments)).collect()
     }
 
     /// Appends the scaled patches of the context.
-    fn push_context(&self, scalings: &[Scaling], scaled: &mut Vec<f32>) {
+    pub(crate) fn push_context(&self, scalings: &[Scaling], scaled: &mut Vec<f32>) {
         for &token in &self.context {
             let scaling = scalings[self.row.variate_id[token] as usize];
             scaled.extend(self.row.patch(token).iter().map(|&value| scaling.apply(value)));

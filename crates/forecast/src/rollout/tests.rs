@@ -99,10 +99,10 @@ proptest! {
         let model = testing::model(&sizes, seed);
         let index = usize::from(second_size);
         let row = pack(&shape, sizes[index], 8);
-        let series = Series::new(&row, &model);
+        let series = Series::new(&row, &model.config);
         let options = exact::Options { freeze_scale: true, observe: None };
         let exact = exact::rollout(&model, index, &series, 5, &Ladder, options).expect("exact");
-        let job = Job { series: &series, paths: 5, fill: &Ladder };
+        let job = Job::paths(&series, 5, &Ladder);
         let cached = cached::rollout(&model, index, &[job]).expect("cached").remove(0);
         prop_assert!(exact.values.iter().all(|value| value.is_finite()));
         prop_assert!(difference(&exact, &cached) < TOLERANCE, "{}", difference(&exact, &cached));
@@ -114,9 +114,9 @@ proptest! {
     ) {
         let model = testing::model(&[4], seed);
         let rows: Vec<PackedRow> = shapes.iter().map(|shape| pack(shape, 4, 4)).collect();
-        let series: Vec<Series<'_>> = rows.iter().map(|row| Series::new(row, &model)).collect();
+        let series: Vec<Series<'_>> = rows.iter().map(|row| Series::new(row, &model.config)).collect();
         let jobs: Vec<Job<'_>> =
-            series.iter().map(|series| Job { series, paths: 3, fill: &Ladder }).collect();
+            series.iter().map(|series| Job::paths(series, 3, &Ladder)).collect();
         let together = cached::rollout(&model, 0, &jobs).expect("together");
         for (job, together) in jobs.iter().zip(&together) {
             let alone = cached::rollout(&model, 0, std::slice::from_ref(job)).expect("alone");
@@ -139,9 +139,9 @@ proptest! {
         let pad = (size - shape.steps % size) % size + pad_patches * size;
         let padded = pack_padded(&shape, pad, size, size);
         let filled = |row: &PackedRow| {
-            let series = Series::new(row, &model);
+            let series = Series::new(row, &model.config);
             if is_cached {
-                let job = Job { series: &series, paths: 3, fill: &Ladder };
+                let job = Job::paths(&series, 3, &Ladder);
                 cached::rollout(&model, 0, &[job]).expect("cached").remove(0)
             } else {
                 let options = exact::Options::default();
@@ -162,10 +162,10 @@ proptest! {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
             pool.install(|| {
                 let series: Vec<Series<'_>> =
-                    rows.iter().map(|row| Series::new(row, &model)).collect();
+                    rows.iter().map(|row| Series::new(row, &model.config)).collect();
                 let sampler = Sampler { seed };
                 let jobs: Vec<Job<'_>> =
-                    series.iter().map(|series| Job { series, paths: 40, fill: &sampler }).collect();
+                    series.iter().map(|series| Job::paths(series, 40, &sampler)).collect();
                 let cached = cached::rollout(&model, 0, &jobs).expect("cached");
                 let options = exact::Options::default();
                 let exact = exact::rollout(&model, 0, &series[0], 40, &sampler, options);
@@ -193,11 +193,11 @@ fn a_horizon_of_one_patch_is_the_same_in_both_rollouts() {
         missing: 3,
     };
     let row = pack(&shape, 8, 8);
-    let series = Series::new(&row, &model);
+    let series = Series::new(&row, &model.config);
     let sampler = Sampler { seed: 11 };
     let options = exact::Options::default();
     let exact = exact::rollout(&model, 0, &series, 20, &sampler, options).expect("exact");
-    let job = Job { series: &series, paths: 20, fill: &sampler };
+    let job = Job::paths(&series, 20, &sampler);
     let cached = cached::rollout(&model, 0, &[job]).expect("cached");
     assert_eq!(exact, cached[0]);
 }
@@ -214,7 +214,7 @@ fn the_exact_rollout_rescales_each_path() {
         missing: 0,
     };
     let row = pack(&shape, 4, 4);
-    let series = Series::new(&row, &model);
+    let series = Series::new(&row, &model.config);
     let seen = std::sync::Mutex::new(std::collections::BTreeMap::new());
     let observe = |path: usize, step: usize, scalings: &[Scaling]| {
         seen.lock().expect("lock").insert((path, step), scalings[0].location);

@@ -10,10 +10,10 @@ use super::module_forward::{MEAN_NOTE, MEAN_TOLERANCE, in_scale_units};
 use super::{Recorder, VerifyError, differing, largest, largest_error};
 use crate::distribution::Position;
 use crate::imputation::Column;
-use crate::moirai::MoiraiMoe;
+use crate::network::Network;
 use crate::packing::{Columns, PackedRow};
-use crate::rollout::cached::{self, Job};
-use crate::rollout::{Draw, Fill, Paths, Series, exact};
+use crate::rollout::cached::Job;
+use crate::rollout::{Draw, Fill, Paths, Rolled, Series, exact};
 use crate::scaler::Scaling;
 use crate::task::PriorHistory;
 
@@ -30,7 +30,7 @@ struct Sizes {
 }
 
 pub(super) fn check(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     settings: &ForecastSettings,
     recorder: &mut Recorder<'_>,
@@ -66,7 +66,8 @@ pub(super) fn check(
     let Some(patch_size) = patch_size(model, golden, settings, &sizes, &columns)? else {
         let reason = format!(
             "no patch size of the model ({:?}) gives the packed length; asked for: {:?}",
-            model.config.patch_sizes, settings.patch_size
+            model.config().patch_sizes,
+            settings.patch_size
         );
         recorder.unsupported("packed", reason);
         return Ok(());
@@ -183,14 +184,14 @@ fn imputation(
     Ok(())
 }
 
-fn pack(model: &MoiraiMoe, sizes: &Sizes, columns: &Columns) -> PackedRow {
-    PackedRow::pack(columns, sizes.horizon, sizes.patch_size, model.config.patch_width)
+fn pack(model: &dyn Network, sizes: &Sizes, columns: &Columns) -> PackedRow {
+    PackedRow::pack(columns, sizes.horizon, sizes.patch_size, model.config().patch_width)
 }
 
 /// Returns the patch size of the file: the manifest's, else the one that gives
 /// the packed patches.
 fn patch_size(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     settings: &ForecastSettings,
     sizes: &Sizes,
@@ -207,7 +208,7 @@ fn patch_size(
         }
         _ => true,
     };
-    Ok(model.config.patch_sizes.iter().copied().find(|size| fits(size)))
+    Ok(model.config().patch_sizes.iter().copied().find(|size| fits(size)))
 }
 
 /// Compares the packed rows.
@@ -268,7 +269,7 @@ impl Fill for Rule {
 
 /// The rollouts of one mode.
 struct Rollouts<'a> {
-    model: &'a MoiraiMoe,
+    model: &'a dyn Network,
     golden: &'a Golden,
     sizes: &'a Sizes,
     packed: &'a [PackedRow],
@@ -284,7 +285,7 @@ impl Rollouts<'_> {
         let (golden, sizes) = (self.golden, self.sizes);
         let index = self.model.patch_index(sizes.patch_size).unwrap_or(0);
         let series: Vec<Series<'_>> =
-            self.packed.iter().map(|row| Series::new(row, self.model)).collect();
+            self.packed.iter().map(|row| Series::new(row, self.model.config())).collect();
         let (mut paths, mut seen) = (Vec::new(), Vec::new());
         for series in &series {
             let scalings: Mutex<Seen> = Mutex::default();
@@ -306,10 +307,11 @@ impl Rollouts<'_> {
             self.means(step, &paths, recorder)?;
         }
         if steps == 1 {
-            let job = |series| Job { series, paths: sizes.paths, fill: &self.rule };
+            let job = |series| Job::paths(series, sizes.paths, &self.rule);
             let jobs: Vec<Job<'_>> = series.iter().map(job).collect();
-            let paths = cached::rollout(self.model, index, &jobs)
-                .map_err(|error| golden.model_error(error))?;
+            let rolled = self.model.roll_out(index, &jobs);
+            let rolled = rolled.map_err(|error| golden.model_error(error))?;
+            let paths: Vec<Paths> = rolled.into_iter().filter_map(Rolled::into_paths).collect();
             self.forecast("forecast (cached rollout)", &paths, recorder)?;
         }
         Ok(())
@@ -390,8 +392,8 @@ impl Rollouts<'_> {
         let rows: Vec<PackedRow> = rows.collect();
         let input = input(&rows);
         let output = forward(self.model, &input).map_err(|error| self.golden.model_error(error))?;
-        let width = self.model.config.patch_width;
-        let distribution = &self.model.config.output;
+        let width = self.model.config().patch_width;
+        let distribution = &self.model.config().output;
         let mut found = Vec::with_capacity(reference.data.len());
         for (row, scaling) in
             output.head.chunks_exact(distribution.width() * width).zip(&output.scalings)

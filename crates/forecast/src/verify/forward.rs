@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::moirai::{Chunk, MoiraiMoe, Probe, Stage};
+use crate::moirai::{Probe, Stage};
+use crate::network::Network;
 use crate::rows::{RowLayout, Rows};
 use crate::scaler::{Scaling, moments_by_group};
 
@@ -38,9 +39,9 @@ pub(super) struct Output {
     pub(super) head: Vec<f32>,
 }
 
-pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
+pub(super) fn forward(model: &dyn Network, input: &Input) -> Result<Output> {
     let device = Device::Cpu;
-    let width = model.config.patch_width;
+    let width = model.config().patch_width;
     let all = input.rows * input.tokens;
     let scalings = scalings(model, input);
     let scaled: Vec<f32> = input
@@ -69,7 +70,7 @@ pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
     let x = by_patch_size(model, input, |index| {
         let mut parts = Vec::new();
         let mut see = |stage: Stage, tensor: &Tensor| parts.push((stage, tensor.clone()));
-        model.embed(&patches, index, &mut Probe(Some(&mut see)))?;
+        model.embed_all(&patches, index, &mut Probe(Some(&mut see)))?;
         Ok(parts)
     })?;
     let mut embedded = None;
@@ -87,10 +88,9 @@ pub(super) fn forward(model: &MoiraiMoe, input: &Input) -> Result<Output> {
     for group in &rows.groups {
         attention_mask.extend(group.mask.iter().map(|&value| value == 0.0));
     }
-    let mut chunks = Chunk::of_rows(&rows, model.config.head_dim, None, false, usize::MAX);
-    let encoded = model.encode(embedded, &mut chunks, &mut Probe(Some(&mut see)))?;
+    let encoded = model.encode_all(embedded, &by_row, &mut Probe(Some(&mut see)))?;
     let head = by_patch_size(model, input, |index| {
-        Ok(vec![(Stage::EncoderOut, model.head(&encoded, index)?)])
+        Ok(vec![(Stage::EncoderOut, model.head_all(&encoded, index)?)])
     })?;
     let head = match head.first() {
         Some((_, head)) => head.flatten_all()?.to_vec1()?,
@@ -111,8 +111,8 @@ fn layout(input: &Input, row: usize) -> RowLayout {
     }
 }
 
-fn scalings(model: &MoiraiMoe, input: &Input) -> Vec<Scaling> {
-    let width = model.config.patch_width;
+fn scalings(model: &dyn Network, input: &Input) -> Vec<Scaling> {
+    let width = model.config().patch_width;
     let mut all = Vec::with_capacity(input.rows * input.tokens);
     for row in 0..input.rows {
         let start = row * input.tokens;
@@ -127,7 +127,7 @@ fn scalings(model: &MoiraiMoe, input: &Input) -> Vec<Scaling> {
         });
         all.extend(samples.iter().zip(variates).map(|(&sample, &variate)| {
             match groups.get(&(sample, variate)) {
-                Some(moments) if sample != 0 && model.config.scaling => moments.scaling(),
+                Some(moments) if sample != 0 && model.config().scaling => moments.scaling(),
                 _ => Scaling::NONE,
             }
         }));
@@ -139,12 +139,12 @@ fn scalings(model: &MoiraiMoe, input: &Input) -> Vec<Scaling> {
 /// together token by token; a token of an unknown patch size gets zeros, as in
 /// the reference.
 fn by_patch_size(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     input: &Input,
     compute: impl Fn(usize) -> Result<Vec<(Stage, Tensor)>>,
 ) -> Result<Vec<(Stage, Tensor)>> {
     let mut sum: Vec<(Stage, Tensor)> = Vec::new();
-    for (index, &size) in model.config.patch_sizes.iter().enumerate() {
+    for (index, &size) in model.config().patch_sizes.iter().enumerate() {
         let of_size = |&own: &u32| own as usize == size;
         if !input.patch_size.iter().any(of_size) {
             continue;

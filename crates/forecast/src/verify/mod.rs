@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Wish};
+use crate::device::Asked;
+use crate::precision::Precision;
 use crate::provider::LoadError;
 use crate::verify::golden::{Golden, GoldenFolder};
 
@@ -117,8 +119,8 @@ pub enum VerifyError {
     },
 }
 
-/// Runs every golden file of `golden_dir` through the model in `model_dir`
-/// and hands each comparison to `on_check` as it is made.
+/// Runs every golden file of `golden_dir` through the model in `model_dir`, on
+/// a device as in [`ModelSpec`](crate::ModelSpec), and hands each comparison to `on_check` as it is made.
 ///
 /// The files are those that `manifest.json` names and those that lie in the
 /// folder under the names of the format, whatever their number and whatever
@@ -137,21 +139,26 @@ pub enum VerifyError {
 pub fn verify(
     model_dir: &Path,
     golden_dir: &Path,
+    device: &str,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let model = Checkpoint::open_folder(model_dir, Wish::default())?.model;
+    let place = Asked::parse(device)?.find()?;
+    // The tolerances are those of f32.
+    let wish = Wish { dtype: Some(Precision::F32), place, ..Wish::default() };
+    let network = Checkpoint::open_folder(model_dir, wish)?.network;
+    let model = &*network;
     let folder = GoldenFolder::open(golden_dir)?;
     let mut report = Report::default();
     for name in &folder.files {
         let golden = Golden::read(&folder.path.join(name))?;
         let mut recorder = Recorder { file: name, report: &mut report, on_check };
         if name.starts_with("module_forward") {
-            module_forward::check(&model, &golden, &mut recorder)?;
+            module_forward::check(model, &golden, &mut recorder)?;
         } else if name.starts_with("sampler") {
-            sampler::check(&model, &golden, folder.reference_draws(name), &mut recorder)?;
+            sampler::check(model, &golden, folder.reference_draws(name), &mut recorder)?;
         } else {
             let settings = folder.forecast_settings(name);
-            forecast::check(&model, &golden, &settings, &mut recorder)?;
+            forecast::check(model, &golden, &settings, &mut recorder)?;
         }
         for tensor in golden.unused() {
             recorder.unsupported(&tensor, "this tensor is not compared".to_owned());

@@ -5,18 +5,19 @@ use super::forward::{Input, Output, forward};
 use super::golden::Golden;
 use super::{Recorder, VerifyError, differing, largest, largest_error};
 use crate::distribution::{Component, Position};
-use crate::moirai::{MoiraiMoe, Stage};
+use crate::moirai::Stage;
+use crate::network::Network;
 
 const ENCODER_TOLERANCE: f64 = 2e-5;
 const ENCODER_NOTE: &str = "of the largest value, at least 1";
 
 pub(super) fn check(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
     let target = golden.floats("in.target")?;
-    let width = model.config.patch_width;
+    let width = model.config().patch_width;
     if target.shape.len() != 3 || target.dim(2) != width {
         return Err(golden.fail(format!(
             "tensor `in.target` has shape {:?}: expected [rows, tokens, {width}]; do the golden \
@@ -66,7 +67,7 @@ fn scaler(
 }
 
 fn encoder(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     output: &Output,
     recorder: &mut Recorder<'_>,
@@ -88,7 +89,7 @@ fn encoder(
     ] {
         compare(name, output.stages.get(&stage))?;
     }
-    for layer in 0..model.layers() {
+    for layer in 0..model.config().layers {
         for (name, stage) in [
             ("norm1", Stage::Norm1(layer)),
             ("attn_out", Stage::Attention(layer)),
@@ -102,7 +103,7 @@ fn encoder(
         }
     }
     compare("encoder_out", output.stages.get(&Stage::EncoderOut))?;
-    for layer in 0..model.layers() {
+    for layer in 0..model.config().layers {
         let name = format!("layer{layer}.experts");
         if golden.has(&name) {
             let reference = golden.whole(&name)?;
@@ -135,9 +136,9 @@ pub(super) fn golden_name(component: &Component) -> &'static str {
 }
 
 /// Calls `visit` with every position of every token.
-fn each_position(model: &MoiraiMoe, output: &Output, mut visit: impl FnMut(usize, Position<'_>)) {
-    let width = model.config.patch_width;
-    let distribution = &model.config.output;
+fn each_position(model: &dyn Network, output: &Output, mut visit: impl FnMut(usize, Position<'_>)) {
+    let width = model.config().patch_width;
+    let distribution = &model.config().output;
     let rows = output.head.chunks_exact(distribution.width() * width);
     for (token, row) in rows.enumerate() {
         for position in 0..width {
@@ -147,12 +148,12 @@ fn each_position(model: &MoiraiMoe, output: &Output, mut visit: impl FnMut(usize
 }
 
 fn parameters(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     output: &Output,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
-    let components = model.config.output.components();
+    let components = model.config().output.components();
     let mut compare = |name: &str, found: &[f32]| -> Result<(), VerifyError> {
         if let Some(reference) = golden.optional_floats(name)? {
             let unit = largest(&reference.data).max(1.0);
@@ -194,12 +195,12 @@ fn parameters(
 }
 
 fn distribution(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     output: &Output,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
-    let width = model.config.patch_width;
+    let width = model.config().patch_width;
     let scale = |index: usize| f64::from(output.scalings[index / width].scale);
     let (mut mean, mut variance) = (Vec::new(), Vec::new());
     each_position(model, output, |token, position| {

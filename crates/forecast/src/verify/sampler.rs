@@ -7,7 +7,7 @@ use super::golden::{Array, Golden};
 use super::module_forward::golden_name;
 use super::{Recorder, VerifyError, largest, largest_error};
 use crate::distribution::{DistributionOutput, Position};
-use crate::moirai::MoiraiMoe;
+use crate::network::Network;
 
 /// Draws from each mixture.
 const DRAWS: usize = 400_000;
@@ -19,12 +19,12 @@ const DRAWS: usize = 400_000;
 const STANDARD_ERRORS: f64 = 5.0;
 
 pub(super) fn check(
-    model: &MoiraiMoe,
+    model: &dyn Network,
     golden: &Golden,
     reference_draws: u64,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
-    let output = &model.config.output;
+    let output = &model.config().output;
     let Some(rows) = head_rows(output, golden, recorder)? else { return Ok(()) };
     let positions: Vec<Position<'_>> =
         rows.iter().map(|row| Position::new(output, row, 1, 0)).collect();

@@ -1,0 +1,276 @@
+// Products of rows with weights: out[row, n] = sum over k of a[row, k] * w[n, k].
+//
+// One kernel serves linear layers and experts. With `offsets` the rows are
+// sorted by expert: tile t holds rows `tile_row[t]` and on of expert
+// `tile_expert[t]`, whose weights begin `expert * columns * inner` numbers in.
+// Grids are sized by an upper bound, so no count has to come to the host; a
+// tile that holds nothing has expert -1.
+//
+// `inner` is a multiple of 32; weights have as many rows as whole blocks of 128
+// columns need (zeros beyond). Tensor cores through mma.sync, which cards from
+// compute capability 8.0 on have; f32 without them.
+#include "common.cuh"
+
+enum Finish { STORE_WIDE, SILU, ADD, GLU, WEIGH };
+
+struct Product {
+  const void* a;        // [rows, inner]
+  const void* weights;  // [columns padded to 128, inner], for each expert
+  const float* bias;    // [columns] or null
+  void* out;            // [rows, stride]
+  const uint32_t* perm;        // pair at each sorted place; null for linear layers
+  const uint32_t* offsets;     // [experts + 1]
+  const uint32_t* tile_expert; // -1 is none
+  const uint32_t* tile_row;
+  const float* pair_weight;    // what WEIGH multiplies with
+  int rows, columns, inner, stride, padded;  // padded: columns to 128
+};
+
+struct Tile {
+  int expert, first, rows, segment;
+};
+
+template <int BM, bool GROUPED> __device__ __forceinline__ bool find_tile(const Product& p, Tile& tile) {
+  if (!GROUPED) {
+    tile = {0, int(blockIdx.y) * BM, p.rows, 0};
+    return true;
+  }
+  uint32_t expert = p.tile_expert[blockIdx.y];
+  if (expert == ~0u) return false;
+  uint32_t segment = p.offsets[expert];
+  tile = {int(expert), int(p.tile_row[blockIdx.y]), int(p.offsets[expert + 1] - segment), int(segment)};
+  return true;
+}
+
+// The row of `a` that a row of a tile is: experts' first product gathers tokens,
+// each of which has two pairs; the second reads what the first wrote, in order.
+template <int FINISH, bool GROUPED> __device__ __forceinline__ size_t source_row(const Product& p, const Tile& tile, int row) {
+  if (!GROUPED) return row;
+  return FINISH == GLU ? p.perm[tile.segment + row] >> 1 : size_t(tile.segment + row);
+}
+
+// Writes two neighbouring columns of a row; for GLU `left` and `right` are gates
+// and `up0`, `up1` their values, and `column` counts hidden units.
+template <typename T, int FINISH, bool GROUPED>
+__device__ __forceinline__ void finish2(const Product& p, const Tile& tile, int row, int column, float left, float right,
+                                        float up0, float up1) {
+  if (row >= tile.rows || column >= p.columns) return;
+  if (FINISH == GLU) {
+    T* out = static_cast<T*>(p.out) + size_t(tile.segment + row) * p.stride + column;
+    store2<T>(out, silu(left) * up0, silu(right) * up1);
+    return;
+  }
+  if (p.bias) {
+    left += p.bias[column];
+    if (column + 1 < p.columns) right += p.bias[column + 1];
+  }
+  if (FINISH == WEIGH) {
+    uint32_t pair = p.perm[tile.segment + row];
+    float weight = p.pair_weight[pair];
+    store2<T>(static_cast<T*>(p.out) + size_t(pair) * p.stride + column, weight * left, weight * right);
+    return;
+  }
+  size_t at = size_t(row) * p.stride + column;
+  if (FINISH == SILU) store2<T>(static_cast<T*>(p.out) + at, silu(left), silu(right));
+  if (FINISH == STORE_WIDE || FINISH == ADD) {
+    float2* out = reinterpret_cast<float2*>(static_cast<float*>(p.out) + at);
+    float2 before = FINISH == ADD ? *out : make_float2(0.f, 0.f);
+    *out = make_float2(before.x + left, before.y + right);
+  }
+}
+
+// ---- tensor cores, 16-bit operands, sums in f32 ----
+
+template <typename T> struct Mma;
+template <> struct Mma<bf16> {
+  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+template <> struct Mma<f16> {
+  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
+}
+
+// A stage holds rows of 32 numbers, 64 bytes in four pieces of 16; a piece's
+// place is mixed with its row so that eight rows fall on all banks.
+__device__ __forceinline__ uint32_t piece(int row, int index) { return row * 64 + ((index ^ ((row >> 1) & 3)) << 4); }
+
+// Warps lie WARPS_M by WARPS_N over a tile of BM by 128; each takes MT by NT
+// products of 16 by 8.
+template <typename T, int FINISH, bool GROUPED, int BM, int WARPS_M, int WARPS_N, int STAGES>
+__device__ __forceinline__ void product_tensor(const Product& p) {
+  constexpr int BN = 128, BK = 32, THREADS = 32 * WARPS_M * WARPS_N;
+  constexpr int MT = BM / WARPS_M / 16, NT = BN / WARPS_N / 8;
+  constexpr int A_COPIES = BM * 4 / THREADS, B_COPIES = BN * 4 / THREADS;
+  constexpr int STAGE = (BM + BN) * 64;
+  extern __shared__ __align__(128) unsigned char memory[];
+  Tile tile;
+  if (!find_tile<BM, GROUPED>(p, tile)) return;
+  const int n0 = blockIdx.x * BN, thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  const int wm = (warp / WARPS_N) * (BM / WARPS_M), wn = (warp % WARPS_N) * (BN / WARPS_N);
+  const T* a = static_cast<const T*>(p.a);
+  const T* b = static_cast<const T*>(p.weights) + size_t(tile.expert) * p.padded * p.inner;
+  const uint32_t base = shared_address(memory);
+
+  const T* from_a[A_COPIES];
+  bool is_row[A_COPIES];
+  uint32_t to_a[A_COPIES];
+#pragma unroll
+  for (int i = 0; i < A_COPIES; i++) {
+    int at = thread + i * THREADS, row = at >> 2, index = at & 3;
+    is_row[i] = tile.first + row < tile.rows;
+    size_t source = is_row[i] ? source_row<FINISH, GROUPED>(p, tile, tile.first + row) : 0;
+    from_a[i] = a + source * p.inner + index * 8;
+    to_a[i] = piece(row, index);
+  }
+  auto copy = [&](int stage, int k) {
+    uint32_t at = base + stage * STAGE;
+#pragma unroll
+    for (int i = 0; i < A_COPIES; i++) copy16(at + to_a[i], from_a[i] + k, is_row[i]);
+#pragma unroll
+    for (int i = 0; i < B_COPIES; i++) {
+      int place = thread + i * THREADS, row = place >> 2, index = place & 3;
+      copy16(at + BM * 64 + piece(row, index), b + size_t(n0 + row) * p.inner + k + index * 8, true);
+    }
+  };
+
+  float sums[MT][NT][4] = {};
+  const int steps = p.inner / BK;
+#pragma unroll
+  for (int stage = 0; stage < STAGES - 1; stage++) {
+    if (stage < steps) copy(stage, stage * BK);
+    copies_end();
+  }
+  for (int step = 0; step < steps; step++) {
+    copies_wait<STAGES - 2>();
+    __syncthreads();
+    int next = step + STAGES - 1;
+    if (next < steps) copy(next % STAGES, next * BK);
+    copies_end();
+    uint32_t at = base + (step % STAGES) * STAGE, at_b = at + BM * 64;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      uint32_t fa[MT][4], fb[NT][2];
+#pragma unroll
+      for (int i = 0; i < MT; i++) {
+        int row = wm + i * 16 + (lane & 15);
+        load_matrices(fa[i], at + piece(row, half * 2 + (lane >> 4)));
+      }
+#pragma unroll
+      for (int j = 0; j < NT; j += 2) {
+        uint32_t four[4];
+        int row = wn + j * 8 + (lane & 7) + ((lane >> 4) << 3);
+        load_matrices(four, at_b + piece(row, half * 2 + ((lane >> 3) & 1)));
+        fb[j][0] = four[0], fb[j][1] = four[1], fb[j + 1][0] = four[2], fb[j + 1][1] = four[3];
+      }
+#pragma unroll
+      for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int j = 0; j < NT; j++) Mma<T>::run(sums[i][j], fa[i], fb[j]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < MT; i++) {
+#pragma unroll
+    for (int upper = 0; upper < 2; upper++) {
+      int row = tile.first + wm + i * 16 + upper * 8 + (lane >> 2);
+#pragma unroll
+      for (int j = 0; j < NT; j += FINISH == GLU ? 2 : 1) {
+        // Gates and values of a unit stand in turns of eight columns.
+        int column = n0 + wn + j * 8;
+        column = (FINISH == GLU ? column / 2 : column) + (lane & 3) * 2;
+        const float* left = &sums[i][j][upper * 2];
+        const float* up = &sums[i][FINISH == GLU ? j + 1 : j][upper * 2];
+        finish2<T, FINISH, GROUPED>(p, tile, row, column, left[0], left[1], up[0], up[1]);
+      }
+    }
+  }
+}
+
+// ---- f32, without tensor cores: 64 by 64, each thread 4 rows by 4 columns ----
+
+template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ void product_f32(const Product& p) {
+  constexpr int BM = 64, BN = 64, BK = 16;
+  __shared__ float as[BK][BM + 4], bs[BK][BN + 4];
+  Tile tile;
+  if (!find_tile<BM, GROUPED>(p, tile)) return;
+  const int n0 = blockIdx.x * BN, thread = threadIdx.x, tx = thread & 15, ty = thread >> 4;
+  const int row = thread >> 2, k0 = (thread & 3) * 4;
+  const bool is_row = tile.first + row < tile.rows;
+  const float* a = static_cast<const float*>(p.a) + k0;
+  if (is_row) a += source_row<FINISH, GROUPED>(p, tile, tile.first + row) * p.inner;
+  const float* b = static_cast<const float*>(p.weights) + (size_t(tile.expert) * p.padded + n0 + row) * p.inner + k0;
+  // Columns of a thread: two neighbours, and the two eight further on.
+  const int column = (tx >> 2) * 16 + (tx & 3) * 2;
+  float sums[4][4] = {};
+  for (int k = 0; k < p.inner; k += BK) {
+    float4 na = is_row ? *reinterpret_cast<const float4*>(a + k) : make_float4(0.f, 0.f, 0.f, 0.f);
+    float4 nb = *reinterpret_cast<const float4*>(b + k);
+    __syncthreads();
+    as[k0][row] = na.x, as[k0 + 1][row] = na.y, as[k0 + 2][row] = na.z, as[k0 + 3][row] = na.w;
+    bs[k0][row] = nb.x, bs[k0 + 1][row] = nb.y, bs[k0 + 2][row] = nb.z, bs[k0 + 3][row] = nb.w;
+    __syncthreads();
+#pragma unroll
+    for (int kk = 0; kk < BK; kk++) {
+      float4 four = *reinterpret_cast<const float4*>(&as[kk][ty * 4]);
+      float2 low = *reinterpret_cast<const float2*>(&bs[kk][column]);
+      float2 high = *reinterpret_cast<const float2*>(&bs[kk][column + 8]);
+      float fa[4] = {four.x, four.y, four.z, four.w}, fb[4] = {low.x, low.y, high.x, high.y};
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < 4; j++) sums[i][j] = fmaf(fa[i], fb[j], sums[i][j]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    int at = tile.first + ty * 4 + i;
+    const float* s = sums[i];
+    if (FINISH == GLU) {
+      finish2<OUT, GLU, GROUPED>(p, tile, at, n0 / 2 + (tx >> 2) * 8 + (tx & 3) * 2, s[0], s[1], s[2], s[3]);
+    } else {
+      finish2<OUT, FINISH, GROUPED>(p, tile, at, n0 + column, s[0], s[1], 0.f, 0.f);
+      finish2<OUT, FINISH, GROUPED>(p, tile, at, n0 + column + 8, s[2], s[3], 0.f, 0.f);
+    }
+  }
+}
+
+// Names: what is done at the end, the operands, the rows of a tile.
+#define TENSOR(NAME, T, FINISH, GROUPED)                                                  \
+  KERNEL __launch_bounds__(256) NAME##_128(const Product p) {                             \
+    product_tensor<T, FINISH, GROUPED, 128, 2, 4, 4>(p);                                  \
+  }                                                                                       \
+  KERNEL __launch_bounds__(128) NAME##_32(const Product p) {                              \
+    product_tensor<T, FINISH, GROUPED, 32, 1, 4, 4>(p);                                   \
+  }
+#define NARROW(SUFFIX, T)                            \
+  TENSOR(linear_wide_##SUFFIX, T, STORE_WIDE, false) \
+  TENSOR(linear_add_##SUFFIX, T, ADD, false)         \
+  TENSOR(experts_glu_##SUFFIX, T, GLU, true)         \
+  TENSOR(experts_down_##SUFFIX, T, WEIGH, true)
+NARROW(bf16, bf16)
+NARROW(f16, f16)
+
+#define PLAIN(NAME, OUT, FINISH, GROUPED) \
+  KERNEL __launch_bounds__(256) NAME(const Product p) { product_f32<FINISH, GROUPED, OUT>(p); }
+PLAIN(linear_wide_f32, float, STORE_WIDE, false)
+PLAIN(linear_add_f32, float, ADD, false)
+PLAIN(linear_silu_f32, float, SILU, false)
+PLAIN(linear_silu_f32_bf16, bf16, SILU, false)
+PLAIN(linear_silu_f32_f16, f16, SILU, false)
+PLAIN(experts_glu_f32, float, GLU, true)
+PLAIN(experts_down_f32, float, WEIGH, true)
