@@ -117,13 +117,21 @@ template <typename T> __device__ __forceinline__ void route(const Route& p) {
   for (int start = 0; start < slots; start += 32) {
     float sums[ROUTED] = {};
     const float* c = p.centroids + start + lane;
-    for (int k = 0; k < width; k += 4) {
-      float c0 = __ldg(c + size_t(k) * slots), c1 = __ldg(c + size_t(k + 1) * slots);
-      float c2 = __ldg(c + size_t(k + 2) * slots), c3 = __ldg(c + size_t(k + 3) * slots);
+    // Sixteen at a time, so that many loads are under way at once.
+    for (int k = 0; k < width; k += 16) {
+      float own_c[16];
+#pragma unroll
+      for (int i = 0; i < 16; i++) own_c[i] = __ldg(c + size_t(k + i) * slots);
 #pragma unroll
       for (int t = 0; t < ROUTED; t++) {
-        float4 v = *reinterpret_cast<const float4*>(own + t * width + k);
-        sums[t] = fmaf(v.x, c0, fmaf(v.y, c1, fmaf(v.z, c2, fmaf(v.w, c3, sums[t]))));
+#pragma unroll
+        for (int i = 0; i < 16; i += 4) {
+          float4 v = *reinterpret_cast<const float4*>(own + t * width + k + i);
+          sums[t] = fmaf(v.x, own_c[i], sums[t]);
+          sums[t] = fmaf(v.y, own_c[i + 1], sums[t]);
+          sums[t] = fmaf(v.z, own_c[i + 2], sums[t]);
+          sums[t] = fmaf(v.w, own_c[i + 3], sums[t]);
+        }
       }
     }
     int expert = start + lane;

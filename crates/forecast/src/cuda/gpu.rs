@@ -12,12 +12,15 @@ use cudarc::nvrtc::Ptx;
 
 use crate::provider::LoadError;
 
-/// Compiled by `build.rs`.
-const KERNELS: [&[u8]; 4] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/pointwise.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/sample.fatbin")),
+/// Compiled by `build.rs`: a file's kernels, and how their names begin.
+const KERNELS: [(&[u8], &[&str]); 4] = [
+    (include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")), &["attend"]),
+    (include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")), &["linear", "experts"]),
+    (
+        include_bytes!(concat!(env!("OUT_DIR"), "/pointwise.fatbin")),
+        &["norm", "route", "place", "rotate"],
+    ),
+    (include_bytes!(concat!(env!("OUT_DIR"), "/sample.fatbin")), &["draw", "quantiles"]),
 ];
 
 /// The CUDA version the kernels were compiled with, as the driver counts.
@@ -26,8 +29,9 @@ const NEEDED_CUDA: i32 = 13_000;
 /// The oldest cards the kernels run on.
 const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
 
-/// Shared memory a block gets without asking for more.
-const USUAL_SHARED: usize = 48 << 10;
+/// Dynamic shared memory a block gets without asking for more: of 48 KiB, some
+/// may be static.
+const USUAL_SHARED: usize = 40 << 10;
 
 /// Why the card did not do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -110,7 +114,7 @@ impl Gpu {
         let stream = context.new_stream().map_err(driver)?;
         keep_freed_memory(&context).map_err(driver)?;
         let mut modules = Vec::with_capacity(KERNELS.len());
-        for kernels in KERNELS {
+        for (kernels, _) in KERNELS {
             if kernels.is_empty() {
                 return Err(fail("this build holds no kernels: build it with `nvcc`".to_owned()));
             }
@@ -199,9 +203,10 @@ impl Gpu {
         {
             return Ok(function.clone());
         }
-        let found = self.0.modules.iter().find_map(|module| module.load_function(name).ok());
-        let function =
-            found.ok_or_else(|| CudaError::Driver(format!("there is no kernel `{name}`")))?;
+        let is_its = |(_, names): &(&[u8], &[&str])| names.iter().any(|n| name.starts_with(n));
+        let module = KERNELS.iter().position(is_its).and_then(|file| self.0.modules.get(file));
+        let missing = || CudaError::Driver(format!("there is no kernel `{name}`"));
+        let function = module.ok_or_else(missing)?.load_function(name)?;
         if shared > USUAL_SHARED {
             let attribute =
                 CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
