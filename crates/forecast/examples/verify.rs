@@ -1,7 +1,7 @@
 //! Compares a model with golden tensors of the reference, on any device.
 //!
 //! ```sh
-//! cargo run --release -p tidecast-forecast --example verify -- FOLDER [DEVICE]
+//! cargo run --release -p tidecast-forecast --example verify -- FOLDER [DEVICE [DTYPE]]
 //! ```
 //!
 //! The folder holds golden files and, in `model/`, the checkpoint. The same as
@@ -11,14 +11,16 @@
 
 use std::path::Path;
 
-use tidecast_forecast::verify::{Status, verify};
+use tidecast_forecast::verify::{On, Status, verify};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("expected a folder of golden tensors")?;
     let device = arguments.next().unwrap_or_else(|| "cpu".to_owned());
+    let dtype = arguments.next().as_deref().unwrap_or("f32").parse()?;
     let folder = Path::new(&folder);
-    let report = verify(&folder.join("model"), folder, &device, &mut |check| {
+    let on = On { device: &device, dtype };
+    let report = verify(&folder.join("model"), folder, on, &mut |check| {
         if check.status != Status::Passed {
             let (file, quantity) = (&check.file, &check.quantity);
             println!("{file} {quantity}: {:e} of {:e}", check.error, check.tolerance);

@@ -155,6 +155,177 @@ template <typename T> __device__ __forceinline__ void attend(const Attention& p)
   }
 }
 
+// ---- tensor cores: four warps of 16 queries, keys in tiles of 32 ----
+
+// Rows of 64 numbers, 128 bytes in eight pieces of 16, mixed with the row.
+__device__ __forceinline__ uint32_t head_piece(int row, int index) { return row * 128 + ((index ^ (row & 7)) << 4); }
+
+template <typename T> __device__ __forceinline__ float2 wide2(uint32_t word) {
+  Two<T> two = *reinterpret_cast<Two<T>*>(&word);
+  return make_float2(wide(two.number[0]), wide(two.number[1]));
+}
+template <typename T> __device__ __forceinline__ uint32_t narrow2(float a, float b) {
+  Two<T> two = {{narrow<T>(a), narrow<T>(b)}};
+  return *reinterpret_cast<uint32_t*>(&two);
+}
+
+template <typename T> __device__ __forceinline__ void attend_tensor(const Attention& p) {
+  constexpr int TILE = KEYS * 128;
+  __shared__ __align__(128) unsigned char memory[2][2][TILE];  // [stage][keys, values]
+  const uint2 tile = p.tiles[blockIdx.x];
+  const Span span = p.spans[tile.x];
+  const int head = blockIdx.y, column = head * HEAD, width = p.width;
+  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  const int count = min(QUERIES, int(span.queries - tile.y));
+  const size_t first = span.first_query + tile.y;
+  const float2 bias = p.bias[head];
+  const uint32_t base = shared_address(memory);
+  const int tiles = (span.keys + KEYS - 1) / KEYS;
+  auto copy = [&](int index) {
+    uint32_t to = base + (index & 1) * 2 * TILE;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      int at = thread + i * 128, row = at >> 3, piece = at & 7;
+      bool is_key = index * KEYS + row < span.keys;
+      size_t from = size_t(span.first_key + (is_key ? index * KEYS + row : 0)) * width + column + piece * 8;
+      copy16(to + head_piece(row, piece), static_cast<const T*>(p.keys) + from, is_key);
+      copy16(to + TILE + head_piece(row, piece), static_cast<const T*>(p.values) + from, is_key);
+    }
+    copies_end();
+  };
+  if (tiles > 0) copy(0);
+  // This thread's two rows, and of them two of every eight dimensions.
+  int rows[2];
+  size_t places[2];
+  uint32_t variate[2], time[2], sample[2], queries[4][4];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    rows[i] = warp * 16 + i * 8 + (lane >> 2);
+    places[i] = first + min(rows[i], count - 1);
+    variate[i] = p.own_variate[places[i]];
+    time[i] = p.time ? p.time[places[i]] : 0, sample[i] = p.time ? p.sample[places[i]] : 0;
+    const T* from = static_cast<const T*>(p.queries) + places[i] * width + column + (lane & 3) * 2;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      queries[k][i] = *reinterpret_cast<const uint32_t*>(from + k * 16);
+      queries[k][i + 2] = *reinterpret_cast<const uint32_t*>(from + k * 16 + 8);
+    }
+  }
+  float most[2] = {-INFINITY, -INFINITY}, total[2] = {}, mixed[8][4] = {};
+  for (int index = 0; index < tiles; index++) {
+    copies_wait<0>();
+    __syncthreads();
+    if (index + 1 < tiles) copy(index + 1);
+    uint32_t keys = base + (index & 1) * 2 * TILE, values = keys + TILE;
+    float scores[4][4] = {};
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+#pragma unroll
+      for (int j = 0; j < 4; j += 2) {
+        uint32_t four[4];
+        int row = j * 8 + (lane & 7) + ((lane >> 4) << 3);
+        load_matrices(four, keys + head_piece(row, k * 2 + ((lane >> 3) & 1)));
+        const uint32_t low[2] = {four[0], four[1]}, high[2] = {four[2], four[3]};
+        Mma<T>::run(scores[j], queries[k], low);
+        Mma<T>::run(scores[j + 1], queries[k], high);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+#pragma unroll
+      for (int c = 0; c < 2; c++) {
+        int at = index * KEYS + j * 8 + (lane & 3) * 2 + c;
+        bool is_key = at < span.keys;
+        size_t key = span.first_key + (is_key ? at : 0);
+        uint32_t of_key = p.variate[key];
+        uint32_t when = p.time ? p.time[key] : 0, whose = p.time ? p.sample[key] : 0;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          float& score = scores[j][i * 2 + c];
+          bool is_seen = is_key && when <= time[i] && whose == sample[i];
+          score = is_seen ? score + (of_key == variate[i] ? bias.y : bias.x) : -INFINITY;
+        }
+      }
+    }
+    uint32_t weights[2][4];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      float largest = most[i];
+#pragma unroll
+      for (int j = 0; j < 4; j++) largest = fmaxf(largest, fmaxf(scores[j][i * 2], scores[j][i * 2 + 1]));
+      largest = warp_max<4>(largest);
+      float from = largest == -INFINITY ? 0.f : largest, sum = 0.f;
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        float w0 = __expf(scores[j][i * 2] - from), w1 = __expf(scores[j][i * 2 + 1] - from);
+        sum += w0 + w1;
+        // Two neighbouring tiles of eight scores are one operand of sixteen.
+        weights[j >> 1][(j & 1) * 2 + i] = narrow2<T>(w0, w1);
+      }
+      float factor = __expf(most[i] - from);
+      total[i] = total[i] * factor + warp_sum<4>(sum), most[i] = largest;
+#pragma unroll
+      for (int d = 0; d < 8; d++) mixed[d][i * 2] *= factor, mixed[d][i * 2 + 1] *= factor;
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+#pragma unroll
+      for (int d = 0; d < 8; d += 2) {
+        uint32_t four[4];
+        int row = k * 16 + (lane & 15);
+        load_turned(four, values + head_piece(row, d + (lane >> 4)));
+        const uint32_t low[2] = {four[0], four[1]}, high[2] = {four[2], four[3]};
+        Mma<T>::run(mixed[d], weights[k], low);
+        Mma<T>::run(mixed[d + 1], weights[k], high);
+      }
+    }
+  }
+  // Their own keys: four threads share a row's dimensions.
+  if (p.own_keys) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      uint32_t within = tile.y + min(rows[i], count - 1);
+      size_t path = span.first_query + within / span.tokens * span.tokens;
+      for (int step = 0; step < p.steps; step++) {
+        for (int token = 0; token < span.tokens; token++) {
+          size_t from = (size_t(step) * p.own_rows + path + token) * width + column + (lane & 3) * 2;
+          const T* key = static_cast<const T*>(p.own_keys) + from;
+          const T* value = static_cast<const T*>(p.own_values) + from;
+          uint32_t of_key[8], of_value[8];
+#pragma unroll
+          for (int d = 0; d < 8; d++) {
+            of_key[d] = *reinterpret_cast<const uint32_t*>(key + d * 8);
+            of_value[d] = *reinterpret_cast<const uint32_t*>(value + d * 8);
+          }
+          float score = 0.f;
+#pragma unroll
+          for (int d = 0; d < 8; d++) {
+            float2 a = wide2<T>(queries[d >> 1][(d & 1) * 2 + i]), b = wide2<T>(of_key[d]);
+            score += a.x * b.x + a.y * b.y;
+          }
+          score = warp_sum<4>(score) + (p.own_variate[path + token] == variate[i] ? bias.y : bias.x);
+          float largest = fmaxf(most[i], score), factor = __expf(most[i] - largest), w = __expf(score - largest);
+          total[i] = total[i] * factor + w, most[i] = largest;
+#pragma unroll
+          for (int d = 0; d < 8; d++) {
+            float2 b = wide2<T>(of_value[d]);
+            mixed[d][i * 2] = mixed[d][i * 2] * factor + w * b.x;
+            mixed[d][i * 2 + 1] = mixed[d][i * 2 + 1] * factor + w * b.y;
+          }
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    if (rows[i] >= count) continue;
+    float f = 1.f / total[i];
+    T* out = static_cast<T*>(p.out) + places[i] * width + column + (lane & 3) * 2;
+#pragma unroll
+    for (int d = 0; d < 8; d++) store2<T>(out + d * 8, mixed[d][i * 2] * f, mixed[d][i * 2 + 1] * f);
+  }
+}
+
 KERNEL __launch_bounds__(256) attend_f32(const Attention p) { attend<float>(p); }
-KERNEL __launch_bounds__(256) attend_bf16(const Attention p) { attend<bf16>(p); }
-KERNEL __launch_bounds__(256) attend_f16(const Attention p) { attend<f16>(p); }
+KERNEL __launch_bounds__(128) attend_bf16(const Attention p) { attend_tensor<bf16>(p); }
+KERNEL __launch_bounds__(128) attend_f16(const Attention p) { attend_tensor<f16>(p); }

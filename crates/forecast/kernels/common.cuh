@@ -53,6 +53,19 @@ template <int WIDTH = 32> __device__ __forceinline__ float warp_max(float value)
   return value;
 }
 
+// What becomes of queries, keys and values: RMS norm of each head's queries and keys and rotary embedding of the
+// head's first half.
+struct Heads {
+  const float* query_weight;  // [64], with the factor of the scores
+  const float* key_weight;    // [64]
+  const float* turns;         // [times, 16, 2]: cosine and sine
+  const uint32_t* time;       // [rows]
+  void* queries;              // [rows, width]
+  void* keys;
+  void* values;
+  int width, now;             // now: added to every time
+};
+
 __device__ __forceinline__ float silu(float x) { return x / (1.f + expf(-x)); }
 
 // Copies 16 bytes to shared memory, or zeros.
@@ -66,4 +79,36 @@ template <int LEFT> __device__ __forceinline__ void copies_wait() {
 }
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// ---- tensor cores: products of 16 by 8 over 16, sums in f32 ----
+
+template <typename T> struct Mma;
+template <> struct Mma<bf16> {
+  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+template <> struct Mma<f16> {
+  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
+}
+// The same, each matrix turned.
+__device__ __forceinline__ void load_turned(uint32_t (&r)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
 }

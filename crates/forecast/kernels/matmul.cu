@@ -11,7 +11,7 @@
 // compute capability 8.0 on have; f32 without them.
 #include "common.cuh"
 
-enum Finish { STORE_WIDE, SILU, ADD, GLU, WEIGH };
+enum Finish { STORE_WIDE, SILU, ADD, GLU, WEIGH, ROTATE };
 
 struct Product {
   const void* a;        // [rows, inner]
@@ -24,6 +24,11 @@ struct Product {
   const uint32_t* tile_row;
   const float* pair_weight;    // what WEIGH multiplies with
   int rows, columns, inner, stride, padded;  // padded: columns to 128
+};
+
+struct Projection {
+  Product product;
+  Heads heads;
 };
 
 struct Tile {
@@ -79,31 +84,90 @@ __device__ __forceinline__ void finish2(const Product& p, const Tile& tile, int 
   }
 }
 
-// ---- tensor cores, 16-bit operands, sums in f32 ----
-
-template <typename T> struct Mma;
-template <> struct Mma<bf16> {
-  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+// Norms and rotates a head of some rows; four lanes hold a row, each two of
+// eight neighbouring columns.
+template <typename T, int MT, int NT>
+__device__ __forceinline__ void finish_heads(const Product& p, const Heads& heads, int first, int part, int column,
+                                             const float (&sums)[MT][NT][4]) {
+  const int lane = threadIdx.x & 31, own = (lane & 3) * 2;
+  T* out = static_cast<T*>(part == 0 ? heads.queries : part == 1 ? heads.keys : heads.values) + column + own;
+  const float* weights = (part ? heads.key_weight : heads.query_weight) + own;
+#pragma unroll
+  for (int i = 0; i < MT; i++) {
+#pragma unroll
+    for (int upper = 0; upper < 2; upper++) {
+      int row = first + i * 16 + upper * 8 + (lane >> 2);
+      float squares = 0.f;
+#pragma unroll
+      for (int j = 0; j < NT; j++) {
+        float a = sums[i][j][upper * 2], b = sums[i][j][upper * 2 + 1];
+        squares += a * a + b * b;
+      }
+      squares = warp_sum<4>(squares);
+      if (row >= p.rows) continue;
+      float factor = part < 2 ? rsqrtf(squares / 64.f + 1e-5f) : 1.f;
+      const float* turns = heads.turns + (size_t(heads.time[row] + heads.now) * 16 + (lane & 3)) * 2;
+#pragma unroll
+      for (int j = 0; j < NT; j++) {
+        float a = sums[i][j][upper * 2], b = sums[i][j][upper * 2 + 1];
+        if (part < 2) {
+          float2 w = *reinterpret_cast<const float2*>(weights + j * 8);
+          a *= factor * w.x, b *= factor * w.y;
+          if (j < 4) {
+            float2 turn = *reinterpret_cast<const float2*>(turns + j * 8);
+            float turned = a * turn.x - b * turn.y;
+            b = b * turn.x + a * turn.y, a = turned;
+          }
+        }
+        store2<T>(out + size_t(row) * heads.width + j * 8, a, b);
+      }
+    }
   }
-};
-template <> struct Mma<f16> {
-  static __device__ __forceinline__ void run(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  }
-};
-
-__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address));
 }
+
+// Writes a warp's products, MT times 16 rows from `wm` on by NT times 8 columns
+// from `n0` on.
+template <typename T, int FINISH, bool GROUPED, int MT, int NT>
+__device__ __forceinline__ void finish_tile(const Product& p, const Tile& tile, int wm, int n0,
+                                            const float (&sums)[MT][NT][4]) {
+  const int lane = threadIdx.x & 31;
+#pragma unroll
+  for (int i = 0; i < MT; i++) {
+#pragma unroll
+    for (int upper = 0; upper < 2; upper++) {
+      int row = tile.first + wm + i * 16 + upper * 8 + (lane >> 2);
+      if constexpr (FINISH == ADD) {
+        // All loads before the first store, or each would wait for the last.
+        float* out = static_cast<float*>(p.out) + size_t(row) * p.stride + n0 + (lane & 3) * 2;
+        bool is_row = row < tile.rows;
+        float2 before[NT];
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+          if (is_row && n0 + j * 8 < p.columns) before[j] = *reinterpret_cast<const float2*>(out + j * 8);
+#pragma unroll
+        for (int j = 0; j < NT; j++) {
+          int column = n0 + j * 8 + (lane & 3) * 2;
+          if (!is_row || column >= p.columns) continue;
+          float left = sums[i][j][upper * 2], right = sums[i][j][upper * 2 + 1];
+          if (p.bias) left += p.bias[column], right += p.bias[column + 1];
+          *reinterpret_cast<float2*>(out + j * 8) = make_float2(before[j].x + left, before[j].y + right);
+        }
+        continue;
+      }
+#pragma unroll
+      for (int j = 0; j < NT; j += FINISH == GLU ? 2 : 1) {
+        // Gates and values of a unit stand in turns of eight columns.
+        int column = n0 + j * 8;
+        column = (FINISH == GLU ? column / 2 : column) + (lane & 3) * 2;
+        const float* left = &sums[i][j][upper * 2];
+        const float* up = &sums[i][FINISH == GLU ? j + 1 : j][upper * 2];
+        finish2<T, FINISH, GROUPED>(p, tile, row, column, left[0], left[1], up[0], up[1]);
+      }
+    }
+  }
+}
+
+// ---- tensor cores, 16-bit operands, sums in f32 ----
 
 // A stage holds rows of 32 numbers, 64 bytes in four pieces of 16; a piece's
 // place is mixed with its row so that eight rows fall on all banks.
@@ -112,7 +176,7 @@ __device__ __forceinline__ uint32_t piece(int row, int index) { return row * 64 
 // Warps lie WARPS_M by WARPS_N over a tile of BM by 128; each takes MT by NT
 // products of 16 by 8.
 template <typename T, int FINISH, bool GROUPED, int BM, int WARPS_M, int WARPS_N, int STAGES>
-__device__ __forceinline__ void product_tensor(const Product& p) {
+__device__ __forceinline__ void product_tensor(const Product& p, const Heads& heads = {}) {
   constexpr int BN = 128, BK = 32, THREADS = 32 * WARPS_M * WARPS_N;
   constexpr int MT = BM / WARPS_M / 16, NT = BN / WARPS_N / 8;
   constexpr int A_COPIES = BM * 4 / THREADS, B_COPIES = BN * 4 / THREADS;
@@ -183,24 +247,14 @@ __device__ __forceinline__ void product_tensor(const Product& p) {
         for (int j = 0; j < NT; j++) Mma<T>::run(sums[i][j], fa[i], fb[j]);
     }
   }
-#pragma unroll
-  for (int i = 0; i < MT; i++) {
-#pragma unroll
-    for (int upper = 0; upper < 2; upper++) {
-      int row = tile.first + wm + i * 16 + upper * 8 + (lane >> 2);
-#pragma unroll
-      for (int j = 0; j < NT; j += FINISH == GLU ? 2 : 1) {
-        // Gates and values of a unit stand in turns of eight columns.
-        int column = n0 + wn + j * 8;
-        column = (FINISH == GLU ? column / 2 : column) + (lane & 3) * 2;
-        const float* left = &sums[i][j][upper * 2];
-        const float* up = &sums[i][FINISH == GLU ? j + 1 : j][upper * 2];
-        finish2<T, FINISH, GROUPED>(p, tile, row, column, left[0], left[1], up[0], up[1]);
-      }
-    }
+  if constexpr (FINISH == ROTATE) {
+    static_assert(NT == 8, "a warp takes whole heads");
+    int part = (n0 + wn) / heads.width, column = (n0 + wn) % heads.width;
+    if (part < 3) finish_heads<T, MT, NT>(p, heads, tile.first + wm, part, column, sums);
+  } else {
+    finish_tile<T, FINISH, GROUPED, MT, NT>(p, tile, wm, n0 + wn, sums);
   }
 }
-
 // ---- f32, without tensor cores: 64 by 64, each thread 4 rows by 4 columns ----
 
 template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ void product_f32(const Product& p) {
@@ -258,7 +312,12 @@ template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ voi
     product_tensor<T, FINISH, GROUPED, 32, 1, 4, 4>(p);                                   \
   }
 #define NARROW(SUFFIX, T)                            \
-  TENSOR(linear_wide_##SUFFIX, T, STORE_WIDE, false) \
+  KERNEL __launch_bounds__(256) project_##SUFFIX##_128(const Projection p) { \
+    product_tensor<T, ROTATE, false, 128, 4, 2, 4>(p.product, p.heads); \
+  }                                                  \
+  KERNEL __launch_bounds__(128) project_##SUFFIX##_32(const Projection p) { \
+    product_tensor<T, ROTATE, false, 32, 2, 2, 4>(p.product, p.heads); \
+  }                                                  \
   TENSOR(linear_add_##SUFFIX, T, ADD, false)         \
   TENSOR(experts_glu_##SUFFIX, T, GLU, true)         \
   TENSOR(experts_down_##SUFFIX, T, WEIGH, true)

@@ -53,7 +53,7 @@ template <typename T, typename OUT> __device__ __forceinline__ void norm(const N
 struct Route {
   const float* x;          // [rows, width]
   const float* weight;     // [width], of the norm
-  const float* centroids;  // [width, experts padded to 32]
+  const float* centroids;  // [width, experts padded to 32], times the norm's weight
   const float* squared;    // [experts]: squared lengths of the centroids
   void* out;               // [rows, width]: normed
   uint32_t* chosen;        // [2 * rows]: the farther expert first
@@ -64,85 +64,103 @@ struct Route {
   int rows, width, experts;
 };
 
-// Tokens that a warp routes at once, so that it reads centroids once for them.
-#define ROUTED 4
 #define MOST_EXPERTS 128
+#define ROUTE_THREADS 128
+#define DEPTH 32
 
 // Norms and chooses the two experts whose centroids are farthest. Distances are
 // computed as |x|² + |c|² - 2 x·c, like the reference's, all in f32: with less
-// precision near ties go to other experts.
-template <typename T> __device__ __forceinline__ void route(const Route& p) {
-  extern __shared__ float normed[];  // [warps, ROUTED, width]
-  __shared__ uint32_t here[MOST_EXPERTS], base[MOST_EXPERTS];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
-  const int first = (blockIdx.x * warps + warp) * ROUTED;
-  const int width = p.width, slots = (p.experts + 31) / 32 * 32;
-  float* own = normed + warp * ROUTED * width;
-  for (int i = threadIdx.x; i < p.experts; i += blockDim.x) here[i] = 0;
-  float length[ROUTED];
+// precision near ties go to other experts. The norm's factor is known only when
+// the row has been read, so products are of the row as it is, with centroids
+// that hold the norm's weight.
+//
+// A block takes TOKENS rows; a thread TOKENS / 16 rows by four experts.
+template <typename T, int TOKENS> __device__ __forceinline__ void route(const Route& p) {
+  constexpr int OWN = TOKENS / 16;
+  extern __shared__ float distances[];  // [TOKENS, experts + 1]
+  __shared__ __align__(16) float xs[DEPTH][TOKENS + 4], cs[DEPTH][36];
+  __shared__ float factors[TOKENS], lengths[TOKENS];
+  __shared__ uint32_t here[MOST_EXPERTS], base[MOST_EXPERTS], experts[2 * TOKENS], places[2 * TOKENS];
+  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  const int tx = thread & 7, ty = thread >> 3, k4 = tx * 4;
+  const int first = blockIdx.x * TOKENS, width = p.width, line = p.experts + 1;
+  const int slots = (p.experts + 31) / 32 * 32;
+  for (int i = thread; i < p.experts; i += ROUTE_THREADS) here[i] = 0;
+  const float* rows[OWN];
 #pragma unroll
-  for (int t = 0; t < ROUTED; t++) {
-    int row = min(first + t, p.rows - 1);
-    const float* x = p.x + size_t(row) * width;
-    float4 values[FOURS];
-    float squares = 0.f;
-#pragma unroll
-    for (int i = 0; i < FOURS; i++) {
-      int at = (i * 32 + lane) * 4;
-      if (at >= width) break;
-      float4 v = *reinterpret_cast<const float4*>(x + at);
-      squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-      values[i] = v;
-    }
-    float factor = rsqrtf(warp_sum(squares) / width + NORM_EPSILON);
-    squares = 0.f;
-#pragma unroll
-    for (int i = 0; i < FOURS; i++) {
-      int at = (i * 32 + lane) * 4;
-      if (at >= width) break;
-      float4 v = values[i], w = *reinterpret_cast<const float4*>(p.weight + at);
-      v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z, v.w * factor * w.w);
-      squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-      *reinterpret_cast<float4*>(own + t * width + at) = v;
-      if (first + t < p.rows) store4<T>(static_cast<T*>(p.out) + size_t(row) * width + at, v);
-    }
-    length[t] = warp_sum(squares);
-  }
-  __syncthreads();
-  // The two largest so far; the smaller index wins ties.
-  float far[ROUTED], near[ROUTED];
-  int far_id[ROUTED], near_id[ROUTED];
-#pragma unroll
-  for (int t = 0; t < ROUTED; t++) far[t] = near[t] = -1.f, far_id[t] = 0, near_id[t] = 1;
+  for (int i = 0; i < OWN; i++) rows[i] = p.x + size_t(min(first + ty + 16 * i, p.rows - 1)) * width + k4;
+  float squares[OWN] = {}, weighted[OWN] = {};
   for (int start = 0; start < slots; start += 32) {
-    float sums[ROUTED] = {};
-    const float* c = p.centroids + start + lane;
-    // Sixteen at a time, so that many loads are under way at once.
-    for (int k = 0; k < width; k += 16) {
-      float own_c[16];
+    float sums[OWN][4] = {};
+    float4 next[OWN], centroid[2];
+    const float* c = p.centroids + start + (thread & 7) * 4;
+    auto load = [&](int k) {
 #pragma unroll
-      for (int i = 0; i < 16; i++) own_c[i] = __ldg(c + size_t(k + i) * slots);
+      for (int i = 0; i < OWN; i++) next[i] = *reinterpret_cast<const float4*>(rows[i] + k);
 #pragma unroll
-      for (int t = 0; t < ROUTED; t++) {
+      for (int i = 0; i < 2; i++) centroid[i] = *reinterpret_cast<const float4*>(c + size_t(k + ty + 16 * i) * slots);
+    };
+    load(0);
+    for (int k = 0; k < width; k += DEPTH) {
+      __syncthreads();
 #pragma unroll
-        for (int i = 0; i < 16; i += 4) {
-          float4 v = *reinterpret_cast<const float4*>(own + t * width + k + i);
-          sums[t] = fmaf(v.x, own_c[i], sums[t]);
-          sums[t] = fmaf(v.y, own_c[i + 1], sums[t]);
-          sums[t] = fmaf(v.z, own_c[i + 2], sums[t]);
-          sums[t] = fmaf(v.w, own_c[i + 3], sums[t]);
+      for (int i = 0; i < OWN; i++) {
+        int row = ty + 16 * i;
+        float4 v = next[i];
+        xs[k4][row] = v.x, xs[k4 + 1][row] = v.y, xs[k4 + 2][row] = v.z, xs[k4 + 3][row] = v.w;
+        if (start == 0) {
+          float4 w = *reinterpret_cast<const float4*>(p.weight + k + k4);
+          squares[i] += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+          v.x *= w.x, v.y *= w.y, v.z *= w.z, v.w *= w.w;
+          weighted[i] += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < 2; i++) *reinterpret_cast<float4*>(&cs[ty + 16 * i][(thread & 7) * 4]) = centroid[i];
+      __syncthreads();
+      if (k + DEPTH < width) load(k + DEPTH);
+#pragma unroll
+      for (int kk = 0; kk < DEPTH; kk++) {
+        float4 four = *reinterpret_cast<const float4*>(&cs[kk][tx * 4]);
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+          float v = xs[kk][ty * OWN + i];
+          sums[i][0] = fmaf(v, four.x, sums[i][0]), sums[i][1] = fmaf(v, four.y, sums[i][1]);
+          sums[i][2] = fmaf(v, four.z, sums[i][2]), sums[i][3] = fmaf(v, four.w, sums[i][3]);
         }
       }
     }
-    int expert = start + lane;
+    if (start == 0) {
 #pragma unroll
-    for (int t = 0; t < ROUTED; t++) {
-      float distance = -1.f;
-      if (expert < p.experts) {
-        distance = sqrtf(fmaxf(length[t] + p.squared[expert] - 2.f * sums[t], 0.f));
-        if (isnan(distance)) distance = -0.5f;
-        if (p.distances && first + t < p.rows) p.distances[size_t(first + t) * p.experts + expert] = distance;
+      for (int i = 0; i < OWN; i++) {
+        float square = warp_sum<8>(squares[i]), length = warp_sum<8>(weighted[i]);
+        float factor = rsqrtf(square / width + NORM_EPSILON);
+        if (tx == 0) factors[ty + 16 * i] = factor, lengths[ty + 16 * i] = length * factor * factor;
       }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < OWN; i++) {
+      int row = ty * OWN + i;
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        int expert = start + tx * 4 + j;
+        if (expert >= p.experts) continue;
+        float square = lengths[row] + p.squared[expert] - 2.f * factors[row] * sums[i][j];
+        distances[row * line + expert] = sqrtf(fmaxf(square, 0.f));
+      }
+    }
+  }
+  __syncthreads();
+  // A warp chooses for one token after the other; the smaller index wins ties.
+  for (int row = warp; row < TOKENS && first + row < p.rows; row += ROUTE_THREADS / 32) {
+    float far = -1.f, near = -1.f;
+    int far_id = 0, near_id = 1;
+    for (int start = 0; start < slots; start += 32) {
+      int expert = start + lane;
+      float distance = expert < p.experts ? distances[row * line + expert] : -1.f;
+      if (p.distances && expert < p.experts) p.distances[size_t(first + row) * p.experts + expert] = distance;
+#pragma unroll
       for (int round = 0; round < 2; round++) {
         float best = distance;
         int id = expert;
@@ -152,33 +170,36 @@ template <typename T> __device__ __forceinline__ void route(const Route& p) {
           int other_id = __shfl_xor_sync(~0u, id, offset);
           if (other > best || (other == best && other_id < id)) best = other, id = other_id;
         }
-        if (best > far[t]) {
-          near[t] = far[t], near_id[t] = far_id[t], far[t] = best, far_id[t] = id;
-        } else if (best > near[t]) {
-          near[t] = best, near_id[t] = id;
+        if (best > far) {
+          near = far, near_id = far_id, far = best, far_id = id;
+        } else if (best > near) {
+          near = best, near_id = id;
         }
         if (expert == id) distance = -2.f;
       }
     }
-  }
-  // Lanes 2t and 2t + 1 place the pairs of token t.
-  uint32_t expert = 0, place = 0;
-  bool is_pair = lane < 2 * ROUTED && first + lane / 2 < p.rows;
-#pragma unroll
-  for (int t = 0; t < ROUTED; t++) {
-    if (lane / 2 != t || !is_pair) continue;
-    float second = expf(near[t] - far[t]), total = 1.f + second;
-    expert = lane & 1 ? near_id[t] : far_id[t];
-    size_t pair = 2 * size_t(first + t) + (lane & 1);
-    p.chosen[pair] = expert;
-    p.pair_weight[pair] = (lane & 1 ? second : 1.f) / total;
-    place = atomicAdd(&here[expert], 1u);
+    if (lane < 2) {
+      float second = expf(near - far), total = 1.f + second;
+      uint32_t expert = lane ? near_id : far_id;
+      size_t pair = 2 * size_t(first + row) + lane;
+      p.chosen[pair] = expert;
+      p.pair_weight[pair] = (lane ? second : 1.f) / total;
+      experts[2 * row + lane] = expert;
+      places[2 * row + lane] = atomicAdd(&here[expert], 1u);
+    }
+    const float* x = p.x + size_t(first + row) * width;
+    float factor = factors[row];
+    for (int at = lane * 4; at < width; at += 128) {
+      float4 v = *reinterpret_cast<const float4*>(x + at), w = *reinterpret_cast<const float4*>(p.weight + at);
+      v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z, v.w * factor * w.w);
+      store4<T>(static_cast<T*>(p.out) + size_t(first + row) * width + at, v);
+    }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < p.experts; i += blockDim.x)
-    base[i] = here[i] ? atomicAdd(&p.counts[i], here[i]) : 0;
+  for (int i = thread; i < p.experts; i += ROUTE_THREADS) base[i] = here[i] ? atomicAdd(&p.counts[i], here[i]) : 0;
   __syncthreads();
-  if (is_pair) p.rank[2 * size_t(first) + lane] = base[expert] + place;
+  for (int i = thread; i < 2 * TOKENS && first + i / 2 < p.rows; i += ROUTE_THREADS)
+    p.rank[2 * size_t(first) + i] = base[experts[i]] + places[i];
 }
 
 struct Place {
@@ -223,24 +244,19 @@ KERNEL place(const Place p) {
 
 struct Rotate {
   const float* projected;  // [rows, 3 * width]: queries, keys, values
-  const float* query_weight;  // [64], with the factor of the scores
-  const float* key_weight;    // [64]
-  const float* turns;      // [times, 16, 2]: cosine and sine
-  const uint32_t* time;    // [rows]
-  void* queries;           // [rows, width]
-  void* keys;              // [rows, width]
-  void* values;            // [rows, width]
-  int rows, width, now;  // now: added to every time
+  Heads heads;
+  int rows;
 };
 
 // RMS norm of each head's queries and keys and rotary embedding of the head's
 // first half, in neighbouring pairs; values are copied. A warp takes one head.
-template <typename T> __device__ __forceinline__ void rotate(const Rotate& p) {
+template <typename T> __device__ __forceinline__ void rotate(const Rotate& r) {
+  const Heads& p = r.heads;
   int lane = threadIdx.x & 31, heads = p.width / 64;
   size_t item = (size_t(blockIdx.x) * blockDim.x + threadIdx.x) >> 5, row = item / heads;
-  if (row >= p.rows) return;
+  if (row >= r.rows) return;
   int column = int(item % heads) * 64 + lane * 2;
-  const float* from = p.projected + row * 3 * p.width + column;
+  const float* from = r.projected + row * 3 * p.width + column;
   uint32_t time = p.time[row] + p.now;
   float cosine = 1.f, sine = 0.f;
   if (lane < 16) {
@@ -263,8 +279,9 @@ template <typename T> __device__ __forceinline__ void rotate(const Rotate& p) {
 #define BY_TYPE(SUFFIX, T)                                                          \
   KERNEL __launch_bounds__(256) norm_##SUFFIX(const Norm p) { norm<T, T>(p); }      \
   KERNEL __launch_bounds__(256) norm_##SUFFIX##_wide(const Norm p) { norm<T, float>(p); } \
-  KERNEL __launch_bounds__(256) route_##SUFFIX(const Route p) { route<T>(p); }      \
-  KERNEL __launch_bounds__(256) rotate_##SUFFIX(const Rotate p) { rotate<T>(p); }
+  KERNEL __launch_bounds__(ROUTE_THREADS) route_##SUFFIX##_64(const Route p) { route<T, 64>(p); } \
+  KERNEL __launch_bounds__(ROUTE_THREADS) route_##SUFFIX##_16(const Route p) { route<T, 16>(p); }
 BY_TYPE(f32, float)
 BY_TYPE(bf16, bf16)
 BY_TYPE(f16, f16)
+KERNEL __launch_bounds__(256) rotate_f32(const Rotate p) { rotate<float>(p); }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidecast_forecast::verify::{Report, Status, VerifyError, verify};
+use tidecast_forecast::verify::{On, Report, Status, VerifyError, verify};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
@@ -14,7 +14,7 @@ fn folder(name: &str) -> PathBuf {
 fn pass(name: &str, files: &[&str]) -> Report {
     let golden = folder(name);
     let mut lines = Vec::new();
-    let report = verify(&golden.join("model"), &golden, "cpu", &mut |check| {
+    let report = verify(&golden.join("model"), &golden, On::default(), &mut |check| {
         let mark = match check.status {
             Status::Passed => "ok",
             Status::Failed => "FAILED",
@@ -65,7 +65,7 @@ fn several_patch_sizes_agree_with_the_reference() {
     let golden = copy("golden_patches");
     std::fs::remove_file(golden.path().join("manifest.json")).expect("removed");
     let model = folder("golden_patches").join("model");
-    let found = verify(&model, golden.path(), "cpu", &mut |_| {}).expect("verified");
+    let found = verify(&model, golden.path(), On::default(), &mut |_| {}).expect("verified");
     assert!(found.passed());
     assert_eq!(found.checks.len(), report.checks.len());
 }
@@ -135,7 +135,7 @@ fn another_model_fails_and_is_told_where() {
     });
     let path = model.path().join("model.safetensors");
     safetensors::serialize_to_file(views, None, &path).expect("written");
-    let report = verify(model.path(), &folder("golden"), "cpu", &mut |_| {}).expect("verified");
+    let report = verify(model.path(), &folder("golden"), On::default(), &mut |_| {}).expect("verified");
     let status = |quantity: &str| {
         let check = report.checks.iter().find(|check| check.quantity == quantity);
         check.expect("the check was made").status
@@ -151,7 +151,7 @@ fn another_model_fails_and_is_told_where() {
 fn what_cannot_be_verified_says_so() {
     let golden = copy("golden");
     let model = folder("golden").join("model");
-    let verify = |folder: &Path| verify(&model, folder, "cpu", &mut |_| {});
+    let verify = |folder: &Path| verify(&model, folder, On::default(), &mut |_| {});
     assert!(verify(golden.path()).expect("verified").passed(), "a copy is as good");
 
     std::fs::write(golden.path().join("sampler.safetensors"), [7; 40]).expect("written");
@@ -177,5 +177,5 @@ fn what_cannot_be_verified_says_so() {
 }
 
 fn with_model(model: &Path) -> Result<Report, VerifyError> {
-    verify(model, &folder("golden"), "cpu", &mut |_| {})
+    verify(model, &folder("golden"), On::default(), &mut |_| {})
 }

@@ -3,10 +3,10 @@
 use super::buffer::{Buffer, Pointer};
 use super::gpu::{Gpu, Result};
 use super::launch::{
-    Attention, Finish, Norm, Operand, Pair, Place, Product, Rotate, Route, Span, attend,
-    expert_tile_rows, experts, norm, place, rotate, route,
+    Attention, Finish, Heads, Norm, Operand, Pair, Place, Product, Projection, Rotate, Route, Span,
+    attend, expert_tile_rows, experts, norm, place, project, rotate, route,
 };
-use super::weights::{Layer, Network, Projection};
+use super::weights::{Layer, Network, PatchLayers};
 use crate::config::Config;
 use crate::moirai::{Probe, Stage};
 use crate::precision::Precision;
@@ -87,6 +87,7 @@ pub(super) struct Work {
     pub(super) input: Buffer<f32>,
     x: Buffer<f32>,
     normed: Buffer<u8>,
+    /// With f32 alone.
     projected: Buffer<f32>,
     queries: Buffer<u8>,
     chosen: Buffer<u32>,
@@ -126,7 +127,7 @@ pub(super) struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn projection(&self, patch_index: usize) -> &Projection {
+    fn projection(&self, patch_index: usize) -> &PatchLayers {
         &self.network.projections[patch_index]
     }
 
@@ -152,7 +153,7 @@ impl Encoder<'_> {
             input: Buffer::new(gpu, rows * self.padded_patch())?,
             x: Buffer::new(gpu, rows * width)?,
             normed: Buffer::new(gpu, rows * width * size)?,
-            projected: Buffer::new(gpu, rows * 3 * width)?,
+            projected: Buffer::new(gpu, if operands == Precision::F32 { rows * 3 * width } else { 0 })?,
             queries: Buffer::new(gpu, rows * width * size)?,
             chosen: Buffer::new(gpu, pairs)?,
             pair_weight: Buffer::new(gpu, pairs)?,
@@ -299,9 +300,7 @@ impl Encoder<'_> {
         probe: &mut Probe<'_>,
     ) -> Result<()> {
         let (gpu, width, operands) = (self.gpu, self.config.d_model, self.network.operands);
-        let projected = work.projected.pointer();
         let normed = work.normed.pointer();
-        layer.qkv.forward(gpu, rows, normed, Finish::Wide, projected.cast(), 3 * width)?;
         let [shared_keys, shared_values] = attended.shared.of(index);
         let own = attended.own.map(|own| (own, own.memory.of(index)));
         let [keys, values] = match own {
@@ -311,8 +310,7 @@ impl Encoder<'_> {
                 memory.map(|pointer| pointer.at(at))
             }
         };
-        let turn = Rotate {
-            projected,
+        let heads = Heads {
             query_weight: layer.query_norm.pointer(),
             key_weight: layer.key_norm.pointer(),
             turns: self.network.turns.pointer(),
@@ -320,11 +318,17 @@ impl Encoder<'_> {
             queries: work.queries.pointer(),
             keys,
             values,
-            rows: rows as i32,
             width: width as i32,
             now: attended.now as i32,
         };
-        rotate(gpu, operands, &turn)?;
+        if operands == Precision::F32 {
+            let projected = work.projected.pointer();
+            layer.qkv.forward(gpu, rows, normed, Finish::Wide, projected.cast(), 3 * width)?;
+            rotate(gpu, operands, &Rotate { projected, heads, rows: rows as i32 })?;
+        } else {
+            let product = layer.qkv.product(rows, normed, Pointer::NULL, 0);
+            project(gpu, operands, &Projection { product, heads })?;
+        }
         let [own_keys, own_values] = own.map_or([Pointer::NULL; 2], |(_, memory)| memory);
         let attention = Attention {
             queries: work.queries.pointer(),

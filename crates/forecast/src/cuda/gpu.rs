@@ -15,7 +15,7 @@ use crate::provider::LoadError;
 /// Compiled by `build.rs`: a file's kernels, and how their names begin.
 const KERNELS: [(&[u8], &[&str]); 4] = [
     (include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")), &["attend"]),
-    (include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")), &["linear", "experts"]),
+    (include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")), &["linear", "project", "experts"]),
     (
         include_bytes!(concat!(env!("OUT_DIR"), "/pointwise.fatbin")),
         &["norm", "route", "place", "rotate"],

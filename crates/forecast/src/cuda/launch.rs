@@ -41,7 +41,7 @@ macro_rules! parameters {
         )*
     };
 }
-parameters!(Product, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Quantiles, Pair);
+parameters!(Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Quantiles, Pair);
 
 /// `out[row, n] = sum of a[row, k] * weights[n, k]`.
 #[repr(C)]
@@ -93,6 +93,46 @@ pub(super) fn linear(
     launch_product(gpu, &kind, operands, tile, rows.div_ceil(tile), &product)
 }
 
+/// What is done with queries, keys and values.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) query_weight: Pointer<f32>,
+    pub(super) key_weight: Pointer<f32>,
+    pub(super) turns: Pointer<f32>,
+    pub(super) time: Pointer<u32>,
+    pub(super) queries: Pointer<Operand>,
+    pub(super) keys: Pointer<Operand>,
+    pub(super) values: Pointer<Operand>,
+    pub(super) width: i32,
+    /// Added to every time.
+    pub(super) now: i32,
+}
+
+/// A product whose result is queries, keys and values.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Projection {
+    pub(super) product: Product,
+    pub(super) heads: Heads,
+}
+
+/// Makes queries, keys and values, normed and rotated, in one go: for operands of
+/// 16 bits.
+pub(super) fn project(gpu: &Gpu, operands: Precision, projection: &Projection) -> Result<()> {
+    let rows = projection.product.rows as usize;
+    let tile = tile_rows(operands, rows >= MANY_ROWS);
+    let (threads, shared) = tile_needs(tile);
+    let grid = (projection.product.padded as usize / BLOCK_COLUMNS, rows.div_ceil(tile));
+    gpu.launch(&format!("project_{operands}_{tile}"), grid, threads, shared, projection)
+}
+
+/// Returns threads and shared memory of a block of the products with tensor cores.
+fn tile_needs(tile: usize) -> (usize, usize) {
+    let threads = if tile == 128 { 256 } else { 128 };
+    (threads, STAGES * (tile + BLOCK_COLUMNS) * 2 * INNER_STEP)
+}
+
 /// Returns the rows of a tile of the experts' products, for so many pairs.
 pub(super) fn expert_tile_rows(operands: Precision, pairs: usize, experts: usize) -> usize {
     tile_rows(operands, pairs >= MANY_ROWS_OF_EXPERT * experts)
@@ -126,20 +166,20 @@ fn launch_product(
     tiles: usize,
     product: &Product,
 ) -> Result<()> {
-    let columns = product.padded as usize;
     if operands == Precision::F32 {
-        // Blocks of 64 columns: those that are filled up may stay away.
-        return gpu.launch(kind, (columns / 64, tiles), 256, 0, product);
+        let blocks = (product.padded as usize).min(grid_columns(kind, product)) / 64;
+        return gpu.launch(kind, (blocks, tiles), 256, 0, product);
     }
-    let threads = if tile == 128 { 256 } else { 128 };
-    let shared = STAGES * (tile + BLOCK_COLUMNS) * 2 * INNER_STEP;
-    gpu.launch(
-        &format!("{kind}_{tile}"),
-        (columns / BLOCK_COLUMNS, tiles),
-        threads,
-        shared,
-        product,
-    )
+    let (threads, shared) = tile_needs(tile);
+    let grid = (product.padded as usize / BLOCK_COLUMNS, tiles);
+    gpu.launch(&format!("{kind}_{tile}"), grid, threads, shared, product)
+}
+
+/// Returns the columns of weights that count, in blocks of 64.
+fn grid_columns(kind: &str, product: &Product) -> usize {
+    let columns = product.columns as usize;
+    let columns = if kind.starts_with("experts_glu") { 2 * columns } else { columns };
+    columns.next_multiple_of(64)
 }
 
 /// Adds experts' answers to the residual stream and norms it.
@@ -182,14 +222,12 @@ pub(super) struct Route {
 }
 
 pub(super) fn route(gpu: &Gpu, operands: Precision, route: &Route) -> Result<()> {
-    const TOKENS_OF_WARP: usize = 4;
-    let (rows, width) = (route.rows as usize, route.width as usize);
-    // Few warps where few rows would leave multiprocessors idle, or where wide
-    // ones would not fit.
-    let warps = if rows <= 2048 || width > 512 { 2 } else { 8 };
-    let shared = warps * TOKENS_OF_WARP * width * size_of::<f32>();
-    let blocks = rows.div_ceil(warps * TOKENS_OF_WARP);
-    gpu.launch(&format!("route_{operands}"), (blocks, 1), warps * 32, shared, route)
+    let rows = route.rows as usize;
+    // Few rows to a block where many would leave multiprocessors idle.
+    let tokens = if rows >= 4096 { 64 } else { 16 };
+    let shared = tokens * (route.experts as usize + 1) * size_of::<f32>();
+    let name = format!("route_{operands}_{tokens}");
+    gpu.launch(&name, (rows.div_ceil(tokens), 1), 128, shared, route)
 }
 
 /// Sorts pairs by expert.
@@ -214,26 +252,17 @@ pub(super) fn place(gpu: &Gpu, place: &Place) -> Result<()> {
     gpu.launch("place", ((place.pairs as usize).div_ceil(256), 1), 256, 0, place)
 }
 
-/// Norms and rotates queries and keys.
+/// Norms and rotates queries and keys that a product of f32 has made.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rotate {
     pub(super) projected: Pointer<f32>,
-    pub(super) query_weight: Pointer<f32>,
-    pub(super) key_weight: Pointer<f32>,
-    pub(super) turns: Pointer<f32>,
-    pub(super) time: Pointer<u32>,
-    pub(super) queries: Pointer<Operand>,
-    pub(super) keys: Pointer<Operand>,
-    pub(super) values: Pointer<Operand>,
+    pub(super) heads: Heads,
     pub(super) rows: i32,
-    pub(super) width: i32,
-    /// Added to every time.
-    pub(super) now: i32,
 }
 
 pub(super) fn rotate(gpu: &Gpu, operands: Precision, rotate: &Rotate) -> Result<()> {
-    let warps = rotate.rows as usize * rotate.width as usize / 64;
+    let warps = rotate.rows as usize * rotate.heads.width as usize / 64;
     gpu.launch(&format!("rotate_{operands}"), (warps.div_ceil(8), 1), 256, 0, rotate)
 }
 
@@ -283,7 +312,8 @@ pub(super) fn attend(
     attention: &Attention,
 ) -> Result<()> {
     let heads = attention.width as usize / 64;
-    gpu.launch(&format!("attend_{operands}"), (tiles, heads), 256, 0, attention)
+    let threads = if operands == Precision::F32 { 256 } else { 128 };
+    gpu.launch(&format!("attend_{operands}"), (tiles, heads), threads, 0, attention)
 }
 
 /// Components that a mixture has room for.

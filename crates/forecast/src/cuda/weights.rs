@@ -59,7 +59,18 @@ impl Linear {
         out: Pointer<Operand>,
         stride: usize,
     ) -> Result<()> {
-        let product = Product {
+        linear(gpu, self.operands, finish, self.product(rows, a, out, stride))
+    }
+
+    /// Returns the product's parameters.
+    pub(super) fn product(
+        &self,
+        rows: usize,
+        a: Pointer<Operand>,
+        out: Pointer<Operand>,
+        stride: usize,
+    ) -> Product {
+        Product {
             a,
             weights: self.weights.pointer(),
             bias: self.bias.as_ref().map_or(Pointer::NULL, Buffer::pointer),
@@ -74,8 +85,7 @@ impl Linear {
             inner: self.inner as i32,
             stride: stride as i32,
             padded: self.columns.next_multiple_of(BLOCK_COLUMNS) as i32,
-        };
-        linear(gpu, self.operands, finish, product)
+        }
     }
 }
 
@@ -85,7 +95,7 @@ pub(super) struct Experts {
     /// Gates and values of hidden units in turns of eight.
     pub(super) gate_up: Buffer<u8>,
     pub(super) down: Buffer<u8>,
-    /// `[width, experts to 32]`.
+    /// `[width, experts to 32]`, times the weight of the norm before.
     pub(super) centroids: Buffer<f32>,
     /// Squared lengths of the centroids.
     pub(super) squared: Buffer<f32>,
@@ -125,7 +135,7 @@ impl Layer {
 
 /// The layers of one patch size.
 #[derive(Debug)]
-pub(super) struct Projection {
+pub(super) struct PatchLayers {
     pub(super) in_proj: Linear,
     pub(super) feat_proj: Linear,
     pub(super) res_proj: Linear,
@@ -137,7 +147,7 @@ pub(super) struct Projection {
 pub(super) struct Network {
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Buffer<f32>,
-    pub(super) projections: Vec<Projection>,
+    pub(super) projections: Vec<PatchLayers>,
     /// Cosine and sine of the rotary embedding, `[times, pairs, 2]`.
     pub(super) turns: Buffer<f32>,
     /// How activations are kept between products.
@@ -205,14 +215,14 @@ impl Network {
 
     pub(super) fn bytes(&self) -> usize {
         let layers: usize = self.layers.iter().map(Layer::bytes).sum();
-        let of = |p: &Projection| {
+        let of = |p: &PatchLayers| {
             p.in_proj.bytes() + p.feat_proj.bytes() + p.res_proj.bytes() + p.head.bytes()
         };
         layers + self.projections.iter().map(of).sum::<usize>()
     }
 }
 
-fn upload_projection(gpu: &Gpu, raw: &RawProjection, operands: Precision) -> Result<Projection> {
+fn upload_projection(gpu: &Gpu, raw: &RawProjection, operands: Precision) -> Result<PatchLayers> {
     let linear = |layers: &[&crate::moirai::Raw], operands| {
         let outputs: Vec<&[f32]> =
             layers.iter().flat_map(|raw| raw.weight.chunks_exact(raw.inputs)).collect();
@@ -221,7 +231,7 @@ fn upload_projection(gpu: &Gpu, raw: &RawProjection, operands: Precision) -> Res
     };
     // What patches go in through and distributions come out of stays f32: it is
     // little, and errors there are errors of the forecast.
-    Ok(Projection {
+    Ok(PatchLayers {
         in_proj: linear(&[&raw.in_proj], Precision::F32)?,
         feat_proj: linear(&[&raw.feat_proj], operands)?,
         res_proj: linear(&[&raw.res_proj], Precision::F32)?,
@@ -352,8 +362,9 @@ impl RawLayer {
         let mut squared = vec![0f32; count];
         for (expert, centroid) in centroids.chunks_exact(width).enumerate() {
             squared[expert] = centroid.iter().map(|number| number * number).sum();
-            for (row, &number) in turned.chunks_exact_mut(slots).zip(centroid) {
-                row[expert] = number;
+            let rows = turned.chunks_exact_mut(slots);
+            for ((row, &number), &weight) in rows.zip(centroid).zip(&self.norms[1]) {
+                row[expert] = number * weight;
             }
         }
         Ok(Experts {

@@ -119,8 +119,25 @@ pub enum VerifyError {
     },
 }
 
-/// Runs every golden file of `golden_dir` through the model in `model_dir`, on
-/// a device as in [`ModelSpec`](crate::ModelSpec), and hands each comparison to `on_check` as it is made.
+/// What the model runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct On<'a> {
+    /// The device, as in [`ModelSpec`](crate::ModelSpec).
+    pub device: &'a str,
+    /// How weights are kept. The tolerances are those of f32: with less, the
+    /// checks show by how much it misses them.
+    pub dtype: Precision,
+}
+
+impl Default for On<'_> {
+    /// The processor, f32.
+    fn default() -> Self {
+        Self { device: "cpu", dtype: Precision::F32 }
+    }
+}
+
+/// Runs every golden file of `golden_dir` through the model in `model_dir` and
+/// hands each comparison to `on_check` as it is made.
 ///
 /// The files are those that `manifest.json` names and those that lie in the
 /// folder under the names of the format, whatever their number and whatever
@@ -139,12 +156,11 @@ pub enum VerifyError {
 pub fn verify(
     model_dir: &Path,
     golden_dir: &Path,
-    device: &str,
+    on: On<'_>,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let place = Asked::parse(device)?.find()?;
-    // The tolerances are those of f32.
-    let wish = Wish { dtype: Some(Precision::F32), place, ..Wish::default() };
+    let place = Asked::parse(on.device)?.find()?;
+    let wish = Wish { dtype: Some(on.dtype), place, ..Wish::default() };
     let network = Checkpoint::open_folder(model_dir, wish)?.network;
     let model = &*network;
     let folder = GoldenFolder::open(golden_dir)?;
