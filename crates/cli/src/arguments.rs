@@ -206,7 +206,7 @@ pub struct ForecastArguments {
     /// Season length in steps, for `seasonal-naive`.
     #[arg(long, value_name = "STEPS")]
     pub season: Option<usize>,
-    /// `auto`, `cpu` or `cuda:N`.
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
     /// How to print the forecasts.
@@ -287,6 +287,12 @@ Prints a line per check with the largest error; the status is 1 if a tolerance i
         /// The folder with `manifest.json` and the reference's tensors.
         #[arg(long, value_name = "DIR")]
         golden: PathBuf,
+        /// `auto`, `cpu`, `cuda` or `cuda:N`.
+        #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+        device: String,
+        /// How the weights are kept. The tolerances are those of `f32`.
+        #[arg(long, value_name = "DTYPE", default_value = "f32")]
+        dtype: Precision,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -346,7 +352,7 @@ pub struct ModelBenchArguments {
     /// How the weights are kept in memory, `f32`, `f16` or `bf16`; as they are stored when absent.
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<Precision>,
-    /// `auto` or `cpu`.
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
     /// Repeats of each measurement, after one that is not counted; the median is printed.

@@ -68,6 +68,12 @@ struct Heads {
 
 __device__ __forceinline__ float silu(float x) { return x / (1.f + expf(-x)); }
 
+// Where kernels of several shapes compute the same number, fused products are
+// written out: the compiler would choose them anew for each.
+__device__ __forceinline__ float add_squares(float4 v, float sum) {
+  return fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
+}
+
 // Copies 16 bytes to shared memory, or zeros.
 __device__ __forceinline__ void copy16(uint32_t to, const void* from, bool is_there) {
   int bytes = is_there ? 16 : 0;

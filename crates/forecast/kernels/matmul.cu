@@ -101,7 +101,7 @@ __device__ __forceinline__ void finish_heads(const Product& p, const Heads& head
 #pragma unroll
       for (int j = 0; j < NT; j++) {
         float a = sums[i][j][upper * 2], b = sums[i][j][upper * 2 + 1];
-        squares += a * a + b * b;
+        squares = fmaf(b, b, fmaf(a, a, squares));
       }
       squares = warp_sum<4>(squares);
       if (row >= p.rows) continue;
@@ -115,8 +115,8 @@ __device__ __forceinline__ void finish_heads(const Product& p, const Heads& head
           a *= factor * w.x, b *= factor * w.y;
           if (j < 4) {
             float2 turn = *reinterpret_cast<const float2*>(turns + j * 8);
-            float turned = a * turn.x - b * turn.y;
-            b = b * turn.x + a * turn.y, a = turned;
+            float turned = fmaf(a, turn.x, -(b * turn.y));
+            b = fmaf(b, turn.x, a * turn.y), a = turned;
           }
         }
         store2<T>(out + size_t(row) * heads.width + j * 8, a, b);
@@ -137,25 +137,28 @@ __device__ __forceinline__ void finish_tile(const Product& p, const Tile& tile, 
     for (int upper = 0; upper < 2; upper++) {
       int row = tile.first + wm + i * 16 + upper * 8 + (lane >> 2);
       if constexpr (FINISH == ADD) {
-        // All loads before the first store, or each would wait for the last.
+        // Loads before stores, or each would wait for the one before.
         float* out = static_cast<float*>(p.out) + size_t(row) * p.stride + n0 + (lane & 3) * 2;
         bool is_row = row < tile.rows;
-        float2 before[NT];
 #pragma unroll
-        for (int j = 0; j < NT; j++)
-          if (is_row && n0 + j * 8 < p.columns) before[j] = *reinterpret_cast<const float2*>(out + j * 8);
+        for (int first = 0; first < NT; first += 8 < NT ? 8 : NT) {
+          constexpr int SOME = 8 < NT ? 8 : NT;
+          float2 before[SOME];
 #pragma unroll
-        for (int j = 0; j < NT; j++) {
-          int column = n0 + j * 8 + (lane & 3) * 2;
-          if (!is_row || column >= p.columns) continue;
-          float left = sums[i][j][upper * 2], right = sums[i][j][upper * 2 + 1];
-          if (p.bias) left += p.bias[column], right += p.bias[column + 1];
-          *reinterpret_cast<float2*>(out + j * 8) = make_float2(before[j].x + left, before[j].y + right);
+          for (int j = 0; j < SOME; j++)
+            if (is_row && n0 + (first + j) * 8 < p.columns) before[j] = *reinterpret_cast<const float2*>(out + (first + j) * 8);
+#pragma unroll
+          for (int j = 0; j < SOME; j++) {
+            int column = n0 + (first + j) * 8 + (lane & 3) * 2;
+            if (!is_row || column >= p.columns) continue;
+            float left = sums[i][first + j][upper * 2], right = sums[i][first + j][upper * 2 + 1];
+            if (p.bias) left += p.bias[column], right += p.bias[column + 1];
+            *reinterpret_cast<float2*>(out + (first + j) * 8) = make_float2(before[j].x + left, before[j].y + right);
+          }
         }
-        continue;
       }
 #pragma unroll
-      for (int j = 0; j < NT; j += FINISH == GLU ? 2 : 1) {
+      for (int j = 0; FINISH != ADD && j < NT; j += FINISH == GLU ? 2 : 1) {
         // Gates and values of a unit stand in turns of eight columns.
         int column = n0 + j * 8;
         column = (FINISH == GLU ? column / 2 : column) + (lane & 3) * 2;
@@ -181,7 +184,7 @@ __device__ __forceinline__ void product_tensor(const Product& p, const Heads& he
   constexpr int MT = BM / WARPS_M / 16, NT = BN / WARPS_N / 8;
   constexpr int A_COPIES = BM * 4 / THREADS, B_COPIES = BN * 4 / THREADS;
   constexpr int STAGE = (BM + BN) * 64;
-  extern __shared__ __align__(128) unsigned char memory[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   Tile tile;
   if (!find_tile<BM, GROUPED>(p, tile)) return;
   const int n0 = blockIdx.x * BN, thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
@@ -255,6 +258,116 @@ __device__ __forceinline__ void product_tensor(const Product& p, const Heads& he
     finish_tile<T, FINISH, GROUPED, MT, NT>(p, tile, wm, n0 + wn, sums);
   }
 }
+// ---- Hopper: products by warpgroups (compute capability 9.0 alone) ----
+//
+// A warpgroup of four warps multiplies 64 rows by 128 columns, both operands in
+// shared memory; two of them share a tile of 128 by 128. A stage holds rows of
+// 64 numbers, 128 bytes, in the layout that the hardware calls 128-byte
+// swizzle: a piece of 16 bytes stands at its index mixed with its row.
+
+template <typename T> struct Group;
+#define GROUP(T, NAME)                                                                                                                               \
+  template <> struct Group<T> {                                                                                                                      \
+    static __device__ __forceinline__ void run(float (&d)[16][4], uint64_t a, uint64_t b) {                                                          \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." NAME "." NAME " {"                                                                 \
+                   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"                                                                          \
+                   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"                                                                \
+                   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"                                                                \
+                   "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"                                                                 \
+                   "}, %64, %65, 1, 1, 1, 0, 0;\n"                                                                                                   \
+                   : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),         \
+                     "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),         \
+                     "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),         \
+                     "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),         \
+                     "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]), "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),         \
+                     "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]), "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]), "+f"(d[11][3]), \
+                     "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]), "+f"(d[13][0]), "+f"(d[13][1]), "+f"(d[13][2]), "+f"(d[13][3]), \
+                     "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]), "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])  \
+                   : "l"(a), "l"(b));                                                                                                                \
+    }                                                                                                                                                \
+  };
+GROUP(bf16, "bf16")
+GROUP(f16, "f16")
+
+// Describes a matrix of such rows to the hardware: eight rows are 1,024 bytes.
+__device__ __forceinline__ uint64_t describe(uint32_t address) {
+  return uint64_t((address & 0x3FFFF) >> 4) | uint64_t(1) << 16 | uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
+}
+
+template <typename T, int FINISH, bool GROUPED>
+__device__ __forceinline__ void product_group(const Product& p, const Heads& heads = {}) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr int BM = 128, BN = 128, BK = 64, STAGES = 3, THREADS = 256;
+  constexpr int COPIES = BM * 8 / THREADS, STAGE = (BM + BN) * 128;
+  extern __shared__ __align__(1024) unsigned char memory[];
+  Tile tile;
+  if (!find_tile<BM, GROUPED>(p, tile)) return;
+  const int n0 = blockIdx.x * BN, thread = threadIdx.x, group = thread >> 7;
+  const T* b = static_cast<const T*>(p.weights) + (size_t(tile.expert) * p.padded + n0) * p.inner;
+  const uint32_t base = shared_address(memory);
+  const T *from_a[COPIES], *from_b[COPIES];
+  bool is_row[COPIES];
+  uint32_t to[COPIES];
+#pragma unroll
+  for (int i = 0; i < COPIES; i++) {
+    int at = thread + i * THREADS, row = at >> 3, index = at & 7;
+    is_row[i] = tile.first + row < tile.rows;
+    size_t source = is_row[i] ? source_row<FINISH, GROUPED>(p, tile, tile.first + row) : 0;
+    from_a[i] = static_cast<const T*>(p.a) + source * p.inner + index * 8;
+    from_b[i] = b + size_t(row) * p.inner + index * 8;
+    to[i] = row * 128 + ((index ^ (row & 7)) << 4);
+  }
+  auto copy = [&](int stage, int k) {
+    uint32_t at = base + stage * STAGE;
+#pragma unroll
+    for (int i = 0; i < COPIES; i++) {
+      copy16(at + to[i], from_a[i] + k, is_row[i]);
+      copy16(at + BM * 128 + to[i], from_b[i] + k, true);
+    }
+  };
+  float sums[1][16][4] = {};
+  const int steps = p.inner / BK;
+#pragma unroll
+  for (int stage = 0; stage < STAGES - 1; stage++) {
+    if (stage < steps) copy(stage, stage * BK);
+    copies_end();
+  }
+  for (int step = 0; step < steps; step++) {
+    copies_wait<STAGES - 2>();
+    // What ordinary stores wrote, the tensor cores read by another way.
+    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+    __syncthreads();
+    // Both groups are done with the step before: its stage is free.
+    int next = step + STAGES - 1;
+    if (next < steps) copy(next % STAGES, next * BK);
+    copies_end();
+    uint32_t at = base + (step % STAGES) * STAGE;
+    asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
+#pragma unroll
+    for (int k = 0; k < BK / 16; k++)
+      Group<T>::run(sums[0], describe(at + group * 64 * 128 + k * 32), describe(at + BM * 128 + k * 32));
+    asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
+    asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
+  }
+  const int wm = group * 64 + ((thread >> 5) & 3) * 16;
+  if constexpr (FINISH == ROTATE) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      int column = n0 + half * 64, part = column / heads.width;
+      if (part >= 3) break;
+      float head[1][8][4];
+#pragma unroll
+      for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) head[0][j][i] = sums[0][half * 8 + j][i];
+      finish_heads<T, 1, 8>(p, heads, tile.first + wm, part, column % heads.width, head);
+    }
+  } else {
+    finish_tile<T, FINISH, GROUPED, 1, 16>(p, tile, wm, n0, sums);
+  }
+#endif
+}
+
 // ---- f32, without tensor cores: 64 by 64, each thread 4 rows by 4 columns ----
 
 template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ void product_f32(const Product& p) {
@@ -310,6 +423,9 @@ template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ voi
   }                                                                                       \
   KERNEL __launch_bounds__(128) NAME##_32(const Product p) {                              \
     product_tensor<T, FINISH, GROUPED, 32, 1, 4, 4>(p);                                   \
+  }                                                                                       \
+  KERNEL __launch_bounds__(256, 2) NAME##_group(const Product p) {                        \
+    product_group<T, FINISH, GROUPED>(p);                                                 \
   }
 #define NARROW(SUFFIX, T)                            \
   KERNEL __launch_bounds__(256) project_##SUFFIX##_128(const Projection p) { \
@@ -317,6 +433,9 @@ template <int FINISH, bool GROUPED, typename OUT> __device__ __forceinline__ voi
   }                                                  \
   KERNEL __launch_bounds__(128) project_##SUFFIX##_32(const Projection p) { \
     product_tensor<T, ROTATE, false, 32, 2, 2, 4>(p.product, p.heads); \
+  }                                                  \
+  KERNEL __launch_bounds__(256, 2) project_##SUFFIX##_group(const Projection p) { \
+    product_group<T, ROTATE, false>(p.product, p.heads); \
   }                                                  \
   TENSOR(linear_add_##SUFFIX, T, ADD, false)         \
   TENSOR(experts_glu_##SUFFIX, T, GLU, true)         \

@@ -36,7 +36,7 @@ template <typename T, typename OUT> __device__ __forceinline__ void norm(const N
       v.x += a.x + b.x, v.y += a.y + b.y, v.z += a.z + b.z, v.w += a.w + b.w;
       *reinterpret_cast<float4*>(x + at) = v;
     }
-    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+    squares = add_squares(v, squares);
     values[i] = v;
   }
   float factor = rsqrtf(warp_sum(squares) / p.width + NORM_EPSILON);
@@ -81,7 +81,7 @@ template <typename T, int TOKENS> __device__ __forceinline__ void route(const Ro
   __shared__ __align__(16) float xs[DEPTH][TOKENS + 4], cs[DEPTH][36];
   __shared__ float factors[TOKENS], lengths[TOKENS];
   __shared__ uint32_t here[MOST_EXPERTS], base[MOST_EXPERTS], experts[2 * TOKENS], places[2 * TOKENS];
-  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  const int thread = threadIdx.x;
   const int tx = thread & 7, ty = thread >> 3, k4 = tx * 4;
   const int first = blockIdx.x * TOKENS, width = p.width, line = p.experts + 1;
   const int slots = (p.experts + 31) / 32 * 32;
@@ -110,9 +110,9 @@ template <typename T, int TOKENS> __device__ __forceinline__ void route(const Ro
         xs[k4][row] = v.x, xs[k4 + 1][row] = v.y, xs[k4 + 2][row] = v.z, xs[k4 + 3][row] = v.w;
         if (start == 0) {
           float4 w = *reinterpret_cast<const float4*>(p.weight + k + k4);
-          squares[i] += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+          squares[i] = add_squares(v, squares[i]);
           v.x *= w.x, v.y *= w.y, v.z *= w.z, v.w *= w.w;
-          weighted[i] += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+          weighted[i] = add_squares(v, weighted[i]);
         }
       }
 #pragma unroll
@@ -122,9 +122,16 @@ template <typename T, int TOKENS> __device__ __forceinline__ void route(const Ro
 #pragma unroll
       for (int kk = 0; kk < DEPTH; kk++) {
         float4 four = *reinterpret_cast<const float4*>(&cs[kk][tx * 4]);
+        float own[OWN];
+        if constexpr (OWN == 4) {
+          float4 v = *reinterpret_cast<const float4*>(&xs[kk][ty * 4]);
+          own[0] = v.x, own[1] = v.y, own[2] = v.z, own[3] = v.w;
+        } else {
+          own[0] = xs[kk][ty];
+        }
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-          float v = xs[kk][ty * OWN + i];
+          float v = own[i];
           sums[i][0] = fmaf(v, four.x, sums[i][0]), sums[i][1] = fmaf(v, four.y, sums[i][1]);
           sums[i][2] = fmaf(v, four.z, sums[i][2]), sums[i][3] = fmaf(v, four.w, sums[i][3]);
         }
@@ -146,54 +153,46 @@ template <typename T, int TOKENS> __device__ __forceinline__ void route(const Ro
       for (int j = 0; j < 4; j++) {
         int expert = start + tx * 4 + j;
         if (expert >= p.experts) continue;
-        float square = lengths[row] + p.squared[expert] - 2.f * factors[row] * sums[i][j];
+        float square = fmaf(-2.f * factors[row], sums[i][j], lengths[row] + p.squared[expert]);
         distances[row * line + expert] = sqrtf(fmaxf(square, 0.f));
       }
     }
   }
   __syncthreads();
-  // A warp chooses for one token after the other; the smaller index wins ties.
-  for (int row = warp; row < TOKENS && first + row < p.rows; row += ROUTE_THREADS / 32) {
+  // A thread chooses for a token; the smaller index wins ties.
+  if (thread < TOKENS && first + thread < p.rows) {
+    const float* own = distances + thread * line;
     float far = -1.f, near = -1.f;
     int far_id = 0, near_id = 1;
-    for (int start = 0; start < slots; start += 32) {
-      int expert = start + lane;
-      float distance = expert < p.experts ? distances[row * line + expert] : -1.f;
-      if (p.distances && expert < p.experts) p.distances[size_t(first + row) * p.experts + expert] = distance;
-#pragma unroll
-      for (int round = 0; round < 2; round++) {
-        float best = distance;
-        int id = expert;
-#pragma unroll
-        for (int offset = 16; offset; offset >>= 1) {
-          float other = __shfl_xor_sync(~0u, best, offset);
-          int other_id = __shfl_xor_sync(~0u, id, offset);
-          if (other > best || (other == best && other_id < id)) best = other, id = other_id;
-        }
-        if (best > far) {
-          near = far, near_id = far_id, far = best, far_id = id;
-        } else if (best > near) {
-          near = best, near_id = id;
-        }
-        if (expert == id) distance = -2.f;
+    for (int expert = 0; expert < p.experts; expert++) {
+      float distance = own[expert];
+      if (distance > far) {
+        near = far, near_id = far_id, far = distance, far_id = expert;
+      } else if (distance > near) {
+        near = distance, near_id = expert;
       }
     }
-    if (lane < 2) {
-      float second = expf(near - far), total = 1.f + second;
-      uint32_t expert = lane ? near_id : far_id;
-      size_t pair = 2 * size_t(first + row) + lane;
-      p.chosen[pair] = expert;
-      p.pair_weight[pair] = (lane ? second : 1.f) / total;
-      experts[2 * row + lane] = expert;
-      places[2 * row + lane] = atomicAdd(&here[expert], 1u);
-    }
-    const float* x = p.x + size_t(first + row) * width;
+    float second = expf(near - far), total = 1.f + second;
+    size_t pair = 2 * size_t(first + thread);
+    p.chosen[pair] = far_id, p.chosen[pair + 1] = near_id;
+    p.pair_weight[pair] = 1.f / total, p.pair_weight[pair + 1] = second / total;
+    experts[2 * thread] = far_id, experts[2 * thread + 1] = near_id;
+    places[2 * thread] = atomicAdd(&here[far_id], 1u);
+    places[2 * thread + 1] = atomicAdd(&here[near_id], 1u);
+  }
+  if (p.distances) {
+    for (int i = thread; i < TOKENS * p.experts && first + i / p.experts < p.rows; i += ROUTE_THREADS)
+      p.distances[size_t(first) * p.experts + i] = distances[i / p.experts * line + i % p.experts];
+  }
+  const int fours = width / 4, count = min(TOKENS, p.rows - first) * fours;
+#pragma unroll 4
+  for (int i = thread; i < count; i += ROUTE_THREADS) {
+    int row = i / fours, at = (i - row * fours) * 4;
+    size_t place = size_t(first + row) * width + at;
+    float4 v = *reinterpret_cast<const float4*>(p.x + place), w = *reinterpret_cast<const float4*>(p.weight + at);
     float factor = factors[row];
-    for (int at = lane * 4; at < width; at += 128) {
-      float4 v = *reinterpret_cast<const float4*>(x + at), w = *reinterpret_cast<const float4*>(p.weight + at);
-      v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z, v.w * factor * w.w);
-      store4<T>(static_cast<T*>(p.out) + size_t(first + row) * width + at, v);
-    }
+    v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z, v.w * factor * w.w);
+    store4<T>(static_cast<T*>(p.out) + place, v);
   }
   __syncthreads();
   for (int i = thread; i < p.experts; i += ROUTE_THREADS) base[i] = here[i] ? atomicAdd(&p.counts[i], here[i]) : 0;

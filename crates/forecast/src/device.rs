@@ -14,12 +14,13 @@ pub(crate) enum Place {
 
 impl Place {
     /// Returns how large matrices are kept when `asked` for so: on the
-    /// processor as they are stored, on a card as bf16, for its tensor cores.
+    /// processor as they are stored, on a card as f16, for its tensor cores.
+    /// Of the two kinds of 16 bits it is eight times nearer to f32.
     pub(crate) fn dtype(&self, asked: Option<Precision>) -> Option<Precision> {
         match self {
             Self::Cpu => asked,
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => asked.or(Some(Precision::Bf16)),
+            Self::Cuda(_) => asked.or(Some(Precision::F16)),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::imputation::Column;
 use crate::moirai::{Costs, Tokens};
 use crate::network::Network;
 use crate::packing::{Columns, PackedRow};
+use crate::precision::Precision;
 use crate::progress::DownloadProgress;
 use crate::provider::{LoadError, ModelInfo, ModelSpec, Provider, Rollout};
 use crate::quantile::quantile;
@@ -41,6 +42,12 @@ pub(crate) fn load(
         .build()
         .map_err(|error| LoadError::Threads { threads: count, reason: error.to_string() })?;
     let checkpoint = match Checkpoint::open(spec, &place, progress, &threads) {
+        // What nobody asked for must not be why it does not load.
+        Err(LoadError::OutOfRange { name, .. }) if spec.dtype.is_none() => {
+            tracing::info!(tensor = name, "a weight is beyond the range of f16: bf16 is used");
+            let spec = ModelSpec { dtype: Some(Precision::Bf16), ..spec.clone() };
+            Checkpoint::open(&spec, &place, progress, &threads)?
+        }
         // Any device would do, and the card found has no room, say.
         Err(error @ LoadError::Device { .. }) if asked == Asked::Auto => {
             tracing::warn!(%error, "the card cannot be used: the model is loaded on the CPU");

@@ -140,7 +140,7 @@ pub struct ModelSpec {
     /// `None` is [`Rollout::Cached`].
     pub rollout: Option<Rollout>,
     /// How the weights of attention and experts are kept in memory; `None` is as
-    /// they are stored (f64 as f32), on a card bf16.
+    /// they are stored (f64 as f32); on a card f16, or bf16 if one is too large.
     pub dtype: Option<Precision>,
     /// Which of the checkpoint's patch sizes to use; `None` is 16 if it has
     /// that, else its smallest.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidecast_forecast::verify::{Check, Status, verify};
+use tidecast_forecast::verify::{Check, On, Status, verify};
 use tidecast_forecast::{DownloadProgress, ModelInfo, ModelSpec, load_with};
 
 use crate::arguments::{ModelCommand, UsageArguments};
@@ -23,7 +23,10 @@ pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
             info(model, accept_license.as_deref(), data, *json)
         }
         ModelCommand::Bench(arguments) => model_bench::run(arguments),
-        ModelCommand::Verify { model, golden, json } => verify_model(model, golden, *json),
+        ModelCommand::Verify { model, golden, device, dtype, json } => {
+            let on = On { device, dtype: *dtype };
+            verify_model(model, golden, on, *json)
+        }
     }
 }
 
@@ -137,8 +140,8 @@ fn with_thousands(number: u64) -> String {
     text
 }
 
-fn verify_model(model: &Path, golden: &Path, as_json: bool) -> anyhow::Result<()> {
-    let report = verify(model, golden, &mut |check| {
+fn verify_model(model: &Path, golden: &Path, on: On<'_>, as_json: bool) -> anyhow::Result<()> {
+    let report = verify(model, golden, on, &mut |check| {
         if !as_json {
             line(format_args!("{}", check_line(check)));
         }

@@ -67,6 +67,7 @@ pub(crate) struct Gpu(Arc<Opened>);
 struct Opened {
     ordinal: usize,
     name: String,
+    capability: (i32, i32),
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: Vec<Arc<cudarc::driver::CudaModule>>,
@@ -122,7 +123,7 @@ impl Gpu {
             modules.push(module.map_err(|error| fail(format!("no kernels for {name}: {error}")))?);
         }
         let functions = RwLock::default();
-        Ok(Self(Arc::new(Opened { ordinal, name, context, stream, modules, functions })))
+        Ok(Self(Arc::new(Opened { ordinal, name, capability, context, stream, modules, functions })))
     }
 
     fn check_driver() -> std::result::Result<(), String> {
@@ -150,6 +151,11 @@ impl Gpu {
     /// Returns `cuda:0` and the card's name.
     pub(crate) fn describe(&self) -> String {
         format!("cuda:{} ({})", self.0.ordinal, self.0.name)
+    }
+
+    /// Whether the card has the products by warpgroups, which no later one kept.
+    pub(crate) fn is_hopper(&self) -> bool {
+        self.0.capability == (9, 0)
     }
 
     pub(crate) fn ordinal(&self) -> usize {

@@ -122,15 +122,38 @@ pub(super) struct Projection {
 pub(super) fn project(gpu: &Gpu, operands: Precision, projection: &Projection) -> Result<()> {
     let rows = projection.product.rows as usize;
     let tile = tile_rows(operands, rows >= MANY_ROWS);
-    let (threads, shared) = tile_needs(tile);
+    let block = Block::of(gpu, tile, "project", &projection.product);
     let grid = (projection.product.padded as usize / BLOCK_COLUMNS, rows.div_ceil(tile));
-    gpu.launch(&format!("project_{operands}_{tile}"), grid, threads, shared, projection)
+    let name = format!("project_{operands}_{}", block.name);
+    gpu.launch(&name, grid, block.threads, block.shared, projection)
 }
 
-/// Returns threads and shared memory of a block of the products with tensor cores.
-fn tile_needs(tile: usize) -> (usize, usize) {
-    let threads = if tile == 128 { 256 } else { 128 };
-    (threads, STAGES * (tile + BLOCK_COLUMNS) * 2 * INNER_STEP)
+/// A block of the products with tensor cores.
+struct Block {
+    name: &'static str,
+    threads: usize,
+    shared: usize,
+}
+
+impl Block {
+    /// Returns the block for tiles of so many rows.
+    ///
+    /// Where the result is added to what is there, the finish takes longer than
+    /// the product, and warpgroups gained nothing.
+    fn of(gpu: &Gpu, tile: usize, kind: &str, product: &Product) -> Self {
+        /// Stages and inner numbers of a stage of the products by warpgroups.
+        const GROUP: (usize, usize) = (3, 64);
+        let shared = |stages: usize, inner: usize| stages * (tile + BLOCK_COLUMNS) * 2 * inner;
+        match tile {
+            128 if gpu.is_hopper()
+                && !kind.starts_with("linear_add")
+                && (product.inner as usize).is_multiple_of(GROUP.1) => {
+                Self { name: "group", threads: 256, shared: shared(GROUP.0, GROUP.1) }
+            }
+            128 => Self { name: "128", threads: 256, shared: shared(STAGES, INNER_STEP) },
+            _ => Self { name: "32", threads: 128, shared: shared(STAGES, INNER_STEP) },
+        }
+    }
 }
 
 /// Returns the rows of a tile of the experts' products, for so many pairs.
@@ -170,9 +193,9 @@ fn launch_product(
         let blocks = (product.padded as usize).min(grid_columns(kind, product)) / 64;
         return gpu.launch(kind, (blocks, tiles), 256, 0, product);
     }
-    let (threads, shared) = tile_needs(tile);
+    let block = Block::of(gpu, tile, kind, product);
     let grid = (product.padded as usize / BLOCK_COLUMNS, tiles);
-    gpu.launch(&format!("{kind}_{tile}"), grid, threads, shared, product)
+    gpu.launch(&format!("{kind}_{}", block.name), grid, block.threads, block.shared, product)
 }
 
 /// Returns the columns of weights that count, in blocks of 64.

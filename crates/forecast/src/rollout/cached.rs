@@ -28,6 +28,7 @@ pub(crate) struct Job<'a> {
     pub(crate) fill: &'a dyn Fill,
     /// The quantiles that are wanted of the paths; `None` is the paths
     /// themselves. A network may give the paths all the same.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU always does
     pub(crate) levels: Option<&'a [f64]>,
 }
 
