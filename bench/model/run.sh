@@ -3,6 +3,7 @@
 # published small shape, the same series, the same number of threads, one run.
 #
 #   bench/model/run.sh [--quick] [--threads N] [--work FOLDER]
+#   bench/model/run.sh --device cuda [--work FOLDER]        on a card: cards.py
 #
 # Prints a table and, as its last line, JSON with every ratio. The whole takes
 # about half an hour, nearly all of it the reference's; --quick leaves out its
@@ -12,13 +13,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${XDG_CACHE_HOME:-$HOME/.cache}/tidecast
 threads=$(nproc)
-quick=()
+quick=() device=cpu
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick); shift ;;
     --threads) threads=$2; shift 2 ;;
     --work) work=$2; shift 2 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit ;;
+    --device) device=$2; shift 2 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit ;;
     *) echo "unknown argument \`$1\`; see --help" >&2; exit 2 ;;
   esac
 done
@@ -29,9 +31,19 @@ if ! [ -f "$work/random-small/model.safetensors" ]; then
   "$python" "$root/bench/uni2ts/make_checkpoint.py" "$work/random-small"
 fi
 echo "building" >&2
-cargo build --quiet --release --manifest-path "$root/Cargo.toml" -p tidecast-forecast --example bench
+features=()
+if [ "$device" != cpu ]; then
+  NVCC=${NVCC:-$(command -v nvcc || "$root/crates/forecast/kernels/toolkit.sh")}
+  export NVCC
+  features=(--features cuda)
+fi
+cargo build --quiet --release --manifest-path "$root/Cargo.toml" -p tidecast-forecast --example bench "${features[@]}"
 target=$(cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps |
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+if [ "$device" != cpu ]; then
+  exec "$python" "$here/cards.py" --ours "$target/release/examples/bench" \
+    --model "$work/random-small" --work "$work" --device "$device"
+fi
 exec "$python" "$here/compare.py" --ours "$target/release/examples/bench" \
   --reference "$root/bench/uni2ts/reference.py" --model "$work/random-small" \
   --series "$work" --threads "$threads" "${quick[@]}"

@@ -58,10 +58,10 @@ pub struct RestartConfig {
 pub struct ModelLimits {
     /// Threads of a model on the CPU; `None`: all cores.
     pub threads: Option<usize>,
-    /// Tokens of one forward batch.
-    pub max_batch_tokens: usize,
-    /// Series of one forward batch.
-    pub max_batch_tasks: usize,
+    /// Tokens of one forward batch; `None`: what suits the device.
+    pub max_batch_tokens: Option<usize>,
+    /// Series of one forward batch; `None`: what suits the device.
+    pub max_batch_tasks: Option<usize>,
     /// How long a batch waits to fill.
     pub max_wait: Duration,
 }
@@ -99,8 +99,8 @@ impl Default for EngineConfig {
             },
             model: ModelLimits {
                 threads: None,
-                max_batch_tokens: 65_536,
-                max_batch_tasks: 256,
+                max_batch_tokens: None,
+                max_batch_tasks: None,
                 max_wait: Duration::from_millis(5),
             },
         }

@@ -1,4 +1,5 @@
-//! The forecaster: one thread owns one model and serves all pipelines.
+//! The forecaster: one thread owns one model and serves all pipelines. On
+//! several cards there is one for each, and series go where least waits.
 //!
 //! Requests of every partition and pipeline meet in one queue, from which the
 //! model takes batches limited by tokens, count and waiting time. The answer
@@ -8,6 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tidecast_actors::{
@@ -16,7 +18,7 @@ use tidecast_actors::{
 };
 use tidecast_forecast::{
     BatchLimits, BatchQueue, ExpertUsage, Forecast, ForecastTask, LoadError, ModelInfo, ModelSpec,
-    NextBatch, Provider, TaskError, Token, load,
+    NextBatch, Provider, TaskError, Token, devices, load,
 };
 use tidecast_sql::ModelDefinition;
 use tokio::sync::{Mutex, oneshot};
@@ -27,18 +29,62 @@ use crate::observe;
 /// What came of each task, in the order of the request's.
 pub(crate) type Answers = Vec<Result<Forecast, TaskError>>;
 
+/// Series that go to one of several forecasters together: a small batch on a
+/// card, so that the series of a closing window spread over all of them.
+const SERIES_OF_PART: usize = 128;
+
 /// Series to forecast together with where the answers go.
 #[derive(Debug)]
 pub(crate) struct ForecastRequest {
     tasks: Vec<ForecastTask>,
     reply: oneshot::Sender<Answers>,
+    waiting: Waiting,
 }
 
-/// A running model.
+/// Series that a forecaster has not answered yet.
+#[derive(Debug)]
+struct Waiting {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl Waiting {
+    fn new(all: &Arc<AtomicUsize>, own: usize) -> Self {
+        all.fetch_add(own, Ordering::Relaxed);
+        Self { all: Arc::clone(all), own }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
+    }
+}
+
+/// A running model: its forecasters, one for each device.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelHandle {
-    mailbox: Mailbox<ForecastRequest>,
+    lanes: Arc<[Lane]>,
     info: Arc<ModelInfo>,
+}
+
+/// The way to one forecaster.
+#[derive(Debug)]
+struct Lane {
+    mailbox: Mailbox<ForecastRequest>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    async fn submit(
+        &self,
+        tasks: Vec<ForecastTask>,
+    ) -> Result<oneshot::Receiver<Answers>, ActorExit> {
+        let (reply, answers) = oneshot::channel();
+        let waiting = Waiting::new(&self.waiting, tasks.len());
+        self.mailbox.send(ForecastRequest { tasks, reply, waiting }).await?;
+        Ok(answers)
+    }
 }
 
 impl ModelHandle {
@@ -53,9 +99,33 @@ impl ModelHandle {
         &self,
         tasks: Vec<ForecastTask>,
     ) -> Result<oneshot::Receiver<Answers>, ActorExit> {
+        if let [only] = &*self.lanes {
+            return only.submit(tasks).await;
+        }
+        let (mut parts, mut tasks) = (Vec::new(), tasks.into_iter());
+        loop {
+            let part: Vec<ForecastTask> = tasks.by_ref().take(SERIES_OF_PART).collect();
+            let least = self.lanes.iter().min_by_key(|lane| lane.waiting.load(Ordering::Relaxed));
+            let (Some(lane), false) = (least, part.is_empty()) else { break };
+            parts.push(lane.submit(part).await?);
+        }
         let (reply, answers) = oneshot::channel();
-        self.mailbox.send(ForecastRequest { tasks, reply }).await?;
+        tokio::spawn(async move {
+            let mut all = Answers::new();
+            for part in parts {
+                // A forecaster that died leaves the whole request unanswered.
+                let Ok(answers) = part.await else { return };
+                all.extend(answers);
+            }
+            // Nobody waits any more if the pipeline was stopped meanwhile.
+            let _unclaimed = reply.send(all);
+        });
         Ok(answers)
+    }
+
+    /// Returns whether a forecaster has ended.
+    fn is_broken(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.mailbox.is_closed())
     }
 }
 
@@ -64,14 +134,36 @@ impl ModelHandle {
 pub(crate) struct ModelPool {
     limits: ModelLimits,
     mailbox_capacity: usize,
+    models: Mutex<HashMap<String, Running>>,
+}
+
+/// A model with what ends it.
+#[derive(Debug)]
+struct Running {
+    handle: ModelHandle,
+    actors: Vec<ActorHandle>,
     kill_switch: KillSwitch,
-    models: Mutex<HashMap<String, (ModelHandle, ActorHandle)>>,
+}
+
+impl Running {
+    /// Ends all forecasters and waits until the last of their models is gone.
+    async fn end(self) {
+        self.kill_switch.kill();
+        drop(self.handle);
+        for actor in self.actors {
+            let exit = actor.join().await;
+            if exit.is_orderly() || matches!(exit, ActorExit::Killed) {
+                tracing::debug!(%exit, "forecaster ended");
+            } else {
+                tracing::warn!(%exit, "the forecaster had ended");
+            }
+        }
+    }
 }
 
 impl ModelPool {
     pub(crate) fn new(limits: ModelLimits, mailbox_capacity: usize) -> Self {
-        let kill_switch = KillSwitch::new();
-        Self { limits, mailbox_capacity, kill_switch, models: Mutex::default() }
+        Self { limits, mailbox_capacity, models: Mutex::default() }
     }
 
     /// Returns the model `definition` describes, loading it if nobody has yet.
@@ -89,47 +181,72 @@ impl ModelPool {
         // Two names of one model share it: all that matters is what is loaded.
         let key = format!("{spec:?}");
         let mut models = self.models.lock().await;
-        if let Some((handle, _)) = models.get(&key)
-            && !handle.mailbox.is_closed()
+        if let Some(running) = models.get(&key)
+            && !running.handle.is_broken()
         {
-            return Ok(handle.clone());
+            return Ok(running.handle.clone());
         }
-        if let Some((_, actor)) = models.remove(&key) {
-            let exit = actor.join().await;
-            tracing::warn!(model = %definition.name, %exit, "the forecaster had ended; its model is loaded again");
+        if let Some(running) = models.remove(&key) {
+            running.end().await;
+            tracing::warn!(model = %definition.name, "the model is loaded again");
         }
         let started = Instant::now();
-        let provider = tokio::task::spawn_blocking(move || load(&spec))
+        let providers = tokio::task::spawn_blocking(move || load_all(&spec))
             .await
             .map_err(Failure::fatal)?
             .map_err(failed)?;
-        let info = Arc::new(provider.info().clone());
+        let Some(info) = providers.first().map(|provider| Arc::new(provider.info().clone())) else {
+            return Err(Failure::fatal(format_args!("model `{}` has no device", definition.name)));
+        };
         tracing::info!(
             model = %definition.name,
             version = %info.version,
             parameters = info.parameters,
             device = %info.device,
+            devices = providers.len(),
             milliseconds = started.elapsed().as_millis() as u64,
             "model loaded"
         );
-        let name = format!("forecaster-{}", definition.name);
-        let (mailbox, receiver) = mailbox(name, self.mailbox_capacity);
-        let forecaster = Forecaster::new(definition.name.clone(), provider, self.limits);
-        let actor = spawn_blocking(forecaster, receiver, &self.kill_switch);
-        let handle = ModelHandle { mailbox, info };
-        models.insert(key, (handle.clone(), actor));
+        let kill_switch = KillSwitch::new();
+        let (mut lanes, mut actors) = (Vec::new(), Vec::new());
+        for (index, provider) in providers.into_iter().enumerate() {
+            let name = format!("forecaster-{}-{index}", definition.name);
+            let (mailbox, receiver) = mailbox(name, self.mailbox_capacity);
+            let forecaster = Forecaster::new(definition.name.clone(), provider, self.limits);
+            actors.push(spawn_blocking(forecaster, receiver, &kill_switch));
+            lanes.push(Lane { mailbox, waiting: Arc::default() });
+        }
+        let handle = ModelHandle { lanes: lanes.into(), info };
+        models.insert(key, Running { handle: handle.clone(), actors, kill_switch });
         Ok(handle)
     }
 
     /// Ends all forecasters; for when no pipeline is left.
     pub(crate) async fn close(&self) {
-        self.kill_switch.kill();
-        for (_, (handle, actor)) in self.models.lock().await.drain() {
-            drop(handle);
-            let exit = actor.join().await;
-            tracing::debug!(%exit, "forecaster ended");
+        let models: Vec<Running> = self.models.lock().await.drain().map(|(_, one)| one).collect();
+        for running in models {
+            running.end().await;
         }
     }
+}
+
+/// Loads the model once for each device that its spec names; of those that `auto`
+/// found, all that have room.
+fn load_all(spec: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
+    let mut providers = vec![];
+    for (index, device) in devices(&spec.device).into_iter().enumerate() {
+        // The first one falls back to the CPU by itself.
+        let is_any = spec.device == "auto";
+        let device = if is_any && index == 0 { spec.device.clone() } else { device };
+        match load(&ModelSpec { device, ..spec.clone() }) {
+            Ok(provider) => providers.push(provider),
+            Err(error @ LoadError::Device { .. }) if is_any && index > 0 => {
+                tracing::warn!(%error, "a card is left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(providers)
 }
 
 /// Loads the model that `definition` describes, says what it is, and lets it go.
@@ -191,6 +308,8 @@ struct OpenRequest {
     answers: Vec<Option<Result<Forecast, TaskError>>>,
     missing: usize,
     reply: oneshot::Sender<Answers>,
+    /// Counts the series until it is dropped.
+    _waiting: Waiting,
 }
 
 impl fmt::Debug for Forecaster {
@@ -201,9 +320,10 @@ impl fmt::Debug for Forecaster {
 
 impl Forecaster {
     fn new(model: String, provider: Box<dyn Provider>, limits: ModelLimits) -> Self {
+        let (tokens, tasks) = provider.batch();
         let limits = BatchLimits {
-            max_tokens: limits.max_batch_tokens,
-            max_tasks: limits.max_batch_tasks,
+            max_tokens: limits.max_batch_tokens.unwrap_or(tokens),
+            max_tasks: limits.max_batch_tasks.unwrap_or(tasks),
             max_wait: limits.max_wait,
         };
         let queue = BatchQueue::new(limits);
@@ -218,13 +338,17 @@ impl Forecaster {
     }
 
     /// Forecasts what is due.
-    fn run_due(&mut self) {
+    fn run_due(&mut self) -> Result<(), ActorExit> {
         while let NextBatch::Ready(batch) = self.queue.next(Instant::now()) {
-            self.run(batch);
+            self.run(batch)?;
         }
+        Ok(())
     }
 
-    fn run(&mut self, batch: Vec<Queued>) {
+    /// Forecasts a batch. A device that is lost ends the forecaster, and what it
+    /// could not answer goes unanswered: its pipelines start again from what was
+    /// committed, with the model loaded anew.
+    fn run(&mut self, batch: Vec<Queued>) -> Result<(), ActorExit> {
         let started = Instant::now();
         let tokens = batch.iter().map(|queued| queued.tokens).sum();
         if let Some(oldest) = batch.first() {
@@ -233,7 +357,15 @@ impl Forecaster {
         let (places, tasks): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|queued| ((queued.request, queued.index), queued.task)).unzip();
         let answers = self.provider.forecast(&tasks);
-        observe::batch(&self.model, tokens, tasks.len(), started.elapsed());
+        let device = &self.provider.info().device;
+        observe::batch(&self.model, device, tokens, tasks.len(), started.elapsed());
+        if let Some(memory) = self.provider.device_memory() {
+            observe::device_memory(device, memory);
+        }
+        if let Some(reason) = self.provider.failure() {
+            let reason = format_args!("model `{}` on {device}: {reason}", self.model);
+            return Err(Failure::retriable(reason).into());
+        }
         if let Some(experts) = self.provider.expert_usage() {
             observe::experts(&self.model, &experts.since(&self.experts));
             self.experts = experts;
@@ -241,6 +373,7 @@ impl Forecaster {
         for ((request, index), answer) in places.into_iter().zip(answers) {
             self.answer(request, index, answer);
         }
+        Ok(())
     }
 
     fn answer(&mut self, number: u64, index: usize, answer: Result<Forecast, TaskError>) {
@@ -271,14 +404,14 @@ impl BlockingActor for Forecaster {
             answers: std::iter::repeat_with(|| None).take(missing).collect(),
             missing,
             reply: request.reply,
+            _waiting: request.waiting,
         };
         self.open.insert(number, open);
         for (index, task) in request.tasks.into_iter().enumerate() {
             let tokens = self.provider.cost(&task);
             self.queue.push(Queued { request: number, index, task, tokens, since }, tokens, since);
         }
-        self.run_due();
-        Ok(())
+        self.run_due()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -286,15 +419,169 @@ impl BlockingActor for Forecaster {
     }
 
     fn on_deadline(&mut self, _: &Context) -> Result<(), ActorExit> {
-        self.run_due();
-        Ok(())
+        self.run_due()
     }
 
     fn finish(mut self, _: &Context) -> Result<(), ActorExit> {
         while !self.queue.is_empty() {
             let batch = self.queue.take();
-            self.run(batch);
+            self.run(batch)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::sync::Mutex as BlockingMutex;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::*;
+    use tidecast_forecast::Context as SeriesContext;
+
+    /// Opens once, for all devices.
+    #[derive(Default)]
+    struct Gate(BlockingMutex<bool>, Condvar);
+
+    impl Gate {
+        fn open(&self) {
+            *self.0.lock().expect("nobody panicked") = true;
+            self.1.notify_all();
+        }
+
+        fn pass(&self) {
+            let is_open = self.0.lock().expect("nobody panicked");
+            drop(self.1.wait_while(is_open, |is_open| !*is_open).expect("nobody panicked"));
+        }
+    }
+
+    /// A device that answers with its number, or is lost.
+    struct Device {
+        info: ModelInfo,
+        number: f64,
+        answered: Arc<AtomicUsize>,
+        is_lost: Arc<AtomicBool>,
+        gate: Arc<Gate>,
+    }
+
+    impl Provider for Device {
+        fn info(&self) -> &ModelInfo {
+            &self.info
+        }
+
+        fn cost(&self, _: &ForecastTask) -> usize {
+            1
+        }
+
+        fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
+            self.gate.pass();
+            self.answered.fetch_add(tasks.len(), Ordering::Relaxed);
+            let forecast = |task: &ForecastTask| Forecast {
+                mean: vec![vec![self.number], vec![task.seed as f64]],
+                quantiles: Vec::new(),
+                samples: None,
+            };
+            tasks.iter().map(|task| Ok(forecast(task))).collect()
+        }
+
+        fn failure(&self) -> Option<String> {
+            self.is_lost.load(Ordering::Relaxed).then(|| "it fell off the bus".to_owned())
+        }
+    }
+
+    struct Model {
+        handle: ModelHandle,
+        actors: Vec<ActorHandle>,
+        answered: Vec<Arc<AtomicUsize>>,
+        is_lost: Arc<AtomicBool>,
+        gate: Arc<Gate>,
+    }
+
+    /// Runs a forecaster for each of so many devices.
+    fn model(devices: usize) -> Model {
+        let info = load(&ModelSpec::seasonal_naive()).expect("loads").info().clone();
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let gate: Arc<Gate> = Arc::default();
+        let limits = ModelLimits {
+            threads: None,
+            max_batch_tokens: Some(32),
+            max_batch_tasks: None,
+            max_wait: Duration::from_millis(1),
+        };
+        let (mut lanes, mut actors, mut answered) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..devices {
+            let count = Arc::new(AtomicUsize::new(0));
+            let device = Device {
+                info: info.clone(),
+                number: number as f64,
+                answered: Arc::clone(&count),
+                is_lost: Arc::clone(&is_lost),
+                gate: Arc::clone(&gate),
+            };
+            let (mailbox, receiver) = mailbox(format!("forecaster-test-{number}"), 4);
+            let forecaster = Forecaster::new("test".to_owned(), Box::new(device), limits);
+            actors.push(spawn_blocking(forecaster, receiver, &KillSwitch::new()));
+            lanes.push(Lane { mailbox, waiting: Arc::default() });
+            answered.push(count);
+        }
+        let handle = ModelHandle { lanes: lanes.into(), info: Arc::new(info) };
+        Model { handle, actors, answered, is_lost, gate }
+    }
+
+    fn tasks(count: usize) -> Vec<ForecastTask> {
+        let task = |seed| {
+            let task = ForecastTask::new(SeriesContext::univariate(&[1.0]), 1);
+            ForecastTask { seed, ..task }
+        };
+        (0..count as u64).map(task).collect()
+    }
+
+    #[tokio::test]
+    async fn the_series_of_a_window_spread_over_the_devices_and_keep_their_order() {
+        let model = model(3);
+        let first = model.handle.submit(tasks(700)).await.expect("taken");
+        let second = model.handle.submit(tasks(300)).await.expect("taken");
+        model.gate.open();
+        for (answers, count) in [(first, 700), (second, 300)] {
+            let answers = answers.await.expect("answered");
+            assert_eq!(answers.len(), count);
+            for (index, answer) in answers.into_iter().enumerate() {
+                assert_eq!(answer.expect("a forecast").mean[1], [index as f64]);
+            }
+        }
+        let answered: Vec<usize> =
+            model.answered.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert_eq!(answered.iter().sum::<usize>(), 1000);
+        // Parts of 128 went where least waited.
+        assert!(answered.iter().all(|&count| count >= SERIES_OF_PART), "{answered:?}");
+        for lane in &*model.handle.lanes {
+            assert_eq!(lane.waiting.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_device_ends_its_forecaster_and_answers_nothing() {
+        for devices in [1, 2] {
+            let model = model(devices);
+            model.gate.open();
+            let answers = model.handle.submit(tasks(5)).await.expect("taken");
+            assert_eq!(answers.await.expect("answered").len(), 5);
+            assert!(!model.handle.is_broken());
+            model.is_lost.store(true, Ordering::Relaxed);
+            let answers = model.handle.submit(tasks(200)).await.expect("taken");
+            answers.await.expect_err("nobody answers");
+            assert!(model.handle.is_broken());
+            drop(model.handle);
+            let mut lost = 0;
+            for actor in model.actors {
+                if let ActorExit::Failed(failure) = actor.join().await {
+                    assert!(failure.to_string().ends_with("it fell off the bus"), "{failure}");
+                    lost += 1;
+                }
+            }
+            assert!(lost > 0);
+        }
     }
 }

@@ -59,11 +59,19 @@ pub(crate) fn queued(model: &str, waited: Duration) {
     histogram!("tidecast_forecaster_queue_seconds", &labels).record(waited.as_secs_f64());
 }
 
-pub(crate) fn batch(model: &str, tokens: usize, tasks: usize, took: Duration) {
+pub(crate) fn batch(model: &str, device: &str, tokens: usize, tasks: usize, took: Duration) {
     let labels = [("model", model.to_owned())];
     histogram!("tidecast_forecaster_batch_tokens", &labels).record(tokens as f64);
     histogram!("tidecast_forecaster_batch_tasks", &labels).record(tasks as f64);
+    let labels = [("model", model.to_owned()), ("device", device.to_owned())];
     histogram!("tidecast_forecaster_batch_seconds", &labels).record(took.as_secs_f64());
+}
+
+/// Shows how much of a card's memory is in use, by whoever.
+pub(crate) fn device_memory(device: &str, (used, all): (u64, u64)) {
+    let labels = [("device", device.to_owned())];
+    gauge!("tidecast_forecaster_device_memory_used_bytes", &labels).set(used as f64);
+    gauge!("tidecast_forecaster_device_memory_bytes", &labels).set(all as f64);
 }
 
 /// Counts the tokens of a batch at each expert; nothing for those that got none.

@@ -18,8 +18,8 @@ use tidecast_forecast::{Context, Forecast, ForecastTask, ModelSpec, Precision, l
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let last = |name: &str, usual: &str| {
-        let pairs = arguments.chunks_exact(2).filter(|pair| pair[0] == name);
-        pairs.last().map_or(usual.to_owned(), |pair| pair[1].clone())
+        let mut pairs = arguments.chunks_exact(2).filter(|pair| pair[0] == name);
+        pairs.next_back().map_or(usual.to_owned(), |pair| pair[1].clone())
     };
     let (device, model) = (last("--device", "cuda"), last("--model", "builtin:tiny"));
     let context: usize = last("--context", "512").parse()?;

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..ModelSpec::default()
     };
     let repeats = last("--repeats").unwrap_or("5").parse()?;
-    let machine = Machine::measure_for(&spec);
+    let machine = Machine::measure_for(&spec)?;
     let (mut model, loading) = load_and_forecast(&spec)?;
     println!(
         "{}",

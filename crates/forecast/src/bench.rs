@@ -1,11 +1,13 @@
 //! Measuring a model: forecasts a second, and how far that is from what the
 //! machine could do.
 //!
-//! Two floors are measured on the spot with the same number of threads: the
-//! rate of large f32 matrix products (the `gemm` crate's), and the rate at
-//! which memory is read. No forecast can take less time than its operations at
-//! the first; and a batch cannot take less than reading the weights once for
-//! each patch of the horizon at the second.
+//! Two floors are measured on the spot. On the processor, with the same number
+//! of threads: the rate of large f32 matrix products (the `gemm` crate's), and the
+//! rate at which memory is read. On a card: the rate of cuBLAS's products of the
+//! numbers in use, and of copying within its memory. No forecast can take less
+//! time than its operations at the first (a kernel better than the yardstick's
+//! can); and a batch cannot take less than reading the weights once for each
+//! patch of the horizon at the second.
 
 use std::fmt;
 use std::hint::black_box;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::device::{Asked, Rates};
 use crate::provider::{LoadError, ModelSpec, Provider, load};
 use crate::task::{Context, ForecastTask, TaskError};
 
@@ -30,13 +33,15 @@ pub struct Point {
 }
 
 /// What this machine does with a number of threads.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Machine {
+    /// `cpu`, or a card's number and name.
+    pub device: String,
     /// Threads at work.
     pub threads: usize,
-    /// Floating-point operations a second in large f32 matrix products.
+    /// Floating-point operations a second in large matrix products.
     pub flops: f64,
-    /// Bytes a second read from memory.
+    /// Bytes a second read from memory; on a card read and written.
     pub bytes: f64,
 }
 
@@ -56,6 +61,8 @@ pub struct Measured {
     pub seconds: f64,
     /// Fastest and slowest.
     pub seconds_range: [f64; 2],
+    /// What 99 of 100 rounds stay at or below; the slowest, if there were fewer.
+    pub seconds_p99: f64,
     /// Forecasts a second.
     pub forecasts_per_second: f64,
     /// Operations of one forecast.
@@ -69,6 +76,8 @@ pub struct Measured {
     pub over_floor: f64,
     /// Peak memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+    /// Memory of the card in use, by whoever; `None` on the processor.
+    pub device_memory: Option<u64>,
 }
 
 /// The head of the table whose lines [`Measured`] writes. The floors are those
@@ -161,12 +170,14 @@ pub fn measure(
         repeats: times.len(),
         seconds,
         seconds_range: [times[0], times[times.len() - 1]],
+        seconds_p99: times[(times.len() * 99).div_ceil(100) - 1],
         forecasts_per_second: point.batch as f64 / seconds,
         operations,
         floor_operations,
         floor_bytes,
         over_floor: seconds / floor_operations.max(floor_bytes),
         peak_memory: peak_memory(),
+        device_memory: model.device_memory().map(|(used, _)| used),
     })
 }
 
@@ -229,13 +240,23 @@ impl Machine {
         // What was read here is no memory of the model's. Only Linux has the
         // file; elsewhere peak memory is not known anyhow.
         let _is_reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
-        Self { threads, flops, bytes }
+        Self { device: "cpu".to_owned(), threads, flops, bytes }
     }
 
-    /// Measures with as many threads as a model with this setting takes.
-    pub fn measure_for(spec: &ModelSpec) -> Self {
+    /// Measures the device of a model with this setting, with as many threads as
+    /// it takes.
+    ///
+    /// # Errors
+    /// If the device cannot be used, or cuBLAS is not installed beside a card.
+    pub fn measure_for(spec: &ModelSpec) -> Result<Self, LoadError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::measure(spec.threads.unwrap_or(cores))
+        let threads = spec.threads.unwrap_or(cores);
+        match Asked::parse(&spec.device)?.find()?.rates(spec.dtype)? {
+            Some(Rates { name: device, flops, bytes }) => {
+                Ok(Self { device, threads, flops, bytes })
+            }
+            None => Ok(Self::measure(threads)),
+        }
     }
 }
 
@@ -333,7 +354,8 @@ mod tests {
     #[test]
     fn a_point_is_measured() {
         let mut model = load(&ModelSpec::default()).expect("loads");
-        let machine = Machine { threads: 1, flops: 1e9, bytes: 1e9 };
+        let device = "cpu".to_owned();
+        let machine = Machine { device, threads: 1, flops: 1e9, bytes: 1e9 };
         let point = Point { context: 32, horizon: 20, samples: 3, batch: 2 };
         let series = [vec![1.0, 2.0, 3.0, 4.0]];
         let measured = measure(&mut *model, point, Some(&series), 2, &machine).expect("measured");

@@ -25,6 +25,68 @@ impl Place {
     }
 }
 
+/// What a device does at best.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rates {
+    pub(crate) name: String,
+    /// Operations a second in large matrix products.
+    pub(crate) flops: f64,
+    /// Bytes a second, read and written.
+    pub(crate) bytes: f64,
+}
+
+impl Place {
+    /// Measures a card; `None` for the processor.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, clippy::unnecessary_wraps))]
+    pub(crate) fn rates(&self, asked: Option<Precision>) -> Result<Option<Rates>, LoadError> {
+        match self {
+            Self::Cpu => Ok(None),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => {
+                let precision = self.dtype(asked).unwrap_or(Precision::F32);
+                let name = gpu.describe();
+                match gpu.rates(precision) {
+                    Ok((flops, bytes)) => Ok(Some(Rates { name, flops, bytes })),
+                    Err(error) => {
+                        let device = format!("cuda:{}", gpu.ordinal());
+                        Err(LoadError::Device { device, reason: error.to_string() })
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the devices that a name stands for: `cuda` and `auto` for every card
+/// the driver shows, if there are any; all others for themselves.
+///
+/// A model is loaded on one device: whoever wants several loads it once for each.
+///
+/// ```
+/// assert_eq!(tidecast_forecast::devices("cpu"), ["cpu"]);
+/// assert_eq!(tidecast_forecast::devices("cuda:1"), ["cuda:1"]);
+/// ```
+pub fn devices(device: &str) -> Vec<String> {
+    let cards = match device {
+        "auto" | "cuda" => cards(),
+        _ => 0,
+    };
+    if cards == 0 {
+        return vec![device.to_owned()];
+    }
+    (0..cards).map(|ordinal| format!("cuda:{ordinal}")).collect()
+}
+
+#[cfg(feature = "cuda")]
+fn cards() -> usize {
+    crate::cuda::Gpu::count()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cards() -> usize {
+    0
+}
+
 /// What a device's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {

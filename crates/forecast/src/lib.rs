@@ -73,6 +73,7 @@ pub mod verify;
 mod weights;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
+pub use crate::device::devices;
 pub use crate::expert_usage::{ExpertUsage, LayerUsage};
 pub use crate::precision::Precision;
 pub use crate::progress::DownloadProgress;

@@ -18,7 +18,7 @@ use crate::quantile::quantile;
 use crate::rollout::cached::Job;
 use crate::rollout::{Paths, Rolled, Series, Summary, exact};
 use crate::sampler::Sampler;
-use crate::task::{Forecast, ForecastTask, PriorHistory, TaskError};
+use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};
 
 /// The patch size taken when the checkpoint has several and none is asked for.
 const USUAL_PATCH_SIZE: usize = 16;
@@ -55,7 +55,8 @@ pub(crate) fn load(
         }
         opened => opened?,
     };
-    let provider = MoiraiProvider::new(checkpoint, spec, threads)?;
+    let mut provider = MoiraiProvider::new(checkpoint, spec, threads)?;
+    provider.warm_up()?;
     let info = &provider.info;
     tracing::info!(
         path = info.path,
@@ -124,6 +125,24 @@ impl MoiraiProvider {
             rollout: Some(rollout),
         };
         Ok(Self { network, info, rollout, patch_size, patch_index, threads })
+    }
+
+    /// Makes a first forecast on a card: it loads the kernels and takes the first
+    /// memory, and whoever waits for the model expects it ready.
+    fn warm_up(&mut self) -> Result<(), LoadError> {
+        if self.network.device_memory().is_none() {
+            return Ok(());
+        }
+        let patch = self.patch_size;
+        let values: Vec<f32> = (0..4 * patch).map(|step| (step % 7) as f32).collect();
+        let task = ForecastTask::new(Context::univariate(&values), 2 * patch);
+        match self.forecast(&[task]).pop() {
+            Some(Err(TaskError::Model { reason })) => {
+                let device = self.info.device.split(' ').next().unwrap_or_default().to_owned();
+                Err(LoadError::Device { device, reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Packs a task, if it can be answered.
@@ -273,6 +292,18 @@ impl Provider for MoiraiProvider {
         Some(costs.operations(self.rollout, tokens))
     }
 
+    fn batch(&self) -> (usize, usize) {
+        self.network.batch()
+    }
+
+    fn device_memory(&self) -> Option<(u64, u64)> {
+        self.network.device_memory()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.network.failure()
+    }
+
     fn expert_usage(&self) -> Option<ExpertUsage> {
         Some(self.network.expert_usage())
     }
@@ -335,7 +366,6 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
 mod tests {
     use super::*;
     use crate::provider::load;
-    use crate::task::Context;
 
     fn sine(steps: usize, phase: f32) -> Vec<f32> {
         let value =

@@ -29,6 +29,21 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
     /// Returns the device's name: `cpu`, or `cuda:0` with the card's.
     fn device(&self) -> String;
 
+    /// Returns tokens and tasks of a batch that suits the device.
+    fn batch(&self) -> (usize, usize) {
+        (65_536, 256)
+    }
+
+    /// Returns the bytes of the device's memory that are in use, and all.
+    fn device_memory(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Returns why the device can do nothing more.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Returns how many tokens each expert of each layer got so far.
     fn expert_usage(&self) -> ExpertUsage;
 

@@ -34,6 +34,24 @@ pub trait Provider: Send {
         None
     }
 
+    /// Returns tokens and tasks of a batch that suits the device: enough to keep
+    /// it busy, few enough for the first series not to wait long for the last.
+    fn batch(&self) -> (usize, usize) {
+        (65_536, 256)
+    }
+
+    /// Returns the bytes of the device's memory that are in use, and all there
+    /// are; `None` for the processor.
+    fn device_memory(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Returns why the device can do nothing more: every forecast fails from now
+    /// on, until the model is dropped and loaded again.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Returns how a mixture of experts was used so far; `None` for a model
     /// that is none.
     fn expert_usage(&self) -> Option<ExpertUsage> {

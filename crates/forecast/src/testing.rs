@@ -11,7 +11,6 @@ use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::config::Config;
 use crate::moirai::MoiraiMoe;
 use crate::weights::Weights;
 

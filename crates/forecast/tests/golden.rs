@@ -135,7 +135,8 @@ fn another_model_fails_and_is_told_where() {
     });
     let path = model.path().join("model.safetensors");
     safetensors::serialize_to_file(views, None, &path).expect("written");
-    let report = verify(model.path(), &folder("golden"), On::default(), &mut |_| {}).expect("verified");
+    let report =
+        verify(model.path(), &folder("golden"), On::default(), &mut |_| {}).expect("verified");
     let status = |quantity: &str| {
         let check = report.checks.iter().find(|check| check.quantity == quantity);
         check.expect("the check was made").status

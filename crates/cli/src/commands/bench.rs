@@ -166,7 +166,7 @@ fn read(
 /// samples. `model bench` says more.
 fn forecasts(repeats: usize) -> anyhow::Result<Value> {
     let at = |batch| Point { context: 512, horizon: 96, samples: 100, batch };
-    let machine = Machine::measure_for(&ModelSpec::default());
+    let machine = Machine::measure_for(&ModelSpec::default())?;
     line(format_args!("builtin:tiny, context 512, horizon 96, 100 samples"));
     let mut rows = Vec::new();
     for (rollout, batch) in [(Rollout::Cached, 1), (Rollout::Cached, 32), (Rollout::Exact, 1)] {

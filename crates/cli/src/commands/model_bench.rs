@@ -27,11 +27,12 @@ pub fn run(arguments: &ModelBenchArguments) -> anyhow::Result<()> {
     let specs: Vec<ModelSpec> = rollouts.iter().map(|&rollout| spec(arguments, rollout)).collect();
     let first = specs.first().context("there is a rollout")?;
     // Before any model is loaded, for it starts peak memory anew.
-    let machine = Machine::measure_for(first);
+    let machine = Machine::measure_for(first)?;
     if !arguments.json {
         line(format_args!(
-            "{}: {} threads, {:.1} GFLOP/s in large f32 matrix products, {:.1} GB/s read",
+            "{} on {}: {} threads, {:.1} GFLOP/s in large matrix products, {:.1} GB/s read",
             arguments.model,
+            machine.device,
             machine.threads,
             machine.flops / 1e9,
             machine.bytes / 1e9

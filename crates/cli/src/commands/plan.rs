@@ -38,6 +38,10 @@ pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn limit(set: Option<usize>) -> String {
+    set.map_or("the device's".to_owned(), |limit| limit.to_string())
+}
+
 /// What the script leaves to the configuration and to the checkpoint.
 fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
     let commit = plan.options.commit_interval.unwrap_or(config.commit_interval);
@@ -50,8 +54,8 @@ fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
             "model batches",
             format!(
                 "at most {} tokens, {} series, {} of waiting",
-                limits.max_batch_tokens,
-                limits.max_batch_tasks,
+                limit(limits.max_batch_tokens),
+                limit(limits.max_batch_tasks),
                 humantime::format_duration(limits.max_wait)
             ),
         ),

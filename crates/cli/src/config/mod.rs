@@ -91,10 +91,10 @@ pub struct PipelineConfig {
 pub struct ModelConfig {
     /// Threads of a model on the CPU; `None`: all cores.
     pub threads: Option<usize>,
-    /// Tokens of one forward batch.
-    pub max_batch_tokens: usize,
-    /// Series of one forward batch.
-    pub max_batch_tasks: usize,
+    /// Tokens of one forward batch; `None`: what suits the device.
+    pub max_batch_tokens: Option<usize>,
+    /// Series of one forward batch; `None`: what suits the device.
+    pub max_batch_tasks: Option<usize>,
     /// How long a batch waits to fill.
     pub max_wait: Duration,
 }
@@ -248,8 +248,8 @@ impl Config {
             },
             model: ModelConfig {
                 threads: Some(model.threads).filter(|threads| *threads > 0),
-                max_batch_tokens: at_least_one("model.max_batch_tokens", model.max_batch_tokens)?,
-                max_batch_tasks: at_least_one("model.max_batch_tasks", model.max_batch_tasks)?,
+                max_batch_tokens: Some(model.max_batch_tokens).filter(|tokens| *tokens > 0),
+                max_batch_tasks: Some(model.max_batch_tasks).filter(|tasks| *tasks > 0),
                 max_wait: model.max_wait.0,
             },
             server: ServerConfig { enabled: server.enabled, listen },

@@ -153,7 +153,10 @@ impl Encoder<'_> {
             input: Buffer::new(gpu, rows * self.padded_patch())?,
             x: Buffer::new(gpu, rows * width)?,
             normed: Buffer::new(gpu, rows * width * size)?,
-            projected: Buffer::new(gpu, if operands == Precision::F32 { rows * 3 * width } else { 0 })?,
+            projected: Buffer::new(
+                gpu,
+                if operands == Precision::F32 { rows * 3 * width } else { 0 },
+            )?,
             queries: Buffer::new(gpu, rows * width * size)?,
             chosen: Buffer::new(gpu, pairs)?,
             pair_weight: Buffer::new(gpu, pairs)?,

@@ -10,6 +10,7 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
+use crate::precision::Precision;
 use crate::provider::LoadError;
 
 /// Compiled by `build.rs`: a file's kernels, and how their names begin.
@@ -71,6 +72,8 @@ struct Opened {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: Vec<Arc<cudarc::driver::CudaModule>>,
+    /// Why it can do nothing more.
+    failure: RwLock<Option<String>>,
     /// With the most dynamic shared memory that a launch has asked for.
     functions: RwLock<HashMap<String, (CudaFunction, usize)>>,
 }
@@ -82,6 +85,14 @@ impl fmt::Debug for Gpu {
 }
 
 impl Gpu {
+    /// Returns how many cards the driver shows; 0 without a driver.
+    pub(crate) fn count() -> usize {
+        if Self::check_driver().is_err() {
+            return 0;
+        }
+        CudaContext::device_count().ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+    }
+
     /// Opens the card of this number and loads the kernels.
     pub(crate) fn open(ordinal: usize) -> std::result::Result<Self, LoadError> {
         let fail = |reason: String| LoadError::Device { device: format!("cuda:{ordinal}"), reason };
@@ -122,8 +133,10 @@ impl Gpu {
             let module = context.load_module(Ptx::from_binary(kernels.to_vec()));
             modules.push(module.map_err(|error| fail(format!("no kernels for {name}: {error}")))?);
         }
-        let functions = RwLock::default();
-        Ok(Self(Arc::new(Opened { ordinal, name, capability, context, stream, modules, functions })))
+        let (failure, functions) = (RwLock::default(), RwLock::default());
+        let opened =
+            Opened { ordinal, name, capability, context, stream, modules, failure, functions };
+        Ok(Self(Arc::new(opened)))
     }
 
     fn check_driver() -> std::result::Result<(), String> {
@@ -166,9 +179,32 @@ impl Gpu {
         &self.0.stream
     }
 
+    /// Returns the rates of matrix products and of copying, in operations and
+    /// bytes a second.
+    pub(crate) fn rates(&self, precision: Precision) -> Result<(f64, f64)> {
+        super::rates::rates(self, precision)
+    }
+
     /// Returns the bytes that are free, and all bytes.
     pub(crate) fn memory(&self) -> Result<(usize, usize)> {
         Ok(self.0.context.mem_get_info()?)
+    }
+
+    /// Returns why the card can do nothing more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.0.failure.read().ok()?.clone()
+    }
+
+    /// Notes an error after which the card does not answer any more; others are
+    /// the request's own.
+    pub(super) fn note(&self, error: &CudaError) {
+        if matches!(error, CudaError::Driver(_))
+            && self.synchronize().is_err()
+            && let Ok(mut failure) = self.0.failure.write()
+        {
+            tracing::error!(card = self.describe(), %error, "the card is lost");
+            failure.get_or_insert(error.to_string());
+        }
     }
 
     /// Waits until everything is done.

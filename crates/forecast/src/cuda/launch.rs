@@ -41,7 +41,9 @@ macro_rules! parameters {
         )*
     };
 }
-parameters!(Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Quantiles, Pair);
+parameters!(
+    Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Quantiles, Pair
+);
 
 /// `out[row, n] = sum of a[row, k] * weights[n, k]`.
 #[repr(C)]
@@ -147,7 +149,8 @@ impl Block {
         match tile {
             128 if gpu.is_hopper()
                 && !kind.starts_with("linear_add")
-                && (product.inner as usize).is_multiple_of(GROUP.1) => {
+                && (product.inner as usize).is_multiple_of(GROUP.1) =>
+            {
                 Self { name: "group", threads: 256, shared: shared(GROUP.0, GROUP.1) }
             }
             128 => Self { name: "128", threads: 256, shared: shared(STAGES, INNER_STEP) },

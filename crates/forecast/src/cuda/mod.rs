@@ -13,6 +13,7 @@ mod encoder;
 mod gpu;
 mod launch;
 mod network;
+mod rates;
 mod rollout;
 mod weights;
 

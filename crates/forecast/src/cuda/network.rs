@@ -248,6 +248,19 @@ impl Network for CudaNetwork {
         self.gpu.describe()
     }
 
+    fn batch(&self) -> (usize, usize) {
+        (524_288, 1024)
+    }
+
+    fn device_memory(&self) -> Option<(u64, u64)> {
+        let (free, all) = self.gpu.memory().unwrap_or_default();
+        Some((all.saturating_sub(free) as u64, all as u64))
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.gpu.failure()
+    }
+
     fn expert_usage(&self) -> ExpertUsage {
         let read = |layer: &weights::Layer| {
             let experts = &layer.experts;
@@ -270,11 +283,13 @@ impl Network for CudaNetwork {
         layouts: &Layouts<'_>,
         wanted: &[u32],
     ) -> candle_core::Result<Vec<f32>> {
-        Ok(self.predict_rows(patch_index, &scaled, layouts, wanted)?)
+        let head = self.predict_rows(patch_index, &scaled, layouts, wanted);
+        Ok(head.inspect_err(|error| self.gpu.note(error))?)
     }
 
     fn roll_out(&self, patch_index: usize, jobs: &[Job<'_>]) -> candle_core::Result<Vec<Rolled>> {
-        Ok(super::rollout::roll_out(self, &self.gpu, patch_index, jobs)?)
+        let rolled = super::rollout::roll_out(self, &self.gpu, patch_index, jobs);
+        Ok(rolled.inspect_err(|error| self.gpu.note(error))?)
     }
 
     fn embed_all(

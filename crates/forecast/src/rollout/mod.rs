@@ -42,6 +42,7 @@ pub(crate) trait Fill: Sync {
 
     /// Returns the seed if patches are drawn from the model's distribution:
     /// a device may then draw them itself, from the same distribution.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU has it filled
     fn seed(&self) -> Option<u64> {
         None
     }

@@ -99,7 +99,7 @@ pub struct BacktestArguments {
     /// How a horizon longer than one patch is filled.
     #[arg(long, value_enum, default_value_t = RolloutChoice::Cached)]
     pub rollout: RolloutChoice,
-    /// `auto` or `cpu`.
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
     /// Sample paths drawn.
