@@ -13,6 +13,7 @@ mod covariates;
 mod crash;
 mod demo;
 mod errors;
+mod faults;
 mod group;
 mod model;
 mod repository;

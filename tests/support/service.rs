@@ -96,6 +96,11 @@ impl Service {
         self.process.wait()
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Ends it without warning.
     pub(crate) fn kill(mut self) {
         self.process.kill();

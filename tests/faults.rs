@@ -1,0 +1,287 @@
+//! A service that is disturbed at random while it works, compared with one that
+//! is not, message for message.
+//!
+//! `tests/faults.sh` runs many of these; the test here two, so that the ways they
+//! go stay open. Each run follows from its seed, but for what the machine's speed
+//! decides. Settings (environment): `TIDECAST_FAULTS_RUNS`, `TIDECAST_FAULTS_SEED`.
+
+#![allow(clippy::disallowed_methods, reason = "time passing is what is disturbed")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::broker::{self, unique};
+use crate::support::eventually;
+use crate::support::messages::{Message, Subscriber};
+use crate::support::pipeline::Pipeline;
+use crate::support::service::Service;
+use crate::support::topics::{Series, Topics};
+
+const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+/// Minutes of data, fed in bursts over some seconds.
+const MINUTES: i64 = 240;
+/// Services of the group at once.
+const MOST: usize = 3;
+
+#[test]
+fn whatever_happens_to_the_service_the_forecasts_are_those_of_a_calm_run() {
+    let Some(broker) = broker::shared() else { return };
+    let setting = |name: &str, usual: u64| {
+        std::env::var(name).ok().map_or(usual, |text| text.parse().expect("a number"))
+    };
+    let (runs, seed) = (setting("TIDECAST_FAULTS_RUNS", 2), setting("TIDECAST_FAULTS_SEED", 1));
+    let mut all = Outcome::default();
+    for run in seed..seed + runs {
+        let outcome = Run::new(broker.bootstrap(), run).go();
+        eprintln!("{}", outcome.line(run));
+        all.add(&outcome);
+    }
+    // What the script shows, and what has to hold.
+    eprintln!(
+        "{}",
+        json!({
+            "runs": runs, "survived": all.survived, "messages": all.messages,
+            "duplicates": all.duplicates, "losses": all.losses, "different": all.different,
+            "disturbances": all.disturbances,
+        })
+    );
+    assert_eq!((all.survived, all.duplicates, all.losses, all.different), (runs, 0, 0, 0));
+    assert!(all.disturbances.values().sum::<u64>() >= runs, "nothing was disturbed");
+}
+
+/// How runs went.
+#[derive(Debug, Default)]
+struct Outcome {
+    survived: u64,
+    messages: u64,
+    duplicates: u64,
+    losses: u64,
+    different: u64,
+    disturbances: BTreeMap<&'static str, u64>,
+}
+
+impl Outcome {
+    fn add(&mut self, other: &Self) {
+        self.survived += other.survived;
+        self.messages += other.messages;
+        self.duplicates += other.duplicates;
+        self.losses += other.losses;
+        self.different += other.different;
+        for (what, count) in &other.disturbances {
+            *self.disturbances.entry(what).or_default() += count;
+        }
+    }
+
+    fn line(&self, seed: u64) -> Value {
+        json!({
+            "seed": seed, "messages": self.messages, "duplicates": self.duplicates,
+            "losses": self.losses, "different": self.different, "disturbances": self.disturbances,
+        })
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): enough to choose what goes wrong.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn milliseconds(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to - from))
+    }
+}
+
+struct Run {
+    bootstrap: String,
+    random: Random,
+    topics: Topics,
+    pipeline: Pipeline,
+    series: Vec<Series>,
+    services: Vec<(usize, Service)>,
+    started: usize,
+    outcome: Outcome,
+}
+
+impl Run {
+    fn new(bootstrap: &str, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let partitions = 1 + random.below(4) as i32;
+        let series = NAMES.iter().enumerate().map(|(index, &name)| Series {
+            name,
+            partition: index as i32 % partitions,
+            level: index as f64,
+        });
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            topics: Topics::create(bootstrap, partitions),
+            pipeline: Pipeline::new("exactly-once"),
+            series: series.collect(),
+            services: Vec::new(),
+            started: 0,
+            outcome: Outcome::default(),
+            random,
+        }
+    }
+
+    fn go(mut self) -> Outcome {
+        let (topics, series) = (self.topics.clone(), self.series.clone());
+        let mut pace = Random(self.random.next());
+        let is_fed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut minute = 0;
+                while minute < MINUTES {
+                    let end = (minute + 1 + pace.below(12) as i64).min(MINUTES);
+                    topics.send_minutes(&series, minute..end);
+                    minute = end;
+                    sleep(pace.milliseconds(20, 400));
+                }
+                is_fed.store(true, Ordering::Relaxed);
+            });
+            self.start();
+            while !is_fed.load(Ordering::Relaxed) {
+                sleep(self.random.milliseconds(100, 1500));
+                self.disturb();
+            }
+        });
+        if self.services.is_empty() {
+            self.start();
+        }
+        let (topics, group) = (&self.topics, &self.pipeline.group);
+        let ends = topics.ends();
+        eventually(
+            || (topics.committed(group) == ends).then_some(()),
+            || {
+                let logs: Vec<String> =
+                    self.services.iter().map(|(_, service)| service.log()).collect();
+                format!("{:?} to be {ends:?}\n{}", topics.committed(group), logs.join("\n\n"))
+            },
+        );
+        for (_, service) in self.services.drain(..) {
+            service.terminate();
+        }
+        self.compare();
+        self.outcome
+    }
+
+    /// Starts another service of the group, in a slot of its own.
+    fn start(&mut self) {
+        let taken = |slot: usize| self.services.iter().any(|(other, _)| *other == slot);
+        let slot = (0..).find(|&slot| !taken(slot)).unwrap_or_default();
+        self.started += 1;
+        let instance = format!("pipeline.instance=slot-{slot}");
+        let records = format!("pipeline.max_batch_records={}", 1 + self.random.below(40));
+        let commit = format!("pipeline.commit_interval={}ms", 5 + self.random.below(200));
+        let settings = [instance.as_str(), &records, &commit];
+        let script = self.pipeline.script(&self.topics);
+        // Not until it is ready: what comes next may meet it while it starts.
+        self.services.push((slot, Service::launch(&script, &self.bootstrap, &settings)));
+    }
+
+    fn any(&mut self) -> Option<usize> {
+        let count = self.services.len() as u64;
+        (count > 0).then(|| self.random.below(count) as usize)
+    }
+
+    fn disturb(&mut self) {
+        let what = match self.random.below(16) {
+            0..=5 => "killed",
+            6..=8 => "stopped",
+            9..=11 if self.services.len() < MOST => "joined",
+            12..=13 if self.services.len() > 1 => "left",
+            14 => "stalled",
+            _ => return,
+        };
+        let Some(index) = self.any() else { return self.start() };
+        *self.outcome.disturbances.entry(what).or_default() += 1;
+        match what {
+            "killed" => {
+                self.services.remove(index).1.kill();
+                sleep(self.random.milliseconds(0, 500));
+                self.start();
+            }
+            "stopped" => {
+                self.services.remove(index).1.terminate();
+                self.start();
+            }
+            "joined" => self.start(),
+            "left" => match self.random.below(2) {
+                0 => self.services.remove(index).1.kill(),
+                _ => drop(self.services.remove(index).1.terminate()),
+            },
+            _ => {
+                // Longer than the session: when it comes back its partitions are
+                // another's, or would have been.
+                self.services[index].1.signal("STOP");
+                sleep(self.random.milliseconds(6500, 9000));
+                self.services[index].1.signal("CONT");
+            }
+        }
+    }
+
+    /// Compares what was published with a run that nothing disturbed.
+    fn compare(&mut self) {
+        let mut found = Subscriber::new(&self.bootstrap, &self.topics.forecasts);
+        found.read_to_end();
+        let calm_topics = self.topics.with_other_forecasts();
+        let group = unique("calm");
+        let calm = Pipeline {
+            group: group.clone(),
+            name: self.pipeline.name.clone(),
+            ..Pipeline::new("exactly-once")
+        };
+        let service = Service::start(&calm.script(&calm_topics), &self.bootstrap, &[]);
+        let ends = self.topics.ends();
+        eventually(
+            || (calm_topics.committed(&group) == ends).then_some(()),
+            || format!("the calm run to end\n{}", service.log()),
+        );
+        service.stop();
+        let mut expected = Subscriber::new(&self.bootstrap, &calm_topics.forecasts);
+        expected.read_to_end();
+        let (found, expected) = (by_series(&found.messages), by_series(&expected.messages));
+        let outcome = &mut self.outcome;
+        assert!(!expected.is_empty(), "the calm run forecast nothing");
+        for (site, expected) in &expected {
+            let found = found.get(site).map_or(&[][..], Vec::as_slice);
+            outcome.messages += found.len() as u64;
+            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+            found.iter().for_each(|message| *counts.entry(message.id()).or_default() += 1);
+            outcome.duplicates += counts.values().map(|count| count - 1).sum::<u64>();
+            outcome.losses +=
+                expected.iter().filter(|message| !counts.contains_key(message.id())).count() as u64;
+            // In their order, each with its content.
+            let differs = expected
+                .iter()
+                .zip(found)
+                .filter(|(expected, found)| expected.content() != found.content())
+                .count();
+            outcome.different += differs as u64;
+        }
+        outcome.different +=
+            found.keys().filter(|site| !expected.contains_key(*site)).count() as u64;
+        outcome.survived = 1;
+    }
+}
+
+fn by_series(messages: &[Message]) -> BTreeMap<String, Vec<Message>> {
+    let mut all: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+    for message in messages {
+        all.entry(message.site().to_owned()).or_default().push(message.clone());
+    }
+    all
+}
