@@ -121,6 +121,27 @@ impl ViewColumns {
         Ok(SeriesKey(key))
     }
 
+    /// Returns the columns that some keys were made of; none without series
+    /// columns.
+    pub(super) fn key_columns(&self, keys: &[&[u8]]) -> Vec<ArrayRef> {
+        let parser = self.converter.parser();
+        let rows = keys.iter().map(|key| parser.parse(key));
+        self.converter.convert_rows(rows).unwrap_or_default()
+    }
+
+    /// Returns the keys of `count` rows of these columns.
+    pub(super) fn keys_of(
+        &self,
+        columns: &[ArrayRef],
+        count: usize,
+    ) -> Result<Vec<Box<[u8]>>, WindowError> {
+        if self.series.is_empty() {
+            return Ok(vec![Box::default(); count]);
+        }
+        let keys = self.converter.convert_columns(columns).map_err(from_arrow)?;
+        Ok(keys.iter().map(|key| key.as_ref().into()).collect())
+    }
+
     fn keys(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>, WindowError> {
         if self.series.is_empty() {
             return Ok(vec![Box::default(); rows.num_rows()]);

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use tidecast_stream::{EventTime, SeriesKey};
 
 use super::ahead::KnownAhead;
 use super::columns::ViewColumns;
 use super::output::{ClosedWindow, WindowError};
-use super::ring::{Prior, Ring, Shape, Step};
+use super::ring::{Prior, Ring, RingParts, Shape, Step};
 use crate::spec::{ForecastClause, Refresh};
 
 /// What a model is to forecast from: a series up to one step.
@@ -150,6 +150,44 @@ impl ContextRings {
         let mut rings: Vec<&mut Ring> = rings.filter(|ring| lives(ring, newest, context)).collect();
         rings.sort_by_key(|ring| ring.serial);
         rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
+    }
+
+    /// Whether a snapshot can hold the state: what is known ahead it cannot.
+    pub(super) fn has_snapshots(&self) -> bool {
+        self.shape.future_covariates == 0
+    }
+
+    /// Returns the key columns and the state of each series, in order of first
+    /// appearance.
+    pub(super) fn parts(&self) -> (Vec<ArrayRef>, Vec<RingParts>) {
+        let mut rings: Vec<(&Box<[u8]>, &Ring)> = self.rings.iter().collect();
+        rings.sort_by_key(|(_, ring)| ring.serial);
+        let keys: Vec<&[u8]> = rings.iter().map(|(key, _)| &***key).collect();
+        (self.columns.key_columns(&keys), rings.iter().map(|(_, ring)| ring.parts()).collect())
+    }
+
+    /// Returns the numbers that are no series' own: newest step, last sweep, next
+    /// serial number.
+    pub(super) fn numbers(&self) -> (Option<i64>, i64, u64) {
+        (self.newest, self.swept, self.next_serial)
+    }
+
+    /// Takes in the series of a snapshot; says what does not fit.
+    pub(super) fn restore(
+        &mut self,
+        keys: &[ArrayRef],
+        rings: Vec<Ring>,
+        (newest, swept, next_serial): (Option<i64>, i64, u64),
+    ) -> Result<(), String> {
+        let keys = self.columns.keys_of(keys, rings.len()).map_err(|error| error.to_string())?;
+        let mut restored = HashMap::with_capacity(rings.len());
+        for (key, ring) in keys.into_iter().zip(rings) {
+            let ring = ring.split(&self.shape);
+            restored.insert(key, ring.ok_or("its values do not fit the columns")?);
+        }
+        self.rings = restored;
+        (self.newest, self.swept, self.next_serial) = (newest, swept, next_serial);
+        Ok(())
     }
 
     /// Returns how many series there are.

@@ -197,6 +197,16 @@ impl WindowOperator {
         self.open.len()
     }
 
+    /// Returns the greatest event time that moved the watermark, in microseconds.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.newest
+    }
+
+    /// Goes on from a watermark and the event time that moved it there.
+    pub(crate) fn resume(&mut self, watermark: Watermark, newest: Option<i64>) {
+        (self.watermark, self.newest) = (watermark, newest);
+    }
+
     /// Returns the first offset of any open window.
     pub fn replay_from(&self) -> Option<Offset> {
         self.open.values().map(|window| window.first_offset).min()

@@ -56,7 +56,72 @@ pub(super) struct Ring {
     held_back: Vec<Step>,
 }
 
+/// A ring's state, for snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct RingParts {
+    pub(super) serial: u64,
+    pub(super) key: SeriesKey,
+    /// Targets and past covariates, or all of them end to end.
+    pub(super) columns: Vec<Vec<f32>>,
+    pub(super) prior: Vec<RunningPrior>,
+    pub(super) observed: usize,
+    pub(super) last_step: i64,
+    /// In microseconds.
+    pub(super) last_time: i64,
+    pub(super) last_window: i64,
+    pub(super) lost: Option<i64>,
+}
+
 impl Ring {
+    /// Returns the state; of rings that hold nothing back.
+    pub(super) fn parts(&self) -> RingParts {
+        RingParts {
+            serial: self.serial,
+            key: self.key.clone(),
+            columns: self.columns.iter().map(|ring| ring.iter().copied().collect()).collect(),
+            prior: self.prior.clone(),
+            observed: self.observed,
+            last_step: self.last_step,
+            last_time: self.last_time.as_micros(),
+            last_window: self.last_window,
+            lost: self.lost,
+        }
+    }
+
+    /// Returns a ring with the parts' state but for its columns, which lie end to
+    /// end in the first one; [`split`](Self::split) cuts them.
+    pub(super) fn from_parts(parts: RingParts) -> Option<Self> {
+        let columns = parts.columns.into_iter().next()?;
+        Some(Self {
+            serial: parts.serial,
+            key: parts.key,
+            columns: vec![columns.into()],
+            prior: parts.prior,
+            observed: parts.observed,
+            last_step: parts.last_step,
+            last_time: EventTime::from_micros(parts.last_time),
+            last_window: parts.last_window,
+            lost: parts.lost,
+            held_back: Vec::new(),
+        })
+    }
+
+    /// Cuts columns that lie end to end; `None` if they are not of this shape.
+    pub(super) fn split(mut self, shape: &Shape) -> Option<Self> {
+        let count = shape.targets + shape.past_covariates + shape.future_covariates;
+        let all: Vec<f32> = self.columns.pop()?.into();
+        let fits = all.len() % count == 0 && all.len() / count <= shape.context;
+        if !fits || self.prior.len() != shape.targets {
+            return None;
+        }
+        let steps = all.len() / count;
+        self.columns = match steps {
+            0 => vec![VecDeque::new(); count],
+            _ => all.chunks_exact(steps).map(|column| column.iter().copied().collect()).collect(),
+        };
+        Some(self)
+    }
+
     pub(super) fn new(key: SeriesKey, serial: u64, shape: &Shape, first: &Step) -> Self {
         let columns = shape.targets + shape.past_covariates + shape.future_covariates;
         Self {
@@ -228,10 +293,10 @@ pub(super) struct Shape {
 
 /// [`Prior`] while the first observed value may still be to come.
 #[derive(Debug, Clone, Copy, Default)]
-struct RunningPrior {
-    known: Prior,
+pub(super) struct RunningPrior {
+    pub(super) known: Prior,
     /// Missing steps before anything was observed.
-    leading: u64,
+    pub(super) leading: u64,
 }
 
 impl RunningPrior {

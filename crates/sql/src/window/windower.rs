@@ -12,6 +12,7 @@ use super::contexts::{ContextRings, SeriesContext};
 use super::json;
 use super::operator::WindowOperator;
 use super::output::{FailedGroup, WindowError, WindowOutput};
+use super::snapshot::{self, FORMAT, Head, SnapshotError};
 use crate::spec::{PipelinePlan, Refresh};
 
 /// How many forced closes [`ReplayPoint`] remembers; more would not fit beside a
@@ -43,6 +44,8 @@ pub struct Windower {
     rings: ContextRings,
     refresh: Refresh,
     window_micros: i64,
+    /// What the state follows from.
+    identity: Vec<(String, String)>,
     partition: Option<Partition>,
     /// Where the last batch ended.
     position: Offset,
@@ -77,6 +80,15 @@ pub struct WindowerOutput {
     pub gap_steps: usize,
     /// Target values of closed windows that were null or not finite.
     pub missing_values: usize,
+}
+
+/// A windower's state behind an offset.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Records before this offset are in it.
+    pub offset: Offset,
+    /// An Arrow IPC file.
+    pub bytes: Vec<u8>,
 }
 
 /// Where a replay has to start, and with what.
@@ -117,6 +129,7 @@ impl Windower {
             rings: ContextRings::new(&plan.forecast, &plan.window.output_schema())?,
             refresh: plan.forecast.refresh,
             window_micros: plan.window.size_micros(),
+            identity: snapshot::state_identity(plan),
             partition: None,
             position: Offset::default(),
             closed: VecDeque::new(),
@@ -252,6 +265,73 @@ impl Windower {
         self.operator.advance_to(point.floor)?;
         self.to_repeat = point.closes.iter().copied().collect();
         Ok(())
+    }
+
+    /// Returns the state behind the last record, for [`restore_snapshot`]; `None`
+    /// if nothing has come, or if forecasts look ahead, which no snapshot holds.
+    ///
+    /// [`restore_snapshot`]: Self::restore_snapshot
+    ///
+    /// # Errors
+    /// If Arrow cannot write it, which is a bug.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, WindowError> {
+        let is_replaying = !self.to_repeat.is_empty();
+        if self.partition.is_none() || is_replaying || !self.rings.has_snapshots() {
+            return Ok(None);
+        }
+        let (newest_step, swept, next_serial) = self.rings.numbers();
+        let closed = self.closed.iter().map(|(start, offset)| (start.as_micros(), offset.0));
+        let head = Head {
+            format: FORMAT,
+            identity: self.identity.clone(),
+            offset: self.position,
+            open_from: self.operator.replay_from(),
+            watermark: self.operator.watermark(),
+            newest_time: self.operator.newest(),
+            closed: closed.collect(),
+            reach: self.reach,
+            closes: self.closes.iter().copied().collect(),
+            newest_step,
+            swept,
+            next_serial,
+        };
+        let bytes = snapshot::write(&head, &self.rings);
+        let bytes = bytes.map_err(|error| WindowError::new(error.to_string()))?;
+        Ok(Some(Snapshot { offset: self.position, bytes }))
+    }
+
+    /// Takes on the state of a snapshot; call it before the first batch. `closes`
+    /// are the forced closes that the commit names. Returns the offset to read
+    /// from: everything up to the committed offset is to be discarded as in a
+    /// replay.
+    ///
+    /// # Errors
+    /// If the snapshot is damaged, of a later format or of another query; the
+    /// windower is as it was.
+    pub fn restore_snapshot(
+        &mut self,
+        bytes: &[u8],
+        closes: &[ForcedClose],
+    ) -> Result<Offset, SnapshotError> {
+        let (head, keys, rings) = snapshot::read(bytes, &self.identity)?;
+        let numbers = (head.newest_step, head.swept, head.next_serial);
+        self.rings.restore(&keys, rings, numbers).map_err(SnapshotError::Damaged)?;
+        self.operator.resume(head.watermark, head.newest_time);
+        let closed = head.closed.iter();
+        self.closed = closed
+            .map(|(start, offset)| (EventTime::from_micros(*start), Offset(*offset)))
+            .collect();
+        self.reach = head.reach;
+        self.closes = head.closes.into();
+        self.position = head.offset;
+        // At the snapshot's offset itself a close may have come before or after it:
+        // one that came before has moved the watermark already.
+        let is_after = |close: &&ForcedClose| {
+            close.offset > head.offset
+                || close.offset == head.offset && close.watermark > head.watermark
+        };
+        self.to_repeat = closes.iter().filter(is_after).copied().collect();
+        Ok(head.open_from.unwrap_or(head.offset).min(head.offset))
     }
 
     fn take_rows(

@@ -8,3 +8,4 @@ mod operator;
 mod planned;
 mod properties;
 mod replay;
+mod snapshot;

@@ -1,0 +1,154 @@
+//! A windower that goes on from a snapshot of another.
+
+use proptest::prelude::*;
+use tidecast_sql::window::{SnapshotError, Windower, WindowerOutput, read_head};
+use tidecast_sql::{PipelinePlan, Refresh};
+use tidecast_stream::Offset;
+
+use crate::harness::{Reading, View, reading};
+use crate::replay::source_batch;
+
+fn average() -> View {
+    View::new(
+        "SELECT site, window_end AS t, avg(kw) AS kw FROM windowed \
+         GROUP BY site, window_start, window_end",
+    )
+}
+
+/// Everything that is published, what came before the contexts included.
+fn all(output: &WindowerOutput) -> String {
+    let late: Vec<_> =
+        output.late.iter().map(|late| (late.position.offset, &late.reason)).collect();
+    format!("{:?} {late:?} {:?} {}", output.contexts, output.bad, output.windows_closed)
+}
+
+/// Runs `readings`, takes a snapshot at `taken`, stops at `stop`, and checks that a
+/// second windower that goes on from the snapshot says the same as the first.
+fn assert_goes_on(
+    plan: &PipelinePlan,
+    readings: &[Reading],
+    (taken, stop): (usize, usize),
+    idle: &[usize],
+) {
+    let mut first = Windower::new(plan).unwrap();
+    let mut snapshot = None;
+    for offset in 0..stop {
+        if offset == taken {
+            snapshot = first.snapshot().unwrap();
+        }
+        first.process(&source_batch(readings, offset..offset + 1)).unwrap();
+        if idle.contains(&offset) {
+            first.close_idle().unwrap();
+        }
+    }
+    if taken == stop {
+        snapshot = first.snapshot().unwrap();
+    }
+    let Some(snapshot) = snapshot else {
+        assert_eq!(taken, 0, "only a windower that has seen nothing has no snapshot");
+        return;
+    };
+    assert_eq!(snapshot.offset, Offset(taken as i64));
+    let mut second = Windower::new(plan).unwrap();
+    let closes = first.replay_point().closes;
+    let from = second.restore_snapshot(&snapshot.bytes, &closes).unwrap().0 as usize;
+    assert!(from <= taken);
+    // However the replay is cut.
+    let middle = from.midpoint(stop);
+    second.process(&source_batch(readings, from..middle)).unwrap();
+    second.process(&source_batch(readings, middle..stop)).unwrap();
+
+    assert_eq!(second.open_windows(), first.open_windows(), "read from {from} to {stop}");
+    assert_eq!(second.series(), first.series());
+    assert_eq!(second.replay_point(), first.replay_point());
+    for offset in stop..readings.len() {
+        let batch = source_batch(readings, offset..offset + 1);
+        let (a, b) = (first.process(&batch).unwrap(), second.process(&batch).unwrap());
+        assert_eq!(all(&b), all(&a), "at {offset}, taken at {taken}, read from {from} to {stop}");
+    }
+    let (a, b) = (first.close_all().unwrap(), second.close_all().unwrap());
+    assert_eq!(all(&b), all(&a), "at the end, taken at {taken}, read from {from} to {stop}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whoever_goes_on_from_a_snapshot_says_the_same(
+        steps in prop::collection::vec((0_usize..3, -14_i64..12, -5.0..5.0), 1..120),
+        taken in any::<prop::sample::Index>(),
+        stop in any::<prop::sample::Index>(),
+        idle in prop::collection::vec(0_usize..120, 0..4),
+        context in 1_usize..6,
+    ) {
+        let mut now = 1_000;
+        let readings: Vec<Reading> = steps
+            .into_iter()
+            .map(|(site, step, kw)| {
+                now += step.max(-8) + i64::from(step == 11) * 60;
+                reading(["a", "b", "c"][site], kw, now)
+            })
+            .collect();
+        let plan = average().pipeline(context, Refresh::OnClose);
+        let stop = stop.index(readings.len() + 1);
+        let taken = taken.index(stop + 1);
+        assert_goes_on(&plan, &readings, (taken, stop), &idle);
+    }
+}
+
+fn some() -> (PipelinePlan, Vec<u8>) {
+    let plan = average().pipeline(3, Refresh::OnClose);
+    let readings: Vec<Reading> = (0..10).map(|i| reading("a", i as f64, i * 10)).collect();
+    let mut windower = Windower::new(&plan).unwrap();
+    windower.process(&source_batch(&readings, 0..10)).unwrap();
+    (plan, windower.snapshot().unwrap().unwrap().bytes)
+}
+
+#[test]
+fn a_snapshot_says_what_it_is() {
+    let (_, bytes) = some();
+    let (head, series) = read_head(&bytes).unwrap();
+    assert_eq!((head.offset, series), (Offset(10), 1));
+    // Two windows are open (two seconds of delay); they begin at the eighth record.
+    assert_eq!(head.open_from, Some(Offset(8)));
+}
+
+#[test]
+fn a_snapshot_of_something_else_is_refused_by_what_differs() {
+    let (plan, bytes) = some();
+    let refused = |plan: &PipelinePlan, bytes: &[u8]| {
+        let mut windower = Windower::new(plan).unwrap();
+        windower.restore_snapshot(bytes, &[]).unwrap_err()
+    };
+    let longer = average().pipeline(4, Refresh::OnClose);
+    assert_eq!(
+        refused(&longer, &bytes).to_string(),
+        "it belongs to another query or other series columns: the context has changed"
+    );
+    let sum = View::new(
+        "SELECT site, window_end AS t, sum(kw) AS kw FROM windowed \
+         GROUP BY site, window_start, window_end",
+    );
+    let error = refused(&sum.pipeline(3, Refresh::OnClose), &bytes);
+    assert!(
+        matches!(&error, SnapshotError::Foreign { what } if what == "the window query"),
+        "{error}"
+    );
+    // Horizon and quantiles may change.
+    let mut other = plan.clone();
+    (other.forecast.horizon, other.forecast.quantiles) = (7, vec![0.5]);
+    let mut windower = Windower::new(&other).unwrap();
+    assert_eq!(windower.restore_snapshot(&bytes, &[]).unwrap(), Offset(8));
+    for end in [0, 1, 30, bytes.len() / 2, bytes.len() - 1] {
+        let error = refused(&plan, &bytes[..end]);
+        assert!(matches!(error, SnapshotError::Damaged(_)), "{end}: {error}");
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.contains("\"format\":1"));
+    let find = |bytes: &[u8]| bytes.windows(10).position(|at| at == b"\"format\":1");
+    let mut later = bytes.clone();
+    while let Some(at) = find(&later) {
+        later[at + 9] = b'2';
+    }
+    assert_eq!(refused(&plan, &later), SnapshotError::Format { found: 2 });
+}
