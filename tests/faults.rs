@@ -13,6 +13,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::broker::{self, unique};
 use crate::support::eventually;
@@ -113,6 +114,8 @@ struct Run {
     series: Vec<Series>,
     services: Vec<(usize, Service)>,
     started: usize,
+    /// Where most runs keep snapshots, of a few milliseconds' age.
+    state: Option<TempDir>,
     outcome: Outcome,
 }
 
@@ -132,6 +135,7 @@ impl Run {
             series: series.collect(),
             services: Vec::new(),
             started: 0,
+            state: (random.below(4) > 0).then(|| tempfile::tempdir().unwrap()),
             outcome: Outcome::default(),
             random,
         }
@@ -186,7 +190,12 @@ impl Run {
         let instance = format!("pipeline.instance=slot-{slot}");
         let records = format!("pipeline.max_batch_records={}", 1 + self.random.below(40));
         let commit = format!("pipeline.commit_interval={}ms", 5 + self.random.below(200));
-        let settings = [instance.as_str(), &records, &commit];
+        let state = match &self.state {
+            Some(folder) => format!("state.url={}", folder.path().display()),
+            None => "state.url=off".to_owned(),
+        };
+        let age = format!("state.interval={}ms", 1 + self.random.below(500));
+        let settings = [instance.as_str(), &records, &commit, &state, &age];
         let script = self.pipeline.script(&self.topics);
         // Not until it is ready: what comes next may meet it while it starts.
         self.services.push((slot, Service::launch(&script, &self.bootstrap, &settings)));

@@ -120,7 +120,8 @@ fn spawn(script: &str, bootstrap: &str, settings: &[&str]) -> (Running, TempDir)
     let mut command = tidecast();
     command.arg("run").arg(&path);
     let bootstrap = format!("kafka.bootstrap_servers={bootstrap}");
-    let always = [bootstrap.as_str(), "server.listen=127.0.0.1:0", "log.format=json"];
+    let always =
+        [bootstrap.as_str(), "server.listen=127.0.0.1:0", "log.format=json", "state.url=off"];
     for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);
     }

@@ -48,6 +48,9 @@ pub enum Command {
     Model(ModelCommand),
     /// Measure this machine: windows, forecasts.
     Bench(BenchArguments),
+    /// Look at the snapshots of pipelines' state.
+    #[command(subcommand)]
+    State(StateCommand),
     /// Print the configuration in force, defaults included.
     Config(ConfigArguments),
     /// Print a completion script for a shell.
@@ -70,6 +73,55 @@ pub struct ConfigArguments {
     /// Set one key, over file and environment: `--set kafka.bootstrap_servers=broker:9092`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// `tidecast state`.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// List snapshots: pipeline, partition, offset, size, age.
+    #[command(after_help = "Example:\n  tidecast state ls --pipeline load_forecast")]
+    Ls {
+        /// Only those of this pipeline.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+        /// Print one JSON array.
+        #[arg(long)]
+        json: bool,
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Show what a snapshot holds and what it belongs to.
+    Inspect {
+        /// Its name, as `ls` prints it.
+        snapshot: String,
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Delete all but the newest snapshots of each partition.
+    #[command(after_help = "\
+A service deletes what it does not need any more by itself; this is for pipelines that run no longer.
+Without snapshots a pipeline reads more of its topic when it starts; nothing else is lost but the mean of
+what came before contexts.
+
+Examples:
+  tidecast state gc --dry-run
+  tidecast state gc --pipeline old_load --keep 0")]
+    Gc {
+        /// Only those of this pipeline.
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+        /// How many of each partition stay.
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        keep: u8,
+        /// Only say what would be deleted.
+        #[arg(long)]
+        dry_run: bool,
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
 }
 
 /// `tidecast run`.

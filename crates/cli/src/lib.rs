@@ -41,6 +41,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Backtest(backtest) => commands::backtest::run(backtest, log),
         Command::Model(model) => commands::model::run(model),
         Command::Bench(bench) => commands::bench::run(bench, log),
+        Command::State(state) => commands::state::run(state),
         Command::Config(config) => commands::print_configuration(config),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -27,6 +27,17 @@ pub struct EngineConfig {
     pub restart: RestartConfig,
     /// Limits of the forecasters.
     pub model: ModelLimits,
+    /// Where snapshots of state go.
+    pub state: StateConfig,
+}
+
+/// Where snapshots of state go, and how often.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// A folder, or `file:///folder`; `None` is nowhere.
+    pub url: Option<String>,
+    /// The time between two snapshots of a partition.
+    pub interval: Duration,
 }
 
 /// How Kafka is reached.
@@ -103,6 +114,7 @@ impl Default for EngineConfig {
                 max_batch_tasks: None,
                 max_wait: Duration::from_millis(5),
             },
+            state: StateConfig { url: None, interval: Duration::from_secs(60) },
         }
     }
 }

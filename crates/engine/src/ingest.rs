@@ -11,15 +11,18 @@ use std::time::{Duration, Instant};
 use tidecast_actors::{
     ActorExit, ActorHandle, DrainSignal, Failure, KillSwitch, Mailbox, join_all, mailbox, spawn,
 };
-use tidecast_sql::PipelinePlan;
-use tidecast_stream::{Partition, PartitionCommit, Source, SourceBatch, SourceError, SourceEvent};
+use tidecast_sql::{PipelinePlan, Windower};
+use tidecast_stream::{
+    Offset, Partition, PartitionCommit, Source, SourceBatch, SourceError, SourceEvent,
+};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::commit;
+use crate::commit::{self, Resume};
 use crate::forecaster::ModelHandle;
 use crate::observe;
 use crate::publisher::PublisherMessage;
+use crate::snapshots::Snapshots;
 use crate::windower::{WindowerActor, WindowerMessage};
 
 /// How long one poll of the source waits: the reaction time to a stop and the
@@ -32,6 +35,7 @@ pub(crate) struct Ingest {
     pub(crate) source: Box<dyn Source>,
     pub(crate) model: ModelHandle,
     pub(crate) publisher: Mailbox<PublisherMessage>,
+    pub(crate) snapshots: Option<Snapshots>,
     pub(crate) mailbox_capacity: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) drain_timeout: Duration,
@@ -139,28 +143,35 @@ impl Ingest {
         commit: Option<&PartitionCommit>,
     ) -> Result<(), ActorExit> {
         let resume = commit::resume(commit);
+        let mut windower = Windower::new(&self.plan).map_err(Failure::fatal)?;
+        let restored = self.restore(&partition, &resume, &mut windower);
+        let read_from = restored.or(resume.read_from());
+        if let (None, Some(replay)) = (restored, &resume.replay) {
+            windower.restore(replay).map_err(Failure::fatal)?;
+        }
         tracing::info!(
             pipeline = %self.plan.name,
             %partition,
             committed = ?resume.committed.map(|offset| offset.0),
-            read_from = ?resume.read_from().map(|offset| offset.0),
+            read_from = ?read_from.map(|offset| offset.0),
             "partition assigned"
         );
         let windower = WindowerActor::new(
             Arc::clone(&self.plan),
             partition.clone(),
-            &resume,
+            windower,
+            resume.committed,
             self.model.clone(),
             self.publisher.clone(),
-        )
-        .map_err(Failure::fatal)?;
+            self.snapshots.clone(),
+        );
         let name = format!("windower-{}-{partition}", self.plan.name);
         let (mailbox, receiver) = mailbox(name, self.mailbox_capacity);
         let actor = {
             let _runtime = self.runtime.enter();
             spawn(windower, receiver, &self.kill_switch)
         };
-        self.source.start(&partition, resume.read_from()).map_err(source_failed)?;
+        self.source.start(&partition, read_from).map_err(source_failed)?;
         let assigned = Assigned {
             mailbox,
             actor,
@@ -171,6 +182,20 @@ impl Ingest {
         };
         partitions.insert(partition, assigned);
         Ok(())
+    }
+
+    /// Gives the windower the state of a snapshot, if one is of use; returns where
+    /// to read from.
+    fn restore(
+        &self,
+        partition: &Partition,
+        resume: &Resume,
+        windower: &mut Windower,
+    ) -> Option<Offset> {
+        let (snapshots, committed) = (self.snapshots.as_ref()?, resume.committed?);
+        let closes = resume.replay.as_ref().map_or(&[][..], |replay| &replay.closes);
+        let (name, store) = (&self.plan.name, &snapshots.store);
+        self.runtime.block_on(store.restore(name, partition, committed, closes, windower))
     }
 
     /// Finishes what is under way of these partitions and commits it.

@@ -13,6 +13,7 @@ mod message;
 mod observe;
 mod pipeline;
 mod publisher;
+mod snapshots;
 mod windower;
 
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use std::sync::Arc;
 use tidecast_actors::{RestartPolicy, Supervisor, SupervisorHandle};
 use tidecast_sql::PipelinePlan;
 
-pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig};
+pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
 pub use crate::forecaster::model_info;
+pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};
 pub use tidecast_actors::Status;
 
 use crate::forecaster::ModelPool;

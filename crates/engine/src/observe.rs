@@ -37,6 +37,22 @@ pub(crate) fn windowed(
     }
 }
 
+/// Counts a snapshot that was written, or was not.
+pub(crate) fn snapshot(pipeline: &str, partition: &Partition, bytes: usize, is_written: bool) {
+    let labels = [("pipeline", pipeline.to_owned())];
+    if !is_written {
+        counter!("tidecast_windower_snapshot_failures_total", &labels).increment(1);
+        return;
+    }
+    counter!("tidecast_windower_snapshots_total", &labels).increment(1);
+    let labels = [
+        ("pipeline", pipeline.to_owned()),
+        ("topic", partition.topic.to_string()),
+        ("partition", partition.number.to_string()),
+    ];
+    gauge!("tidecast_windower_snapshot_bytes", &labels).set(bytes as f64);
+}
+
 pub(crate) fn forecast(pipeline: &str, status: ForecastStatus) {
     let status = match status {
         ForecastStatus::Ok => "ok",

@@ -13,6 +13,7 @@ use crate::forecaster::ModelPool;
 use crate::ingest::Ingest;
 use crate::message::MessageTemplate;
 use crate::publisher::Publisher;
+use crate::snapshots::{Committed, SnapshotStore, Snapshots};
 
 /// What a pipeline needs, generation after generation.
 pub(crate) struct Pipeline {
@@ -35,6 +36,15 @@ impl Pipeline {
         let model = match self.models.acquire(&self.plan.model).await {
             Ok(model) => model,
             Err(failure) => return failure.into(),
+        };
+
+        // snapshots, for sources that remember how far they were read
+        let snapshots = match (&self.config.state.url, &self.plan.source.connector) {
+            (Some(url), SourceConnector::Kafka(_)) => match SnapshotStore::open(url) {
+                Ok(store) => Some(store),
+                Err(error) => return Failure::fatal(error).into(),
+            },
+            _ => None,
         };
 
         // source and sink
@@ -67,7 +77,14 @@ impl Pipeline {
             self.plan.options.commit_interval.unwrap_or(self.config.commit_interval);
         let (to_publisher, receiver) =
             mailbox(format!("publisher-{name}"), self.config.mailbox_capacity);
-        let publisher = Publisher::new(name.clone(), template, connection.sink, commit_interval);
+        let committed = Committed::default();
+        let publisher = Publisher::new(
+            name.clone(),
+            template,
+            connection.sink,
+            commit_interval,
+            committed.clone(),
+        );
         let publisher = spawn(publisher, receiver, &generation.kill_switch);
 
         // ingest, which starts a windower per assigned partition
@@ -80,6 +97,10 @@ impl Pipeline {
             source: connection.source,
             model,
             publisher: to_publisher,
+            snapshots: snapshots.map(|store| {
+                let interval = self.config.state.interval;
+                Snapshots { store, interval, committed }
+            }),
             mailbox_capacity: self.config.mailbox_capacity,
             drain_timeout: self.config.drain_timeout,
             drain: generation.drain.clone(),

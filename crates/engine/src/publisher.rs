@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use tidecast_actors::{Actor, ActorExit, Context, Failure, spawn_thread};
 use tidecast_sql::SeriesContext;
 use tidecast_stream::{
-    BadRecord, LateRecord, Partition, PartitionCommit, Sink, SinkError, Transaction,
+    BadRecord, LateRecord, Offset, Partition, PartitionCommit, Sink, SinkError, Transaction,
 };
 use tokio::sync::oneshot;
 
 use crate::forecaster::Answers;
 use crate::message::{MessageTemplate, Outcome};
 use crate::observe;
+use crate::snapshots::Committed;
 
 /// Messages of one transaction, at most; beyond, it is published before the
 /// commit interval is over.
@@ -71,6 +72,7 @@ pub(crate) struct Publisher {
     /// Taken out while a blocking thread publishes.
     sink: Option<Box<dyn Sink>>,
     commit_interval: Duration,
+    committed: Committed,
     /// When what is ready has to go out; `None` while nothing is.
     due: Option<Instant>,
     ready: Ready,
@@ -90,9 +92,10 @@ impl Publisher {
         template: MessageTemplate,
         sink: Box<dyn Sink>,
         commit_interval: Duration,
+        committed: Committed,
     ) -> Self {
         let ready = Ready::default();
-        Self { pipeline, template, sink: Some(sink), commit_interval, due: None, ready }
+        Self { pipeline, template, sink: Some(sink), commit_interval, committed, due: None, ready }
     }
 
     /// Waits for the batch's answers, publishing what is ready when it falls due.
@@ -142,9 +145,17 @@ impl Publisher {
             return Ok(());
         }
         let messages = transaction.forecasts.len();
+        let commits: Vec<(Partition, Offset)> = transaction
+            .commits
+            .iter()
+            .map(|commit| (commit.partition.clone(), commit.offset))
+            .collect();
         let started = Instant::now();
         self.with_sink(context, move |sink| sink.publish(transaction)).await?;
         observe::published(&self.pipeline, messages, started.elapsed());
+        for (partition, offset) in commits {
+            self.committed.advance(&partition, offset);
+        }
         Ok(())
     }
 

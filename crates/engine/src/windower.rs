@@ -1,16 +1,18 @@
 //! The windower: one per partition, turns rows into series that want a forecast.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Failure, Mailbox};
 use tidecast_forecast::{Context, ForecastTask, PriorHistory, seed_for};
-use tidecast_sql::{PipelinePlan, SeriesContext, WindowError, Windower, WindowerOutput};
+use tidecast_sql::{PipelinePlan, SeriesContext, Windower, WindowerOutput};
 use tidecast_stream::{Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
 
-use crate::commit::{self, Resume};
+use crate::commit;
 use crate::forecaster::ModelHandle;
 use crate::observe;
 use crate::publisher::{ForecastBatch, PublisherMessage};
+use crate::snapshots::{Snapshots, Snapshotting};
 
 /// What a windower is told.
 #[derive(Debug)]
@@ -45,29 +47,33 @@ pub(crate) struct WindowerActor {
     checkpoint: Checkpoint,
     model: ModelHandle,
     publisher: Mailbox<PublisherMessage>,
+    snapshots: Option<Snapshotting>,
 }
 
 impl WindowerActor {
+    /// Returns an actor around a windower, which has the state to start from;
+    /// records before `committed` only rebuild.
     pub(crate) fn new(
         plan: Arc<PipelinePlan>,
         partition: Partition,
-        resume: &Resume,
+        windower: Windower,
+        committed: Option<Offset>,
         model: ModelHandle,
         publisher: Mailbox<PublisherMessage>,
-    ) -> Result<Self, WindowError> {
-        let mut windower = Windower::new(&plan)?;
-        if let Some(replay) = &resume.replay {
-            windower.restore(replay)?;
-        }
-        Ok(Self {
+        snapshots: Option<Snapshots>,
+    ) -> Self {
+        let snapshots =
+            snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), partition.clone()));
+        Self {
             plan,
             partition,
             windower,
-            replaying_until: resume.committed,
+            replaying_until: committed,
             checkpoint: Checkpoint::default(),
             model,
             publisher,
-        })
+            snapshots,
+        }
     }
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
@@ -99,7 +105,12 @@ impl WindowerActor {
         let end = batch.range.end();
         // What the source could not decode leaves in the same transaction.
         output.bad.extend(batch.bad);
-        self.hand_on(output, end, is_backfill).await
+        self.hand_on(output, end, is_backfill).await?;
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.after_records(&self.windower).map_err(internal)?;
+            snapshots.look();
+        }
+        Ok(())
     }
 
     async fn on_close(&mut self, finish: bool) -> Result<(), ActorExit> {
@@ -199,6 +210,17 @@ impl Actor for WindowerActor {
             WindowerMessage::CloseIdle => self.on_close(false).await,
             WindowerMessage::Finish => self.on_close(true).await,
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.snapshots.as_ref()?.deadline()
+    }
+
+    async fn on_deadline(&mut self, _: &ActorContext) -> Result<(), ActorExit> {
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.look();
+        }
+        Ok(())
     }
 }
 

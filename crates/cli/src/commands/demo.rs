@@ -68,6 +68,7 @@ pub fn run(arguments: &DemoArguments, log: Option<&str>) -> anyhow::Result<()> {
     let bootstrap = broker.bootstrap().to_owned();
     let mut engine_config = config.engine();
     engine_config.kafka.bootstrap_servers.clone_from(&bootstrap);
+    engine_config.state.url = None; // its broker forgets everything, too
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -10,6 +10,7 @@ mod model_usage;
 pub mod plan;
 pub mod run;
 pub mod series;
+pub mod state;
 
 use crate::arguments::ConfigArguments;
 use crate::config::Config;

@@ -1,13 +1,13 @@
 //! What of the configuration is the engine's.
 
-use tidecast_engine::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig};
+use tidecast_engine::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 
 use super::Config;
 
 impl Config {
     /// Returns the settings of the engine.
     pub fn engine(&self) -> EngineConfig {
-        let Self { kafka, pipeline, model, .. } = self;
+        let Self { kafka, pipeline, model, state, .. } = self;
         EngineConfig {
             kafka: KafkaDefaults {
                 bootstrap_servers: kafka.bootstrap_servers.clone(),
@@ -31,6 +31,7 @@ impl Config {
                 max_batch_tasks: model.max_batch_tasks,
                 max_wait: model.max_wait,
             },
+            state: StateConfig { url: state.url.clone(), interval: state.interval },
         }
     }
 }

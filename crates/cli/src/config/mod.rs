@@ -32,6 +32,8 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// Limits of the forecasters.
     pub model: ModelConfig,
+    /// Snapshots of state.
+    pub state: StateConfig,
     /// The HTTP endpoint.
     pub server: ServerConfig,
     /// Logging.
@@ -84,6 +86,15 @@ pub struct PipelineConfig {
     pub restart_backoff: Duration,
     /// The longest wait.
     pub restart_backoff_max: Duration,
+}
+
+/// `[state]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateConfig {
+    /// A folder or `file://`; `None`: no snapshots.
+    pub url: Option<String>,
+    /// The time between two snapshots of a partition.
+    pub interval: Duration,
 }
 
 /// `[model]`.
@@ -185,7 +196,7 @@ impl Config {
 
     fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         let written: Written = layers.written()?;
-        let Written { kafka, pipeline, model, server, log } = written;
+        let Written { kafka, pipeline, model, state, server, log } = written;
         let wrong = |key: &str, value: String, expected: &str| ConfigError::Value {
             place: layers.place_of(key),
             message: format!("`{key}` is `{value}`; expected {expected}"),
@@ -252,10 +263,29 @@ impl Config {
                 max_batch_tasks: Some(model.max_batch_tasks).filter(|tasks| *tasks > 0),
                 max_wait: model.max_wait.0,
             },
+            state: StateConfig {
+                url: state_url(&state.url),
+                interval: above_zero("state.interval", state.interval)?,
+            },
             server: ServerConfig { enabled: server.enabled, listen },
             log: LogConfig { level: log.level, format },
             in_force: layers.in_force(),
         })
+    }
+}
+
+/// Returns where snapshots go: `auto` is a folder of the user's data, if the
+/// environment names one.
+fn state_url(setting: &str) -> Option<String> {
+    let folder = |name: &str| std::env::var(name).ok().filter(|folder| !folder.is_empty());
+    match setting {
+        "off" => None,
+        "auto" => {
+            let data = folder("XDG_DATA_HOME");
+            let data = data.or_else(|| Some(format!("{}/.local/share", folder("HOME")?)));
+            data.map(|data| format!("{data}/tidecast/state"))
+        }
+        other => Some(other.to_owned()),
     }
 }
 

@@ -111,9 +111,19 @@ fn all_defaults_are_printed_in_their_order_and_secrets_are_not() {
 
 #[test]
 fn the_engine_alone_has_the_same_defaults() {
-    let config = load(&[], &[]).unwrap();
+    // But for snapshots: the engine alone does not choose a folder.
+    let config = load(&[], &["state.url=off"]).unwrap();
     let expected = tidecast_engine::EngineConfig::default();
     assert_eq!(format!("{:?}", config.engine()), format!("{expected:?}"));
+}
+
+#[test]
+fn snapshots_go_where_the_setting_says() {
+    let url = |setting: &str| load(&[], &[&format!("state.url={setting}")]).unwrap().state.url;
+    assert_eq!(url("off"), None);
+    assert_eq!(url("/var/lib/state").as_deref(), Some("/var/lib/state"));
+    let auto = url("auto").expect("tests have a HOME");
+    assert!(auto.ends_with("/tidecast/state"), "{auto}");
 }
 
 #[test]

@@ -89,6 +89,10 @@ sections! {
         max_batch_tasks: usize,
         max_wait: Span,
     }
+    state: State {
+        url: String,
+        interval: Span,
+    }
     server: Server {
         enabled: bool,
         listen: String,

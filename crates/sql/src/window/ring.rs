@@ -110,7 +110,7 @@ impl Ring {
     pub(super) fn split(mut self, shape: &Shape) -> Option<Self> {
         let count = shape.targets + shape.past_covariates + shape.future_covariates;
         let all: Vec<f32> = self.columns.pop()?.into();
-        let fits = all.len() % count == 0 && all.len() / count <= shape.context;
+        let fits = all.len().is_multiple_of(count) && all.len() / count <= shape.context;
         if !fits || self.prior.len() != shape.targets {
             return None;
         }

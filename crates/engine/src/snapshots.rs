@@ -1,0 +1,417 @@
+//! Where snapshots of windowers lie, and which of them is of use.
+//!
+//! `<pipeline>/<topic>/<partition>/<offset>.<SHA-256 of the content>.arrow`, in a folder
+//! or whatever the store is. A snapshot is of use to a partition that was committed at
+//! or behind its offset. Nothing depends on them but the time a restart takes and the
+//! mean of what came before contexts: whoever finds none reads again from where the
+//! commit's metadata says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path as FilePath;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+use tidecast_sql::{ForcedClose, Snapshot, WindowError, Windower};
+use tidecast_stream::{Offset, Partition};
+use tokio::task::JoinHandle;
+
+use crate::observe;
+
+/// How the names of snapshots end.
+const SUFFIX: &str = "arrow";
+
+/// Why the store of snapshots cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The place is none.
+    #[error("`state.url` is `{url}`: {reason}; expected a folder, `file:///folder` or `off`")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store refused.
+    #[error("the snapshots in `{place}`: {source}")]
+    Store {
+        /// The store's folder.
+        place: String,
+        /// Its words.
+        source: object_store::Error,
+    },
+}
+
+/// One snapshot in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The partition.
+    pub partition: Partition,
+    /// Records before this offset are in it.
+    pub offset: Offset,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was written.
+    pub written: SystemTime,
+    path: Path,
+    digest: String,
+}
+
+impl SnapshotFile {
+    /// Returns its name in the store.
+    pub fn name(&self) -> &str {
+        self.path.as_ref()
+    }
+}
+
+/// The snapshots of all pipelines.
+#[derive(Clone)]
+pub struct SnapshotStore {
+    store: Arc<dyn ObjectStore>,
+    place: String,
+}
+
+impl fmt::Debug for SnapshotStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotStore[{}]", self.place)
+    }
+}
+
+impl SnapshotStore {
+    /// Opens a folder, given as a path or as `file://`; it is made if need be.
+    ///
+    /// # Errors
+    /// If it is another kind of place, or cannot be made.
+    pub fn open(url: &str) -> Result<Self, StateError> {
+        let fail = |reason: String| StateError::Url { url: url.to_owned(), reason };
+        let folder = match url.split_once("://") {
+            None => url,
+            Some(("file", path)) => path,
+            Some((scheme, _)) => return Err(fail(format!("`{scheme}` is no store of this build"))),
+        };
+        if folder.is_empty() {
+            return Err(fail("it names no folder".to_owned()));
+        }
+        std::fs::create_dir_all(FilePath::new(folder))
+            .map_err(|error| fail(format!("the folder cannot be made: {error}")))?;
+        let store = LocalFileSystem::new_with_prefix(folder).map_err(|e| fail(e.to_string()))?;
+        Ok(Self { store: Arc::new(store.with_automatic_cleanup(false)), place: url.to_owned() })
+    }
+
+    fn failed(&self) -> impl Fn(object_store::Error) -> StateError + '_ {
+        |source| StateError::Store { place: self.place.clone(), source }
+    }
+
+    /// Writes a snapshot. A name appears only when its content is whole.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn write(
+        &self,
+        pipeline: &str,
+        partition: &Partition,
+        offset: Offset,
+        content: Vec<u8>,
+    ) -> Result<(), StateError> {
+        let name = format!("{:020}.{}.{SUFFIX}", offset.0, digest(&content));
+        let path = folder(pipeline, Some(partition)).join(name);
+        self.store.put(&path, content.into()).await.map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// Returns the snapshots of all pipelines, of one, or of one partition, the
+    /// newest of a partition first.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn list(
+        &self,
+        pipeline: Option<&str>,
+        partition: Option<&Partition>,
+    ) -> Result<Vec<SnapshotFile>, StateError> {
+        let prefix = pipeline.map(|pipeline| folder(pipeline, partition));
+        let listed = self.store.list(prefix.as_ref());
+        let found: Vec<object_store::ObjectMeta> =
+            listed.try_collect().await.map_err(self.failed())?;
+        let mut files: Vec<SnapshotFile> = found.into_iter().filter_map(file).collect();
+        files.sort_by(|a, b| {
+            let place = |f: &SnapshotFile| (f.pipeline.clone(), f.partition.clone());
+            place(a).cmp(&place(b)).then(b.offset.cmp(&a.offset)).then(b.written.cmp(&a.written))
+        });
+        Ok(files)
+    }
+
+    /// Reads a snapshot; `None` if its content is not what was written.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn read(&self, file: &SnapshotFile) -> Result<Option<Vec<u8>>, StateError> {
+        let found = self.store.get(&file.path).await.map_err(self.failed())?;
+        let content = found.bytes().await.map_err(self.failed())?;
+        Ok((digest(&content) == file.digest).then(|| content.to_vec()))
+    }
+
+    /// Deletes a snapshot.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn delete(&self, file: &SnapshotFile) -> Result<(), StateError> {
+        self.store.delete(&file.path).await.map_err(self.failed())
+    }
+
+    /// Deletes what no restart can need: of those at or before the committed offset
+    /// all but the newest. Newer ones stay, for the offset moves on. Returns what was
+    /// deleted.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn prune(
+        &self,
+        pipeline: &str,
+        partition: &Partition,
+        committed: Offset,
+    ) -> Result<Vec<SnapshotFile>, StateError> {
+        let files = self.list(Some(pipeline), Some(partition)).await?;
+        let useless: Vec<SnapshotFile> =
+            files.into_iter().filter(|file| file.offset <= committed).skip(1).collect();
+        for file in &useless {
+            self.delete(file).await?;
+        }
+        Ok(useless)
+    }
+
+    /// Gives a windower the state of the newest snapshot that is of use to it, and
+    /// returns the offset to read from; `None` if there is none. One that cannot be
+    /// used is named in the log, and the one before it is tried.
+    pub(crate) async fn restore(
+        &self,
+        pipeline: &str,
+        partition: &Partition,
+        committed: Offset,
+        closes: &[ForcedClose],
+        windower: &mut Windower,
+    ) -> Option<Offset> {
+        let files = match self.list(Some(pipeline), Some(partition)).await {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::warn!(pipeline, %partition, %error, "snapshots cannot be listed");
+                return None;
+            }
+        };
+        for file in files.iter().filter(|file| file.offset <= committed) {
+            let refused = match self.read(file).await {
+                Ok(Some(content)) => match windower.restore_snapshot(&content, closes) {
+                    Ok(from) => {
+                        let (snapshot, series) = (file.offset.0, windower.series());
+                        tracing::info!(pipeline, %partition, snapshot, series, "state restored");
+                        return Some(from);
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Ok(None) => "damaged: its content is not what was written".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(
+                pipeline,
+                %partition,
+                file = file.name(),
+                reason = refused,
+                "a snapshot cannot be used; the one before it is tried"
+            );
+        }
+        None
+    }
+}
+
+/// Returns the folder of a pipeline's snapshots, or of a partition's.
+fn folder(pipeline: &str, partition: Option<&Partition>) -> Path {
+    let path = Path::default().join(pipeline);
+    match partition {
+        None => path,
+        Some(partition) => {
+            path.join(partition.topic.to_string()).join(partition.number.to_string())
+        }
+    }
+}
+
+/// Reads a name; `None` for what is no snapshot.
+fn file(found: object_store::ObjectMeta) -> Option<SnapshotFile> {
+    let parts: Vec<String> = found.location.parts().map(|part| part.as_ref().to_owned()).collect();
+    let [pipeline, topic, number, name] = parts.as_slice() else { return None };
+    let mut words = name.split('.');
+    let (offset, digest, suffix) = (words.next()?, words.next()?, words.next()?);
+    if suffix != SUFFIX || words.next().is_some() {
+        return None;
+    }
+    Some(SnapshotFile {
+        pipeline: pipeline.clone(),
+        partition: Partition::new(topic.as_str(), number.parse().ok()?),
+        offset: Offset(offset.parse().ok()?),
+        bytes: found.size,
+        written: found.last_modified.into(),
+        digest: digest.to_owned(),
+        path: found.location,
+    })
+}
+
+fn digest(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// How far each partition of a pipeline is committed, as its publisher has seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Committed(Arc<Mutex<BTreeMap<Partition, Offset>>>);
+
+impl Committed {
+    pub(crate) fn advance(&self, partition: &Partition, offset: Offset) {
+        if let Ok(mut all) = self.0.lock() {
+            all.insert(partition.clone(), offset);
+        }
+    }
+
+    pub(crate) fn of(&self, partition: &Partition) -> Option<Offset> {
+        self.0.lock().ok()?.get(partition).copied()
+    }
+}
+
+/// Where a pipeline's snapshots go, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots {
+    pub(crate) store: SnapshotStore,
+    pub(crate) interval: Duration,
+    pub(crate) committed: Committed,
+}
+
+/// The snapshots of one partition while it is ours.
+///
+/// A state is taken behind records, not behind a close that the wall clock brought
+/// about, and written when this process has committed as far: another one may have
+/// the partition by then, and what this one closed alone never was.
+#[derive(Debug)]
+pub(crate) struct Snapshotting {
+    to: Snapshots,
+    pipeline: String,
+    partition: Partition,
+    /// When the last state was taken.
+    last: Instant,
+    /// Taken, and not committed yet.
+    taken: Option<Snapshot>,
+    writing: Option<JoinHandle<()>>,
+}
+
+/// How often to look whether what was taken is committed.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Snapshotting {
+    pub(crate) fn new(to: Snapshots, pipeline: String, partition: Partition) -> Self {
+        Self { to, pipeline, partition, last: Instant::now(), taken: None, writing: None }
+    }
+
+    /// Takes a snapshot if it is time for one.
+    pub(crate) fn after_records(&mut self, windower: &Windower) -> Result<(), WindowError> {
+        if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
+            self.taken = windower.snapshot()?;
+            self.last = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Returns when to call [`look`](Self::look), if something waits.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.taken.is_some().then(|| Instant::now() + LOOK)
+    }
+
+    /// Writes what was taken, once it is committed, without waiting for it.
+    pub(crate) fn look(&mut self) {
+        let committed = self.to.committed.of(&self.partition);
+        let is_writing = self.writing.as_ref().is_some_and(|task| !task.is_finished());
+        let Some(committed) = committed.filter(|_| !is_writing) else { return };
+        let Some(Snapshot { offset, bytes }) =
+            self.taken.take_if(|snapshot| snapshot.offset <= committed)
+        else {
+            return;
+        };
+        let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
+        let partition = self.partition.clone();
+        self.writing = Some(tokio::spawn(async move {
+            let size = bytes.len();
+            let written = store.write(&pipeline, &partition, offset, bytes).await;
+            let outcome = match written {
+                Ok(()) => store.prune(&pipeline, &partition, committed).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            observe::snapshot(&pipeline, &partition, size, outcome.is_ok());
+            if let Err(error) = outcome {
+                tracing::warn!(
+                    pipeline, %partition, offset = offset.0, %error,
+                    "no snapshot; a restart reads more of the topic"
+                );
+            }
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> (tempfile::TempDir, SnapshotStore, Partition) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SnapshotStore::open(&folder.path().display().to_string()).expect("opens");
+        (folder, store, Partition::new("readings.v1", 3))
+    }
+
+    async fn offsets(store: &SnapshotStore, partition: &Partition) -> Vec<i64> {
+        let files = store.list(Some("load"), Some(partition)).await.expect("listed");
+        files.iter().map(|file| file.offset.0).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_usable_snapshot_and_newer_ones_are_kept() {
+        let (_folder, store, partition) = some();
+        for offset in [9, 100, 20, 10_000] {
+            let content = vec![offset as u8; 10];
+            store.write("load", &partition, Offset(offset), content).await.expect("written");
+        }
+        let other = Partition::new("readings.v1", 4);
+        store.write("load", &other, Offset(5), vec![1]).await.expect("written");
+        assert_eq!(offsets(&store, &partition).await, [10_000, 100, 20, 9]);
+        store.prune("load", &partition, Offset(50)).await.expect("pruned");
+        assert_eq!(offsets(&store, &partition).await, [10_000, 100, 20]);
+        store.prune("load", &partition, Offset(8)).await.expect("pruned");
+        assert_eq!(offsets(&store, &partition).await, [10_000, 100, 20]);
+        store.prune("load", &partition, Offset(10_000)).await.expect("pruned");
+        assert_eq!(offsets(&store, &partition).await, [10_000]);
+        assert_eq!(offsets(&store, &other).await, [5]);
+        assert_eq!(store.list(None, None).await.expect("listed").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_afterwards_is_seen() {
+        let (folder, store, partition) = some();
+        store.write("load", &partition, Offset(7), b"state".to_vec()).await.expect("written");
+        let file = store.list(None, None).await.expect("listed").remove(0);
+        assert_eq!((file.pipeline.as_str(), &file.partition), ("load", &partition));
+        assert_eq!(store.read(&file).await.expect("read").as_deref(), Some(&b"state"[..]));
+        std::fs::write(folder.path().join(file.name()), b"stage").expect("written");
+        assert_eq!(store.read(&file).await.expect("read"), None);
+    }
+
+    #[test]
+    fn only_folders_are_stores() {
+        for url in ["s3://bucket/state", "file://", ""] {
+            let error = SnapshotStore::open(url).expect_err("refused").to_string();
+            assert!(error.ends_with("expected a folder, `file:///folder` or `off`"), "{error}");
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let inside = file.path().join("state").display().to_string();
+        assert!(SnapshotStore::open(&inside).is_err(), "a file is no folder");
+    }
+}
