@@ -47,7 +47,7 @@ fn whatever_happens_to_the_service_the_forecasts_are_those_of_a_calm_run() {
         json!({
             "runs": runs, "survived": all.survived, "messages": all.messages,
             "duplicates": all.duplicates, "losses": all.losses, "different": all.different,
-            "disturbances": all.disturbances,
+            "restored": all.restored, "disturbances": all.disturbances,
         })
     );
     assert_eq!((all.survived, all.duplicates, all.losses, all.different), (runs, 0, 0, 0));
@@ -62,6 +62,8 @@ struct Outcome {
     duplicates: u64,
     losses: u64,
     different: u64,
+    /// Partitions that went on from a snapshot.
+    restored: u64,
     disturbances: BTreeMap<&'static str, u64>,
 }
 
@@ -72,6 +74,7 @@ impl Outcome {
         self.duplicates += other.duplicates;
         self.losses += other.losses;
         self.different += other.different;
+        self.restored += other.restored;
         for (what, count) in &other.disturbances {
             *self.disturbances.entry(what).or_default() += count;
         }
@@ -80,7 +83,8 @@ impl Outcome {
     fn line(&self, seed: u64) -> Value {
         json!({
             "seed": seed, "messages": self.messages, "duplicates": self.duplicates,
-            "losses": self.losses, "different": self.different, "disturbances": self.disturbances,
+            "losses": self.losses, "different": self.different, "restored": self.restored,
+            "disturbances": self.disturbances,
         })
     }
 }
@@ -175,8 +179,8 @@ impl Run {
                 format!("{:?} to be {ends:?}\n{}", topics.committed(group), logs.join("\n\n"))
             },
         );
-        for (_, service) in self.services.drain(..) {
-            service.terminate();
+        while !self.services.is_empty() {
+            self.take(0).terminate();
         }
         self.compare();
         self.outcome
@@ -201,6 +205,13 @@ impl Run {
         self.services.push((slot, Service::launch(&script, &self.bootstrap, &settings)));
     }
 
+    /// Takes a service out of the group's, and notes what it started from.
+    fn take(&mut self, index: usize) -> Service {
+        let (_, service) = self.services.remove(index);
+        self.outcome.restored += service.log().matches("state restored").count() as u64;
+        service
+    }
+
     fn any(&mut self) -> Option<usize> {
         let count = self.services.len() as u64;
         (count > 0).then(|| self.random.below(count) as usize)
@@ -219,18 +230,18 @@ impl Run {
         *self.outcome.disturbances.entry(what).or_default() += 1;
         match what {
             "killed" => {
-                self.services.remove(index).1.kill();
+                self.take(index).kill();
                 sleep(self.random.milliseconds(0, 500));
                 self.start();
             }
             "stopped" => {
-                self.services.remove(index).1.terminate();
+                self.take(index).terminate();
                 self.start();
             }
             "joined" => self.start(),
             "left" => match self.random.below(2) {
-                0 => self.services.remove(index).1.kill(),
-                _ => drop(self.services.remove(index).1.terminate()),
+                0 => self.take(index).kill(),
+                _ => drop(self.take(index).terminate()),
             },
             _ => {
                 // Longer than the session: when it comes back its partitions are

@@ -18,4 +18,5 @@ mod group;
 mod model;
 mod repository;
 mod service;
+mod state;
 mod support;

@@ -1,0 +1,143 @@
+//! Snapshots of state: what a restart makes of them, and what people see.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::broker;
+use crate::support::command::{Ended, run_command, tidecast};
+use crate::support::eventually;
+use crate::support::messages::Subscriber;
+use crate::support::pipeline::{CONTEXT, Pipeline};
+use crate::support::service::Service;
+use crate::support::topics::{Series, Topics, time};
+
+const SERIES: [Series; 2] = [
+    Series { name: "a", partition: 0, level: 1.0 },
+    Series { name: "b", partition: 0, level: 2.0 },
+];
+
+/// Returns a folder's snapshots, the newest last.
+fn snapshots(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|end| end == "arrow") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn state(folder: &Path, arguments: &[&str]) -> Ended {
+    let mut command = tidecast();
+    command.arg("state").args(arguments);
+    command.arg("--set").arg(format!("state.url={}", folder.display()));
+    run_command(command)
+}
+
+/// Starts a service and waits until it has the partition.
+fn start(script: &str, bootstrap: &str, settings: &[&str]) -> Service {
+    let mut service = Service::start(script, bootstrap, settings);
+    service.until("it has the partition", |log| log.contains("partition assigned").then_some(()));
+    service
+}
+
+#[test]
+fn a_restart_goes_on_from_the_newest_snapshot_that_can_be_used() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let pipeline = Pipeline::new("exactly-once");
+    let script = pipeline.script(&topics);
+    let url = format!("state.url=file://{}", folder.path().display());
+    let settings = [url.as_str(), "state.interval=1ms", "pipeline.commit_interval=5ms"];
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    let expected = |minutes: usize| (minutes - 1) * SERIES.len();
+
+    // Twice as long as the context, so that it does not reach back to the beginning.
+    topics.send_minutes(&SERIES, 0..50);
+    let service = Service::start(&script, broker.bootstrap(), &settings);
+    subscriber.await_distinct(expected(50), &service);
+    let end = topics.ends()[0].unwrap();
+    let newest = format!("{end:020}.");
+    let is_newest =
+        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&newest);
+    // The state behind the last record is written once it is committed.
+    topics.send_minutes(&SERIES, 50..51);
+    subscriber.await_distinct(expected(51), &service);
+    eventually(
+        || snapshots(folder.path()).iter().any(|path| !is_newest(path)).then_some(()),
+        || format!("a snapshot\n{}", service.log()),
+    );
+    service.kill();
+    let listed = state(folder.path(), &["ls", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(listed.succeeded()).unwrap();
+    let name = listed[0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(listed[0]["pipeline"], pipeline.name.as_str());
+    let shown = state(folder.path(), &["inspect", &name]);
+    let shown = shown.succeeded();
+    assert!(shown.contains("series                 2"), "{shown}");
+
+    // It reads the open window alone, not as far back as contexts reach.
+    let service = start(&script, broker.bootstrap(), &settings);
+    let log = service.log();
+    assert!(log.contains("state restored"), "{log}");
+    assert!(!log.contains("cannot be used"), "{log}");
+    topics.send_minutes(&SERIES, 51..60);
+    subscriber.await_distinct(expected(60), &service);
+    service.kill();
+
+    // What is damaged is named and passed over.
+    for path in snapshots(folder.path()) {
+        let mut content = std::fs::read(&path).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        std::fs::write(&path, content).unwrap();
+    }
+    let damaged = state(folder.path(), &["ls", "--json"]);
+    let damaged: serde_json::Value = serde_json::from_str(damaged.succeeded()).unwrap();
+    let name = damaged[0]["name"].as_str().unwrap();
+    let refused = state(folder.path(), &["inspect", name]);
+    assert!(refused.refused().contains("is damaged"), "{refused:?}");
+    let service = start(&script, broker.bootstrap(), &settings);
+    let log = service.log();
+    assert!(log.contains("its content is not what was written"), "{log}");
+    assert!(!log.contains("state restored"), "{log}");
+    topics.send_minutes(&SERIES, 60..65);
+    subscriber.await_distinct(expected(65), &service);
+    service.stop();
+
+    subscriber.read_to_end();
+    subscriber.assert_no_repeats();
+    for minute in CONTEXT..64 {
+        for series in SERIES {
+            let message = subscriber.find(series.name, &time(minute, 0));
+            assert_eq!(message.context_steps(), CONTEXT, "{:?}", message.name());
+            assert_eq!(message.mean()[0], series.value(minute + 1), "{:?}", message.name());
+        }
+    }
+    let all = snapshots(folder.path()).len();
+    assert!(all > 0);
+    let dry = state(folder.path(), &["gc", "--keep", "0", "--dry-run"]);
+    assert_eq!((dry.succeeded().lines().count(), snapshots(folder.path()).len()), (all, all));
+    state(folder.path(), &["gc", "--keep", "0"]).succeeded();
+    assert_eq!(snapshots(folder.path()), Vec::<PathBuf>::new());
+    let elsewhere = state(folder.path(), &["inspect", "load/readings/0/1.x.arrow"]);
+    assert!(elsewhere.refused().contains("`tidecast state ls` lists their names"));
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_named() {
+    let refused = |url: &str| {
+        let mut command = tidecast();
+        command.args(["state", "ls", "--set", &format!("state.url={url}")]);
+        run_command(command).refused().to_owned()
+    };
+    assert!(refused("s3://bucket/state").contains("`s3` is no store of this build"));
+    assert!(refused("off").contains("there are no snapshots"));
+}
