@@ -19,12 +19,16 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --uid 10001 tidecast
+    && useradd --system --no-create-home --uid 10001 tidecast \
+    && install -d -o tidecast /var/lib/tidecast
 COPY --from=build /usr/local/bin/tidecast /usr/local/bin/tidecast
 COPY LICENSE NOTICE /usr/share/doc/tidecast/
 COPY crates/forecast/models/tidecast-moirai-moe-tiny/*.md /usr/share/doc/tidecast/tidecast-moirai-moe-tiny/
 COPY pipelines /pipelines
 USER tidecast
+# Snapshots of state: keep the volume over restarts.
+ENV TIDECAST_STATE__URL=/var/lib/tidecast
+VOLUME /var/lib/tidecast
 # Inside a container the loopback address reaches nobody.
 ENV TIDECAST_SERVER__LISTEN=0.0.0.0:9464
 EXPOSE 9464

@@ -4,13 +4,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tidecast_engine::{Engine, SqlConnectors, Status};
+use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, Status};
 use tidecast_server::{PipelineState, PipelineStatus, Server, StatusSource};
 
 use crate::arguments::RunArguments;
 use crate::commands::plan::load_plans;
 use crate::commands::{configuration, start_logging};
+use crate::config::Config;
 use crate::shutdown;
+
+/// Returns the engine's settings. The folder for snapshots that nobody asked for
+/// is done without if it cannot be had, as where users have no home.
+fn engine_config(config: &Config) -> EngineConfig {
+    let mut engine = config.engine();
+    if config.state.is_auto
+        && let Some(url) = &engine.state.url
+        && let Err(error) = SnapshotStore::open(url)
+    {
+        tracing::warn!(%error, "no snapshots of state: set `state.url`");
+        engine.state.url = None;
+    }
+    engine
+}
 
 /// Runs `tidecast run`: until every pipeline has ended or a signal comes.
 ///
@@ -30,7 +45,8 @@ pub fn run(arguments: &RunArguments, log: Option<&str>) -> anyhow::Result<()> {
         } else {
             None
         };
-        let engine = Arc::new(Engine::start(plans, config.engine(), Arc::new(SqlConnectors)));
+        let engine = Engine::start(plans, engine_config(&config), Arc::new(SqlConnectors));
+        let engine = Arc::new(engine);
         let serving = server.map(|server| {
             let status: Arc<dyn StatusSource> = Arc::new(EngineStatus(Arc::clone(&engine)));
             tokio::spawn(server.serve(status))

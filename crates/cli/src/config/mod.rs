@@ -93,6 +93,8 @@ pub struct PipelineConfig {
 pub struct StateConfig {
     /// A folder or `file://`; `None`: no snapshots.
     pub url: Option<String>,
+    /// Whether nobody asked for that folder: it may not be there.
+    pub is_auto: bool,
     /// The time between two snapshots of a partition.
     pub interval: Duration,
 }
@@ -265,6 +267,7 @@ impl Config {
             },
             state: StateConfig {
                 url: state_url(&state.url),
+                is_auto: state.url == "auto",
                 interval: above_zero("state.interval", state.interval)?,
             },
             server: ServerConfig { enabled: server.enabled, listen },

@@ -21,9 +21,17 @@ const CLOSES_KEPT: usize = 32;
 
 /// Windows and contexts of one partition of a pipeline.
 ///
+/// # Snapshots
+/// [`snapshot`] gives the state behind the last record; a successor takes it with
+/// [`restore_snapshot`], feeds the records from the offset that returns up to the
+/// committed one and discards what comes out, then goes on: with the same words as
+/// the predecessor, to the bit.
+///
+/// [`snapshot`]: Self::snapshot
+/// [`restore_snapshot`]: Self::restore_snapshot
+///
 /// # Replay
-/// There are no snapshots of the state in this version. Instead [`replay_point`]
-/// says from which offset re-reading rebuilds it: the first record of any window
+/// Without a snapshot [`replay_point`] says from which offset re-reading rebuilds it: the first record of any window
 /// that is open or that a context still reaches back to. Whoever commits keeps
 /// it beside the offset; a successor calls [`restore`], feeds the records from
 /// [`ReplayPoint::from`] up to the committed offset and discards what comes out,
