@@ -169,6 +169,14 @@ template <typename T> __device__ __forceinline__ uint32_t narrow2(float a, float
   return *reinterpret_cast<uint32_t*>(&two);
 }
 
+// Sixteen numbers that stand together.
+template <typename T> __device__ __forceinline__ void load8(uint32_t (&words)[8], const T* from) {
+  const uint4* wide = reinterpret_cast<const uint4*>(from);
+  uint4 a = wide[0], b = wide[1];
+  words[0] = a.x, words[1] = a.y, words[2] = a.z, words[3] = a.w;
+  words[4] = b.x, words[5] = b.y, words[6] = b.z, words[7] = b.w;
+}
+
 template <typename T> __device__ __forceinline__ void attend_tensor(const Attention& p) {
   constexpr int TILE = KEYS * 128;
   __shared__ __align__(128) unsigned char memory[2][2][TILE];  // [stage][keys, values]
@@ -204,12 +212,11 @@ template <typename T> __device__ __forceinline__ void attend_tensor(const Attent
     places[i] = first + min(rows[i], count - 1);
     variate[i] = p.own_variate[places[i]];
     time[i] = p.time ? p.time[places[i]] : 0, sample[i] = p.time ? p.sample[places[i]] : 0;
-    const T* from = static_cast<const T*>(p.queries) + places[i] * width + column + (lane & 3) * 2;
+    const T* from = static_cast<const T*>(p.queries) + places[i] * width + column + by_lane(lane, 0);
+    uint32_t words[8];
+    load8(words, from);
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-      queries[k][i] = *reinterpret_cast<const uint32_t*>(from + k * 16);
-      queries[k][i + 2] = *reinterpret_cast<const uint32_t*>(from + k * 16 + 8);
-    }
+    for (int k = 0; k < 4; k++) queries[k][i] = words[2 * k], queries[k][i + 2] = words[2 * k + 1];
   }
   float most[2] = {-INFINITY, -INFINITY}, total[2] = {}, mixed[8][4] = {};
   for (int index = 0; index < tiles; index++) {
@@ -288,15 +295,10 @@ template <typename T> __device__ __forceinline__ void attend_tensor(const Attent
       size_t path = span.first_query + within / span.tokens * span.tokens;
       for (int step = 0; step < p.steps; step++) {
         for (int token = 0; token < span.tokens; token++) {
-          size_t from = (size_t(step) * p.own_rows + path + token) * width + column + (lane & 3) * 2;
-          const T* key = static_cast<const T*>(p.own_keys) + from;
-          const T* value = static_cast<const T*>(p.own_values) + from;
+          size_t from = (size_t(step) * p.own_rows + path + token) * width + column + by_lane(lane, 0);
           uint32_t of_key[8], of_value[8];
-#pragma unroll
-          for (int d = 0; d < 8; d++) {
-            of_key[d] = *reinterpret_cast<const uint32_t*>(key + d * 8);
-            of_value[d] = *reinterpret_cast<const uint32_t*>(value + d * 8);
-          }
+          load8(of_key, static_cast<const T*>(p.own_keys) + from);
+          load8(of_value, static_cast<const T*>(p.own_values) + from);
           float score = 0.f;
 #pragma unroll
           for (int d = 0; d < 8; d++) {

@@ -64,7 +64,12 @@ struct Heads {
   void* keys;
   void* values;
   int width, now;             // now: added to every time
+  int by_lane;                // whether keys and values are laid out by lane, too
 };
+
+// Where a head's 64 numbers stand "by lane": four lanes hold a row, lane l numbers
+// 8 j + 2 l and the next of each eight, and its sixteen stand together.
+__device__ __forceinline__ int by_lane(int lane, int eight) { return (lane & 3) * 16 + eight * 2; }
 
 __device__ __forceinline__ float silu(float x) { return x / (1.f + expf(-x)); }
 

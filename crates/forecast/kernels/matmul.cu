@@ -90,7 +90,8 @@ template <typename T, int MT, int NT>
 __device__ __forceinline__ void finish_heads(const Product& p, const Heads& heads, int first, int part, int column,
                                              const float (&sums)[MT][NT][4]) {
   const int lane = threadIdx.x & 31, own = (lane & 3) * 2;
-  T* out = static_cast<T*>(part == 0 ? heads.queries : part == 1 ? heads.keys : heads.values) + column + own;
+  T* out = static_cast<T*>(part == 0 ? heads.queries : part == 1 ? heads.keys : heads.values) + column;
+  const bool is_by_lane = part == 0 || heads.by_lane;
   const float* weights = (part ? heads.key_weight : heads.query_weight) + own;
 #pragma unroll
   for (int i = 0; i < MT; i++) {
@@ -107,6 +108,7 @@ __device__ __forceinline__ void finish_heads(const Product& p, const Heads& head
       if (row >= p.rows) continue;
       float factor = part < 2 ? rsqrtf(squares / 64.f + 1e-5f) : 1.f;
       const float* turns = heads.turns + (size_t(heads.time[row] + heads.now) * 16 + (lane & 3)) * 2;
+      alignas(16) Two<T> pairs[NT];
 #pragma unroll
       for (int j = 0; j < NT; j++) {
         float a = sums[i][j][upper * 2], b = sums[i][j][upper * 2 + 1];
@@ -119,7 +121,17 @@ __device__ __forceinline__ void finish_heads(const Product& p, const Heads& head
             b = fmaf(b, turn.x, a * turn.y), a = turned;
           }
         }
-        store2<T>(out + size_t(row) * heads.width + j * 8, a, b);
+        pairs[j] = {{narrow<T>(a), narrow<T>(b)}};
+      }
+      T* to = out + size_t(row) * heads.width;
+      if (is_by_lane) {
+        static_assert(NT == 8 && sizeof(pairs) == 32, "sixteen numbers of 16 bits");
+        const uint4* from = reinterpret_cast<const uint4*>(pairs);
+        uint4* wide = reinterpret_cast<uint4*>(to + by_lane(lane, 0));
+        wide[0] = from[0], wide[1] = from[1];
+      } else {
+#pragma unroll
+        for (int j = 0; j < NT; j++) *reinterpret_cast<Two<T>*>(to + j * 8 + own) = pairs[j];
       }
     }
   }
@@ -215,6 +227,15 @@ __device__ __forceinline__ void product_tensor(const Product& p, const Heads& he
     }
   };
 
+  if constexpr (FINISH == ADD) {
+    // What the result is added to, on its way while the product is made: 128
+    // columns of f32 are four lines.
+    for (int at = thread; at < BM * 4; at += THREADS) {
+      int row = tile.first + (at >> 2), column = n0 + (at & 3) * 32;
+      const float* line = static_cast<const float*>(p.out) + size_t(row) * p.stride + column;
+      if (row < tile.rows && column < p.columns) asm volatile("prefetch.global.L2 [%0];\n" ::"l"(line));
+    }
+  }
   float sums[MT][NT][4] = {};
   const int steps = p.inner / BK;
 #pragma unroll
@@ -337,7 +358,8 @@ __device__ __forceinline__ void product_group(const Product& p, const Heads& hea
     // What ordinary stores wrote, the tensor cores read by another way.
     asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
     __syncthreads();
-    // Both groups are done with the step before: its stage is free.
+    // Both groups are done with the step before: its stage is free. Keeping one
+    // product under way instead, with copies a step ahead, was 4 % slower.
     int next = step + STAGES - 1;
     if (next < steps) copy(next % STAGES, next * BK);
     copies_end();

@@ -323,6 +323,7 @@ impl Encoder<'_> {
             values,
             width: width as i32,
             now: attended.now as i32,
+            by_lane: i32::from(own.is_some()),
         };
         if operands == Precision::F32 {
             let projected = work.projected.pointer();

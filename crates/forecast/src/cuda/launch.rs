@@ -109,6 +109,8 @@ pub(super) struct Heads {
     pub(super) width: i32,
     /// Added to every time.
     pub(super) now: i32,
+    /// Whether keys and values are laid out by lane, as queries are in 16 bits.
+    pub(super) by_lane: i32,
 }
 
 /// A product whose result is queries, keys and values.
