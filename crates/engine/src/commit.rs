@@ -93,6 +93,7 @@ mod tests {
             from: Some(Offset(3)),
             floor: Watermark::default(),
             closes: vec![close; 32],
+            forgotten: Some(Offset(i64::MAX)),
         };
         let text = metadata(replay.clone());
         assert!(text.len() < 4096, "Kafka's limit: {} bytes", text.len());

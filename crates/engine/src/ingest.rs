@@ -185,17 +185,21 @@ impl Ingest {
     }
 
     /// Gives the windower the state of a snapshot, if one is of use; returns where
-    /// to read from.
+    /// to read from. Where nothing is committed, snapshots are of another life of the
+    /// topic or of the group, and go.
     fn restore(
         &self,
         partition: &Partition,
         resume: &Resume,
         windower: &mut Windower,
     ) -> Option<Offset> {
-        let (snapshots, committed) = (self.snapshots.as_ref()?, resume.committed?);
-        let closes = resume.replay.as_ref().map_or(&[][..], |replay| &replay.closes);
-        let (name, store) = (&self.plan.name, &snapshots.store);
-        self.runtime.block_on(store.restore(name, partition, committed, closes, windower))
+        let (name, store) = (&self.plan.name, &self.snapshots.as_ref()?.store);
+        let Some(committed) = resume.committed else {
+            self.runtime.block_on(store.clear(name, partition));
+            return None;
+        };
+        let point = resume.replay.clone().unwrap_or_default();
+        self.runtime.block_on(store.restore(name, partition, committed, &point, windower))
     }
 
     /// Finishes what is under way of these partitions and commits it.

@@ -17,7 +17,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
-use tidecast_sql::{ForcedClose, Snapshot, WindowError, Windower};
+use tidecast_sql::{ReplayPoint, Snapshot, WindowError, Windower};
 use tidecast_stream::{Offset, Partition};
 use tokio::task::JoinHandle;
 
@@ -187,6 +187,29 @@ impl SnapshotStore {
         Ok(useless)
     }
 
+    /// Deletes what a partition without a committed offset has: its topic or its
+    /// group was deleted since, and the offsets in the names are those of other records.
+    pub(crate) async fn clear(&self, pipeline: &str, partition: &Partition) {
+        let cleared = async {
+            let files = self.list(Some(pipeline), Some(partition)).await?;
+            for file in &files {
+                self.delete(file).await?;
+            }
+            Ok::<usize, StateError>(files.len())
+        };
+        match cleared.await {
+            Ok(0) => {}
+            Ok(files) => tracing::warn!(
+                pipeline, %partition, files,
+                "nothing is committed: the snapshots of an earlier topic or group are deleted"
+            ),
+            Err(error) => tracing::warn!(
+                pipeline, %partition, %error,
+                "snapshots of an earlier topic or group cannot be deleted; `tidecast state gc --keep 0` tries again"
+            ),
+        }
+    }
+
     /// Gives a windower the state of the newest snapshot that is of use to it, and
     /// returns the offset to read from; `None` if there is none. One that cannot be
     /// used is named in the log, and the one before it is tried.
@@ -195,7 +218,7 @@ impl SnapshotStore {
         pipeline: &str,
         partition: &Partition,
         committed: Offset,
-        closes: &[ForcedClose],
+        point: &ReplayPoint,
         windower: &mut Windower,
     ) -> Option<Offset> {
         let files = match self.list(Some(pipeline), Some(partition)).await {
@@ -207,7 +230,7 @@ impl SnapshotStore {
         };
         for file in files.iter().filter(|file| file.offset <= committed) {
             let refused = match self.read(file).await {
-                Ok(Some(content)) => match windower.restore_snapshot(&content, closes) {
+                Ok(Some(content)) => match windower.restore_snapshot(&content, point) {
                     Ok(from) => {
                         let (snapshot, series) = (file.offset.0, windower.series());
                         tracing::info!(pipeline, %partition, snapshot, series, "state restored");
@@ -391,6 +414,9 @@ mod tests {
         assert_eq!(offsets(&store, &partition).await, [10_000]);
         assert_eq!(offsets(&store, &other).await, [5]);
         assert_eq!(store.list(None, None).await.expect("listed").len(), 2);
+        store.clear("load", &partition).await;
+        assert_eq!(offsets(&store, &partition).await, [0; 0]);
+        assert_eq!(offsets(&store, &other).await, [5]);
     }
 
     #[tokio::test]

@@ -53,6 +53,16 @@ pub enum SnapshotError {
         /// The first thing that differs.
         what: String,
     },
+    /// So often was the partition idle since that not every close is known any more.
+    #[error(
+        "too old: windows were closed for want of records so often since that the commit \
+         does not name every time any more (offset {}, say)",
+        close.0
+    )]
+    Outlived {
+        /// Where the newest close was that is not named.
+        close: Offset,
+    },
 }
 
 impl From<ArrowError> for SnapshotError {
@@ -81,6 +91,7 @@ pub struct Head {
     pub(crate) closed: Vec<(i64, i64)>,
     pub(crate) reach: Option<i64>,
     pub(crate) closes: Vec<ForcedClose>,
+    pub(crate) forgotten: Option<Offset>,
     pub(crate) newest_step: Option<i64>,
     pub(crate) swept: i64,
     pub(crate) next_serial: u64,

@@ -40,9 +40,10 @@ const CLOSES_KEPT: usize = 32;
 ///
 /// * [`Prior`](super::Prior) covers what was re-read only. (A series whose whole
 ///   history fits into its context has no prior anyway.)
-/// * Of the closes that the wall clock forced, the newest 32 within that
-///   stretch are repeated where they happened. After an older one, a record that
-///   came late is counted in; only the context's older steps can show that.
+/// * Of the closes that the wall clock forced, the newest 32 are known, and those
+///   within that stretch are repeated where they happened. After an older one, a
+///   record that came late is counted in; only the context's older steps can show
+///   that. (A snapshot that is older than one of these is refused.)
 ///
 /// [`replay_point`]: Self::replay_point
 /// [`restore`]: Self::restore
@@ -61,8 +62,10 @@ pub struct Windower {
     closed: VecDeque<(EventTime, Offset)>,
     /// First instant of the oldest window that contexts reach back to.
     reach: Option<i64>,
-    /// Forced closes so far.
+    /// The newest forced closes.
     closes: VecDeque<ForcedClose>,
+    /// Where the newest forced close was that is not among them any more.
+    forgotten: Option<Offset>,
     /// Forced closes to repeat during a replay, in order.
     to_repeat: VecDeque<ForcedClose>,
 }
@@ -106,9 +109,13 @@ pub struct ReplayPoint {
     pub from: Option<Offset>,
     /// The watermark to start from: windows that ended before are done with.
     pub floor: Watermark,
-    /// What the wall clock closed on the way.
+    /// What the wall clock closed, as far back as is known: a snapshot may be older
+    /// than `from`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub closes: Vec<ForcedClose>,
+    /// Where the newest close was that `closes` has no room for; `None`: all are there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub forgotten: Option<Offset>,
 }
 
 /// A close that no record brought about.
@@ -143,6 +150,7 @@ impl Windower {
             closed: VecDeque::new(),
             reach: None,
             closes: VecDeque::new(),
+            forgotten: None,
             to_repeat: VecDeque::new(),
         })
     }
@@ -247,9 +255,10 @@ impl Windower {
 
     /// Returns what a successor needs to rebuild this state.
     pub fn replay_point(&self) -> ReplayPoint {
+        let (closes, forgotten) = (self.closes.iter().copied().collect(), self.forgotten);
         let Some(from) = self.replay_from() else {
             let floor = self.operator.watermark();
-            return ReplayPoint { from: None, floor, closes: Vec::new() };
+            return ReplayPoint { from: None, floor, closes, forgotten };
         };
         // Windows that end by the floor are done with: older than any that matters,
         // and closed. Between the floor and the true watermark at `from`, which was
@@ -260,7 +269,8 @@ impl Windower {
         ReplayPoint {
             from: Some(from),
             floor: self.operator.watermark().min(oldest.unwrap_or_default()),
-            closes: self.closes.iter().filter(|close| close.offset > from).copied().collect(),
+            closes,
+            forgotten,
         }
     }
 
@@ -271,7 +281,10 @@ impl Windower {
     /// None on a windower that has seen nothing.
     pub fn restore(&mut self, point: &ReplayPoint) -> Result<(), WindowError> {
         self.operator.advance_to(point.floor)?;
-        self.to_repeat = point.closes.iter().copied().collect();
+        self.forgotten = point.forgotten;
+        let is_ahead = |close: &ForcedClose| point.from.is_some_and(|from| close.offset > from);
+        let closes = point.closes.iter().copied();
+        (self.to_repeat, self.closes) = closes.partition(is_ahead);
         Ok(())
     }
 
@@ -299,6 +312,7 @@ impl Windower {
             closed: closed.collect(),
             reach: self.reach,
             closes: self.closes.iter().copied().collect(),
+            forgotten: self.forgotten,
             newest_step,
             swept,
             next_serial,
@@ -308,20 +322,23 @@ impl Windower {
         Ok(Some(Snapshot { offset: self.position, bytes }))
     }
 
-    /// Takes on the state of a snapshot; call it before the first batch. `closes`
-    /// are the forced closes that the commit names. Returns the offset to read
-    /// from: everything up to the committed offset is to be discarded as in a
+    /// Takes on the state of a snapshot; call it before the first batch. `point` is
+    /// that of the commit, for the sake of its forced closes. Returns the offset to
+    /// read from: everything up to the committed offset is to be discarded as in a
     /// replay.
     ///
     /// # Errors
-    /// If the snapshot is damaged, of a later format or of another query; the
-    /// windower is as it was.
+    /// If the snapshot is damaged, of a later format, of another query, or older than
+    /// the closes that the commit knows of; the windower is as it was.
     pub fn restore_snapshot(
         &mut self,
         bytes: &[u8],
-        closes: &[ForcedClose],
+        point: &ReplayPoint,
     ) -> Result<Offset, SnapshotError> {
         let (head, keys, rings) = snapshot::read(bytes, &self.identity)?;
+        if let Some(close) = point.forgotten.filter(|close| *close >= head.offset) {
+            return Err(SnapshotError::Outlived { close });
+        }
         let numbers = (head.newest_step, head.swept, head.next_serial);
         self.rings.restore(&keys, rings, numbers).map_err(SnapshotError::Damaged)?;
         self.operator.resume(head.watermark, head.newest_time);
@@ -331,6 +348,7 @@ impl Windower {
             .collect();
         self.reach = head.reach;
         self.closes = head.closes.into();
+        self.forgotten = head.forgotten;
         self.position = head.offset;
         // At the snapshot's offset itself a close may have come before or after it:
         // one that came before has moved the watermark already.
@@ -338,7 +356,7 @@ impl Windower {
             close.offset > head.offset
                 || close.offset == head.offset && close.watermark > head.watermark
         };
-        self.to_repeat = closes.iter().filter(is_after).copied().collect();
+        self.to_repeat = point.closes.iter().filter(is_after).copied().collect();
         Ok(head.open_from.unwrap_or(head.offset).min(head.offset))
     }
 
@@ -376,7 +394,7 @@ impl Windower {
             return;
         }
         if self.closes.len() == CLOSES_KEPT {
-            self.closes.pop_front();
+            self.forgotten = self.closes.pop_front().map(|close| close.offset);
         }
         self.closes.push_back(ForcedClose { offset: self.position, watermark });
     }
@@ -444,8 +462,6 @@ impl Windower {
         self.reach = self.rings.reaches_back_to(self.window_micros);
         let reach = self.reach.map_or(EventTime::from_micros(i64::MAX), EventTime::from_micros);
         self.closed.retain(|(start, _)| *start >= reach);
-        let from = self.replay_from();
-        self.closes.retain(|close| from.is_some_and(|from| close.offset > from));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tidecast_sql::window::{SnapshotError, Windower, WindowerOutput, read_head};
-use tidecast_sql::{PipelinePlan, Refresh};
+use tidecast_sql::{PipelinePlan, Refresh, ReplayPoint};
 use tidecast_stream::Offset;
 
 use crate::harness::{Reading, View, reading};
@@ -50,8 +50,8 @@ fn assert_goes_on(
     };
     assert_eq!(snapshot.offset, Offset(taken as i64));
     let mut second = Windower::new(plan).unwrap();
-    let closes = first.replay_point().closes;
-    let from = second.restore_snapshot(&snapshot.bytes, &closes).unwrap().0 as usize;
+    let point = first.replay_point();
+    let from = second.restore_snapshot(&snapshot.bytes, &point).unwrap().0 as usize;
     assert!(from <= taken);
     // However the replay is cut.
     let middle = from.midpoint(stop);
@@ -78,7 +78,7 @@ proptest! {
         steps in prop::collection::vec((0_usize..3, -14_i64..12, -5.0..5.0), 1..120),
         taken in any::<prop::sample::Index>(),
         stop in any::<prop::sample::Index>(),
-        idle in prop::collection::vec(0_usize..120, 0..4),
+        idle in prop::collection::vec(0_usize..120, 0..9),
         context in 1_usize..6,
     ) {
         let mut now = 1_000;
@@ -94,6 +94,16 @@ proptest! {
         let taken = taken.index(stop + 1);
         assert_goes_on(&plan, &readings, (taken, stop), &idle);
     }
+}
+
+#[test]
+fn closes_between_a_snapshot_and_what_contexts_reach_back_to_are_repeated() {
+    // The partition goes idle behind the second record, so that the third is late. When
+    // the windower stops, no context reaches back there any more, only their priors.
+    let times = [1_000, 1_050, 1_045, 1_100, 1_200, 1_300, 1_400, 1_500];
+    let readings: Vec<Reading> = times.map(|at| reading("a", at as f64, at)).to_vec();
+    let plan = average().pipeline(1, Refresh::OnClose);
+    assert_goes_on(&plan, &readings, (1, 6), &[1]);
 }
 
 fn some() -> (PipelinePlan, Vec<u8>) {
@@ -118,7 +128,7 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
     let (plan, bytes) = some();
     let refused = |plan: &PipelinePlan, bytes: &[u8]| {
         let mut windower = Windower::new(plan).unwrap();
-        windower.restore_snapshot(bytes, &[]).unwrap_err()
+        windower.restore_snapshot(bytes, &ReplayPoint::default()).unwrap_err()
     };
     let longer = average().pipeline(4, Refresh::OnClose);
     assert_eq!(
@@ -138,7 +148,7 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
     let mut other = plan.clone();
     (other.forecast.horizon, other.forecast.quantiles) = (7, vec![0.5]);
     let mut windower = Windower::new(&other).unwrap();
-    assert_eq!(windower.restore_snapshot(&bytes, &[]).unwrap(), Offset(8));
+    assert_eq!(windower.restore_snapshot(&bytes, &ReplayPoint::default()).unwrap(), Offset(8));
     for end in [0, 1, 30, bytes.len() / 2, bytes.len() - 1] {
         let error = refused(&plan, &bytes[..end]);
         assert!(matches!(error, SnapshotError::Damaged(_)), "{end}: {error}");
@@ -151,4 +161,24 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
         later[at + 9] = b'2';
     }
     assert_eq!(refused(&plan, &later), SnapshotError::Format { found: 2 });
+}
+
+#[test]
+fn a_snapshot_from_before_forgotten_closes_is_refused() {
+    let plan = average().pipeline(3, Refresh::OnClose);
+    let readings: Vec<Reading> = (0..40).map(|i| reading("a", i as f64, i * 100)).collect();
+    let mut windower = Windower::new(&plan).unwrap();
+    let mut snapshots = Vec::new();
+    for offset in 0..40 {
+        windower.process(&source_batch(&readings, offset..offset + 1)).unwrap();
+        snapshots.push(windower.snapshot().unwrap().unwrap().bytes);
+        windower.close_idle().unwrap();
+    }
+    // 40 closes behind offsets 1 to 40, of which 32 are named: 8 is the last forgotten.
+    let point = windower.replay_point();
+    assert_eq!((point.closes.len(), point.forgotten), (32, Some(Offset(8))));
+    let restore =
+        |taken: usize| Windower::new(&plan).unwrap().restore_snapshot(&snapshots[taken], &point);
+    assert_eq!(restore(7), Err(SnapshotError::Outlived { close: Offset(8) }));
+    assert!(restore(8).is_ok(), "at 9 the close behind it is known");
 }
