@@ -1,0 +1,151 @@
+//! What a windower leaves to its successor, and how that one takes it on.
+
+use serde::{Deserialize, Serialize};
+use tidecast_stream::{EventTime, Offset, Watermark};
+
+use super::Windower;
+use crate::window::output::WindowError;
+use crate::window::snapshot::{self, FORMAT, Head, SnapshotError};
+
+/// A windower's state behind an offset.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Records before this offset are in it.
+    pub offset: Offset,
+    /// An Arrow IPC file.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a replay has to start, and with what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayPoint {
+    /// The first offset to read again; `None`: nothing needs to be.
+    pub from: Option<Offset>,
+    /// The watermark to start from: windows that ended before are done with.
+    pub floor: Watermark,
+    /// What the wall clock closed, as far back as is known: a snapshot may be older
+    /// than `from`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub closes: Vec<ForcedClose>,
+    /// Where the newest close was that `closes` has no room for; `None`: all are there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub forgotten: Option<Offset>,
+}
+
+/// A close that no record brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForcedClose {
+    /// The offset of the first record after it.
+    pub offset: Offset,
+    /// The watermark it moved to.
+    pub watermark: Watermark,
+}
+
+impl Windower {
+    /// Returns what a successor needs to rebuild this state.
+    pub fn replay_point(&self) -> ReplayPoint {
+        let (closes, forgotten) = (self.closes.iter().copied().collect(), self.forgotten);
+        let Some(from) = self.replay_from() else {
+            let floor = self.operator.watermark();
+            return ReplayPoint { from: None, floor, closes, forgotten };
+        };
+        // Windows that end by the floor are done with: older than any that matters,
+        // and closed. Between the floor and the true watermark at `from`, which was
+        // below the end of the oldest that matters, no window with rows ends; so
+        // rows are late after the floor exactly when they were.
+        let oldest = self.reach.into_iter().chain(self.operator.oldest_open()).min();
+        let oldest = oldest.map(EventTime::from_micros).map(Watermark::at);
+        ReplayPoint {
+            from: Some(from),
+            floor: self.operator.watermark().min(oldest.unwrap_or_default()),
+            closes,
+            forgotten,
+        }
+    }
+
+    /// Prepares for the replay that `point` describes; call it before the first
+    /// batch.
+    ///
+    /// # Errors
+    /// None on a windower that has seen nothing.
+    pub fn restore(&mut self, point: &ReplayPoint) -> Result<(), WindowError> {
+        self.operator.advance_to(point.floor)?;
+        self.forgotten = point.forgotten;
+        let is_ahead = |close: &ForcedClose| point.from.is_some_and(|from| close.offset > from);
+        let closes = point.closes.iter().copied();
+        (self.to_repeat, self.closes) = closes.partition(is_ahead);
+        Ok(())
+    }
+
+    /// Returns the state behind the last record, for [`restore_snapshot`]; `None`
+    /// if nothing has come, or if forecasts look ahead, which no snapshot holds.
+    ///
+    /// [`restore_snapshot`]: Self::restore_snapshot
+    ///
+    /// # Errors
+    /// If Arrow cannot write it, which is a bug.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, WindowError> {
+        let is_replaying = !self.to_repeat.is_empty();
+        if self.partition.is_none() || is_replaying || !self.rings.has_snapshots() {
+            return Ok(None);
+        }
+        let (newest_step, swept, next_serial) = self.rings.numbers();
+        let closed = self.closed.iter().map(|(start, offset)| (start.as_micros(), offset.0));
+        let head = Head {
+            format: FORMAT,
+            identity: self.identity.clone(),
+            offset: self.position,
+            open_from: self.operator.replay_from(),
+            watermark: self.operator.watermark(),
+            newest_time: self.operator.newest(),
+            closed: closed.collect(),
+            reach: self.reach,
+            closes: self.closes.iter().copied().collect(),
+            forgotten: self.forgotten,
+            newest_step,
+            swept,
+            next_serial,
+        };
+        let bytes = snapshot::write(&head, &self.rings);
+        let bytes = bytes.map_err(|error| WindowError::new(error.to_string()))?;
+        Ok(Some(Snapshot { offset: self.position, bytes }))
+    }
+
+    /// Takes on the state of a snapshot; call it before the first batch. `point` is
+    /// that of the commit, for the sake of its forced closes. Returns the offset to
+    /// read from: everything up to the committed offset is to be discarded as in a
+    /// replay.
+    ///
+    /// # Errors
+    /// If the snapshot is damaged, of a later format, of another query, or older than
+    /// the closes that the commit knows of; the windower is as it was.
+    pub fn restore_snapshot(
+        &mut self,
+        bytes: &[u8],
+        point: &ReplayPoint,
+    ) -> Result<Offset, SnapshotError> {
+        let (head, keys, rings) = snapshot::read(bytes, &self.identity)?;
+        if let Some(close) = point.forgotten.filter(|close| *close >= head.offset) {
+            return Err(SnapshotError::Outlived { close });
+        }
+        let numbers = (head.newest_step, head.swept, head.next_serial);
+        self.rings.restore(&keys, rings, numbers).map_err(SnapshotError::Damaged)?;
+        self.operator.resume(head.watermark, head.newest_time);
+        let closed = head.closed.iter();
+        self.closed = closed
+            .map(|(start, offset)| (EventTime::from_micros(*start), Offset(*offset)))
+            .collect();
+        self.reach = head.reach;
+        self.closes = head.closes.into();
+        self.forgotten = head.forgotten;
+        self.position = head.offset;
+        // At the snapshot's offset itself a close may have come before or after it:
+        // one that came before has moved the watermark already.
+        let is_after = |close: &&ForcedClose| {
+            close.offset > head.offset
+                || close.offset == head.offset && close.watermark > head.watermark
+        };
+        self.to_repeat = point.closes.iter().filter(is_after).copied().collect();
+        Ok(head.open_from.unwrap_or(head.offset).min(head.offset))
+    }
+}
