@@ -1,7 +1,7 @@
 //! The configuration: `config/tidecast.toml` is built in and holds every
 //! default; a file, the environment and `--set` go over it, in this order.
 //!
-//! Two stages: [`layers`] gathers what was said, and by whom; [`Config`] is what
+//! Two stages: `layers` gathers what was said, and by whom; [`Config`] is what
 //! it means, checked once. Whatever is wrong is named with its place: file and
 //! line, variable, or flag.
 

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! sqlparser knows neither `WATERMARK FOR` nor `CREATE MODEL` nor `CREATE
-//! PIPELINE`, so the statements are ours ([`parse_script`]), and everything
+//! PIPELINE`, so the statements are ours (`parse_script`), and everything
 //! inside them is parsed by sqlparser under [`TidecastDialect`], whose one
 //! extension is `TABLE name` as a function argument. Names without quotes are
 //! lower case, as in PostgreSQL.

@@ -10,7 +10,7 @@ use super::{Place, Scripts};
 use crate::error::{Problem, SqlErrors};
 use crate::window::SourceTableInfo;
 
-/// A view as DataFusion planned it: what [`WindowQuery::compile`] takes, and,
+/// A view as DataFusion planned it: what [`crate::window::WindowQuery::compile`] takes, and,
 /// with [`crate::window::to_batch_plan`], an ordinary batch query of the same
 /// meaning to compare with.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! `backtest`: how good a model would have been on the past of some series.
 //!
-//! [`Task`]s come from flags ([`input`]) or from a suite ([`suite`]); windows are
-//! placed ([`placement`]), forecast and scored ([`evaluate`]), and reported
-//! ([`report`]). The scores themselves are `tidecast_forecast::accuracy`'s.
+//! `Task`s come from flags (`input`) or from a suite (`suite`); windows are
+//! placed (`placement`), forecast and scored (`evaluate`), and reported
+//! (`report`). The scores themselves are `tidecast_forecast::accuracy`'s.
 
 pub mod arguments;
 mod evaluate;
