@@ -8,6 +8,7 @@ use candle_core::{Result, Tensor};
 use crate::config::Config;
 use crate::expert_usage::ExpertUsage;
 use crate::moirai::{Chunk, MoiraiMoe, Probe};
+use crate::provider::PROCESSOR_BATCH;
 use crate::rollout::cached::{self, Job};
 use crate::rollout::{Rolled, exact};
 use crate::rows::{RowLayout, Rows};
@@ -31,7 +32,7 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
 
     /// Returns tokens and tasks of a batch that suits the device.
     fn batch(&self) -> (usize, usize) {
-        (65_536, 256)
+        PROCESSOR_BATCH
     }
 
     /// Returns the bytes of the device's memory that are in use, and all.

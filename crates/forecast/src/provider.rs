@@ -13,6 +13,9 @@ use crate::progress::{DownloadProgress, Logged};
 use crate::seasonal_naive::SeasonalNaive;
 use crate::task::{Forecast, ForecastTask, TaskError};
 
+/// Tokens and tasks of a batch that suit a processor.
+pub(crate) const PROCESSOR_BATCH: (usize, usize) = (65_536, 256);
+
 /// A model that forecasts batches of series. It belongs to one thread at a
 /// time; inside it may use several.
 pub trait Provider: Send {
@@ -37,7 +40,7 @@ pub trait Provider: Send {
     /// Returns tokens and tasks of a batch that suits the device: enough to keep
     /// it busy, few enough for the first series not to wait long for the last.
     fn batch(&self) -> (usize, usize) {
-        (65_536, 256)
+        PROCESSOR_BATCH
     }
 
     /// Returns the bytes of the device's memory that are in use, and all there

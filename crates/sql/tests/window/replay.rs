@@ -68,13 +68,37 @@ pub(crate) fn assert_resumes(
     second.process(&source_batch(readings, from..stop)).unwrap();
 
     assert_eq!(second.open_windows(), first.open_windows(), "from {from} to {stop}");
+    let how = format!("replayed from {from} to {stop}");
+    assert_go_on_alike((first, second), readings, stop, contexts, &how);
+}
+
+/// Checks that two windowers say the same of the readings from `stop` on, and at the
+/// end; `words` puts down what is compared.
+pub(crate) fn assert_go_on_alike(
+    (mut first, mut second): (Windower, Windower),
+    readings: &[Reading],
+    stop: usize,
+    words: impl Fn(&tidecast_sql::WindowerOutput) -> String,
+    how: &str,
+) {
     for offset in stop..readings.len() {
         let batch = source_batch(readings, offset..offset + 1);
         let (a, b) = (first.process(&batch).unwrap(), second.process(&batch).unwrap());
-        assert_eq!(contexts(&b), contexts(&a), "at {offset}, replayed from {from} to {stop}");
+        assert_eq!(words(&b), words(&a), "at {offset}, {how}");
     }
     let (a, b) = (first.close_all().unwrap(), second.close_all().unwrap());
-    assert_eq!(contexts(&b), contexts(&a), "at the end, replayed from {from} to {stop}");
+    assert_eq!(words(&b), words(&a), "at the end, {how}");
+}
+
+/// Returns the readings of random steps of site, time and value: most go on by
+/// seconds, some go back and may come late, some leap over windows.
+pub(crate) fn walk(steps: Vec<(usize, i64, f64)>) -> Vec<Reading> {
+    let mut now = 1_000;
+    let reading = |(site, step, kw): (usize, i64, f64)| {
+        now += step.max(-8) + i64::from(step == 11) * 60;
+        reading(["a", "b", "c"][site], kw, now)
+    };
+    steps.into_iter().map(reading).collect()
 }
 
 proptest! {
@@ -86,14 +110,7 @@ proptest! {
         stop in any::<prop::sample::Index>(),
         idle in prop::collection::vec(0_usize..120, 0..4),
     ) {
-        let mut now = 1_000;
-        let readings: Vec<Reading> = steps
-            .into_iter()
-            .map(|(site, step, kw)| {
-                now += step.max(-8) + i64::from(step == 11) * 60;
-                reading(["a", "b", "c"][site], kw, now)
-            })
-            .collect();
+        let readings = walk(steps);
         let plan = average().pipeline(3, Refresh::OnClose);
         assert_resumes(&plan, &readings, stop.index(readings.len()), &idle);
     }

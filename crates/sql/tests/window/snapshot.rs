@@ -6,7 +6,7 @@ use tidecast_sql::{PipelinePlan, Refresh, ReplayPoint};
 use tidecast_stream::Offset;
 
 use crate::harness::{Reading, View, reading};
-use crate::replay::source_batch;
+use crate::replay::{assert_go_on_alike, source_batch, walk};
 
 fn average() -> View {
     View::new(
@@ -61,13 +61,8 @@ fn assert_goes_on(
     assert_eq!(second.open_windows(), first.open_windows(), "read from {from} to {stop}");
     assert_eq!(second.series(), first.series());
     assert_eq!(second.replay_point(), first.replay_point());
-    for offset in stop..readings.len() {
-        let batch = source_batch(readings, offset..offset + 1);
-        let (a, b) = (first.process(&batch).unwrap(), second.process(&batch).unwrap());
-        assert_eq!(all(&b), all(&a), "at {offset}, taken at {taken}, read from {from} to {stop}");
-    }
-    let (a, b) = (first.close_all().unwrap(), second.close_all().unwrap());
-    assert_eq!(all(&b), all(&a), "at the end, taken at {taken}, read from {from} to {stop}");
+    let how = format!("taken at {taken}, read from {from} to {stop}");
+    assert_go_on_alike((first, second), readings, stop, all, &how);
 }
 
 proptest! {
@@ -81,14 +76,7 @@ proptest! {
         idle in prop::collection::vec(0_usize..120, 0..9),
         context in 1_usize..6,
     ) {
-        let mut now = 1_000;
-        let readings: Vec<Reading> = steps
-            .into_iter()
-            .map(|(site, step, kw)| {
-                now += step.max(-8) + i64::from(step == 11) * 60;
-                reading(["a", "b", "c"][site], kw, now)
-            })
-            .collect();
+        let readings = walk(steps);
         let plan = average().pipeline(context, Refresh::OnClose);
         let stop = stop.index(readings.len() + 1);
         let taken = taken.index(stop + 1);
