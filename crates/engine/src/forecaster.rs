@@ -230,21 +230,24 @@ impl ModelPool {
     }
 }
 
-/// Loads the model once for each device that its spec names; of those that `auto`
-/// found, all that have room.
+/// Loads the model once for each device that its spec names. Of the cards that `auto`
+/// found, all that have room; the CPU if none has. Never both: they draw other paths,
+/// and a forecast would depend on which of them was free.
 fn load_all(spec: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
+    let load_on = |device: String| load(&ModelSpec { device, ..spec.clone() });
     let mut providers = vec![];
-    for (index, device) in devices(&spec.device).into_iter().enumerate() {
-        // The first one falls back to the CPU by itself.
-        let is_any = spec.device == "auto";
-        let device = if is_any && index == 0 { spec.device.clone() } else { device };
-        match load(&ModelSpec { device, ..spec.clone() }) {
+    for device in devices(&spec.device) {
+        match load_on(device) {
             Ok(provider) => providers.push(provider),
-            Err(error @ LoadError::Device { .. }) if is_any && index > 0 => {
+            Err(error @ LoadError::Device { .. }) if spec.device == "auto" => {
                 tracing::warn!(%error, "a card is left out");
             }
             Err(error) => return Err(error),
         }
+    }
+    if providers.is_empty() {
+        tracing::warn!("no card can be used: the model is loaded on the CPU");
+        providers.push(load_on("cpu".to_owned())?);
     }
     Ok(providers)
 }
