@@ -40,10 +40,13 @@ pub(crate) struct RowGroup {
     pub(crate) times: Vec<u32>,
     /// Tokens of a row.
     pub(crate) length: usize,
-    /// `[length, length]`, 0 where the query (first axis) may see the key,
+    /// Keys of a row in the square arrays: the length, filled up so that loops
+    /// over them are done in whole vector registers.
+    pub(crate) padded: usize,
+    /// `[length, padded]`, 0 where the query (first axis) may see the key,
     /// else negative infinity.
     pub(crate) mask: Vec<f32>,
-    /// `[length, length]`, whether both are of one variate; `None` when
+    /// `[length, padded]`, whether both are of one variate; `None` when
     /// there is only one, for then the bias shifts all scores alike and
     /// falls out of the softmax.
     pub(crate) same_variate: Option<Vec<bool>>,
@@ -56,6 +59,7 @@ impl Rows {
             rows,
             times: layout.time.clone(),
             length: layout.len(),
+            padded: padded(layout),
             mask: mask(layout),
             same_variate: same_variate(layout),
         };
@@ -68,13 +72,24 @@ impl Rows {
     }
 }
 
-fn square<T>(layout: &RowLayout, value: impl Fn(usize, usize) -> T) -> Vec<T> {
-    let length = layout.len();
-    (0..length * length).map(|index| value(index / length, index % length)).collect()
+/// Numbers of the widest vector register.
+const LANES: usize = 16;
+
+fn padded(layout: &RowLayout) -> usize {
+    layout.len().next_multiple_of(LANES)
+}
+
+/// Returns `value(query, key)` `[length, padded]`, and `beyond` beyond the row.
+fn square<T: Copy>(layout: &RowLayout, beyond: T, value: impl Fn(usize, usize) -> T) -> Vec<T> {
+    let mut all = vec![beyond; layout.len() * padded(layout)];
+    for (query, row) in all.chunks_exact_mut(padded(layout)).enumerate() {
+        row.iter_mut().take(layout.len()).enumerate().for_each(|(key, it)| *it = value(query, key));
+    }
+    all
 }
 
 fn mask(layout: &RowLayout) -> Vec<f32> {
-    square(layout, |query, key| {
+    square(layout, f32::NEG_INFINITY, |query, key| {
         let sees =
             layout.sample[query] == layout.sample[key] && layout.time[key] <= layout.time[query];
         if sees { 0.0 } else { f32::NEG_INFINITY }
@@ -84,7 +99,7 @@ fn mask(layout: &RowLayout) -> Vec<f32> {
 fn same_variate(layout: &RowLayout) -> Option<Vec<bool>> {
     let variate = &layout.variate;
     let is_single = variate.windows(2).all(|pair| pair[0] == pair[1]);
-    (!is_single).then(|| square(layout, |query, key| variate[query] == variate[key]))
+    (!is_single).then(|| square(layout, false, |query, key| variate[query] == variate[key]))
 }
 
 /// Cosines and sines of the rotary position embedding, one row per token.
@@ -122,5 +137,12 @@ impl Rotary {
             }
         }
         Self { cos, sin, pairs }
+    }
+    /// Returns the rows of some tokens.
+    pub(crate) fn of(&self, tokens: &[usize]) -> Self {
+        let pairs = self.pairs;
+        let row = |&token: &usize| token * pairs..(token + 1) * pairs;
+        let rows = |all: &[f32]| tokens.iter().flat_map(|t| all[row(t)].to_vec()).collect();
+        Self { cos: rows(&self.cos), sin: rows(&self.sin), pairs }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Chunk<'a> {
     pub(super) past: Past<'a>,
     pub(super) rotary: Rotary,
     /// The tokens that leave the last layer; `None` is all.
-    pub(super) wanted: Option<Vec<u32>>,
+    pub(super) wanted: Option<Vec<usize>>,
     /// The residual stream, `[tokens, width]`.
     pub(super) x: Vec<f32>,
     /// What the experts are asked, `[tokens, width]`.
@@ -24,14 +24,19 @@ pub(crate) struct Chunk<'a> {
     pub(super) slots: Vec<[u32; 2]>,
 }
 
-/// What a chunk needs only between two meetings with the experts.
+/// What a chunk needs only between two meetings with the experts, and an
+/// expert within one.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// Queries, keys and values, then the attention's output.
     pub(super) projected: Vec<f32>,
     pub(super) mixed: Vec<f32>,
+    /// Queries of the wanted tokens, where they alone are needed.
+    pub(super) queries: Vec<f32>,
     pub(super) distances: Vec<f32>,
     pub(super) scores: Scores,
+    /// An expert's hidden units.
+    pub(super) hidden: Vec<f32>,
 }
 
 thread_local! {
@@ -105,7 +110,7 @@ impl<'a> PathMemory<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn new(past: Past<'a>, rotary: Rotary, wanted: Option<Vec<u32>>) -> Self {
+    fn new(past: Past<'a>, rotary: Rotary, wanted: Option<Vec<usize>>) -> Self {
         Self {
             past,
             rotary,
@@ -132,7 +137,7 @@ impl<'a> Chunk<'a> {
 
     /// Sets the time of the next tokens, and which of them leave the model
     /// (`None` is all).
-    pub(crate) fn step(&mut self, rotary: Rotary, wanted: Option<Vec<u32>>) {
+    pub(crate) fn step(&mut self, rotary: Rotary, wanted: Option<Vec<usize>>) {
         (self.rotary, self.wanted) = (rotary, wanted);
     }
 
@@ -155,7 +160,7 @@ impl<'a> Chunk<'a> {
                 let end = (start + tokens) as u32;
                 let (own, others) = all.split_at(all.partition_point(|&token| token < end));
                 left = Some(others);
-                own.iter().map(|token| token - start as u32).collect()
+                own.iter().map(|&token| token as usize - start).collect()
             });
             let kept = keep.then(|| some.iter().map(|_| Vec::new()).collect());
             chunks.push(Self::new(Past::Rows { rows: std::mem::take(some), kept }, rotary, own));
@@ -192,15 +197,10 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Leaves only the wanted tokens in the residual stream and in `mixed`.
-    pub(super) fn keep_wanted(&mut self, mixed: &mut Vec<f32>, width: usize) {
-        let Some(wanted) = &self.wanted else { return };
-        for buffer in [&mut self.x, mixed] {
-            for (to, &from) in wanted.iter().enumerate() {
-                let from = from as usize * width;
-                buffer.copy_within(from..from + width, to * width);
-            }
-            buffer.truncate(wanted.len() * width);
+    /// Leaves only the wanted tokens in the residual stream.
+    pub(super) fn keep_wanted(&mut self, width: usize) {
+        if let Some(wanted) = &self.wanted {
+            keep(&mut self.x, wanted, width);
         }
     }
 
@@ -215,4 +215,12 @@ impl<'a> Chunk<'a> {
         }
         add_to(&mut self.x, mixed);
     }
+}
+
+/// Leaves only some rows of a matrix, whose numbers ascend.
+pub(super) fn keep(matrix: &mut Vec<f32>, rows: &[usize], width: usize) {
+    for (to, &from) in rows.iter().enumerate() {
+        matrix.copy_within(from * width..(from + 1) * width, to * width);
+    }
+    matrix.truncate(rows.len() * width);
 }

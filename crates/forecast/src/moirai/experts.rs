@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Scratch};
 use super::{ACTIVE_EXPERTS, Probe, Stage};
 use crate::config::Config;
 use crate::ops::{BLOCK, Expert, Packed, distances, linear};
@@ -142,16 +142,15 @@ impl Experts {
         }
         let chunks = &*chunks;
         let width = self.width;
-        work.into_par_iter().with_max_len(1).for_each_init(
-            Vec::new,
-            |hidden, (expert, tokens, out)| {
-                let token = |index: usize| {
-                    let (chunk, row) = tokens[index];
-                    &chunks[chunk as usize].normed[row as usize * width..][..width]
-                };
-                expert.answer(tokens.len(), token, hidden, out);
-            },
-        );
+        work.into_par_iter().with_max_len(1).for_each(|(expert, tokens, out)| {
+            let token = |index: usize| {
+                let (chunk, row) = tokens[index];
+                &chunks[chunk as usize].normed[row as usize * width..][..width]
+            };
+            Scratch::lend(|scratch| {
+                expert.answer(tokens.len(), token, &mut scratch.hidden, out);
+            });
+        });
     }
 }
 

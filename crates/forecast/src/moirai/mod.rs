@@ -23,7 +23,9 @@ mod experts;
 mod projection;
 mod work;
 
-use candle_core::{Device, Result, Tensor};
+use std::sync::Mutex;
+
+use candle_core::{Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 use self::attention::Attention;
@@ -111,6 +113,8 @@ pub(crate) struct MoiraiMoe {
     projections: Vec<PatchProjection>,
     layers: Vec<EncoderLayer>,
     norm: Vec<f32>,
+    /// Memory for the experts' answers, used again for the next batch.
+    spare: Mutex<Vec<f32>>,
 }
 
 impl MoiraiMoe {
@@ -133,7 +137,7 @@ impl MoiraiMoe {
             .collect::<std::result::Result<_, _>>()?;
         let norm = weights.numbers("encoder.norm.weight", &[width])?;
         let projections = PatchProjection::load_all(&config, weights)?;
-        Ok(Self { config, projections, layers, norm })
+        Ok(Self { config, projections, layers, norm, spare: Mutex::default() })
     }
 
     pub(crate) fn experts(&self) -> usize {
@@ -173,21 +177,12 @@ impl MoiraiMoe {
         probe: &mut Probe<'_>,
     ) -> Result<Tensor> {
         let (width, device) = (self.config.d_model, x.device().clone());
-        let all = x.flatten_all()?.to_vec1::<f32>()?;
+        share(&x, width, chunks)?;
         drop(x);
-        let mut rest = all.as_slice();
-        for chunk in chunks.iter_mut() {
-            let Some((own, others)) = rest.split_at_checked(chunk.tokens() * width) else {
-                candle_core::bail!("fewer tokens than the chunks have");
-            };
-            chunk.x.clear();
-            chunk.x.extend_from_slice(own);
-            rest = others;
-        }
-        drop(all);
         // Few chunks: the threads without one help with the others.
         let helpers = (rayon::current_num_threads() / chunks.len().max(1)).saturating_sub(1);
-        let mut answers = Vec::new();
+        let mut answers =
+            self.spare.lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();
         for (index, layer) in self.layers.iter().enumerate() {
             let is_last = index + 1 == self.layers.len();
             for_each(chunks, probe, |chunk, scratch, probe| {
@@ -203,6 +198,9 @@ impl MoiraiMoe {
             rms_norm(&chunk.x, &self.norm, &mut chunk.normed);
             probe.see(Stage::EncoderOut, &chunk.normed, width);
         });
+        if let Ok(mut spare) = self.spare.lock() {
+            *spare = answers;
+        }
         let mut encoded = Vec::new();
         chunks.iter().for_each(|chunk| encoded.extend_from_slice(&chunk.normed));
         let tokens = encoded.len() / width;
@@ -229,6 +227,25 @@ impl MoiraiMoe {
     pub(crate) fn head(&self, encoded: &Tensor, patch_index: usize) -> Result<Tensor> {
         self.projections[patch_index].head.forward(encoded)
     }
+}
+
+/// Copies the tokens `[tokens, width]` to the chunks' residual streams.
+fn share(x: &Tensor, width: usize, chunks: &mut [Chunk<'_>]) -> Result<()> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    let (Storage::Cpu(cpu), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        bail!("tokens for the processor are elsewhere");
+    };
+    let mut rest = &cpu.as_slice::<f32>()?[start..end];
+    for chunk in chunks {
+        let Some((own, others)) = rest.split_at_checked(chunk.tokens() * width) else {
+            bail!("fewer tokens than the chunks have");
+        };
+        chunk.x.clear();
+        chunk.x.extend_from_slice(own);
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Works on the chunks side by side, or one after the other before a probe.
@@ -289,11 +306,11 @@ impl EncoderLayer {
     ) {
         rms_norm(&chunk.x, &self.norm1, &mut chunk.normed);
         probe.see(Stage::Norm1(index), &chunk.normed, self.width);
-        self.attention.mix(chunk, scratch, index, helpers);
-        let Scratch { projected, mixed, distances, .. } = scratch;
+        self.attention.mix(chunk, scratch, index, is_last, helpers);
         if is_last {
-            chunk.keep_wanted(mixed, self.width);
+            chunk.keep_wanted(self.width);
         }
+        let Scratch { projected, mixed, distances, .. } = scratch;
         linear(mixed, &self.attention.out, None, helpers, projected);
         probe.see(Stage::Attention(index), projected, self.width);
         add_to(&mut chunk.x, projected);

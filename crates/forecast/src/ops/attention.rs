@@ -52,42 +52,56 @@ impl PackedMemory {
     }
 }
 
-/// Lets each token attend within its row; `projected` is the row's,
-/// `out` `[tokens, width]`. Returns the row's keys and values.
+/// The queries of a row's tokens, normed and rotated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queries<'a> {
+    /// The tokens that ask, in the order of the queries; `None` is all.
+    pub(crate) tokens: Option<&'a [usize]>,
+    /// Rows of `stride` numbers that begin with a token's queries.
+    pub(crate) numbers: &'a [f32],
+    pub(crate) stride: usize,
+}
+
+/// Lets tokens attend within their row. `projected` has the keys and values of
+/// all its tokens, `out` is `[queries, width]`. Returns the keys and values.
 pub(crate) fn attend_row(
     projected: &[f32],
+    queries: Queries<'_>,
     shape: Heads<'_>,
     layout: &RowGroup,
     scores: &mut Vec<f32>,
     out: &mut [f32],
 ) -> PackedMemory {
-    let (width, head_dim, stride) = (shape.width, shape.head_dim(), shape.stride());
+    let (width, head_dim) = (shape.width, shape.head_dim());
     let length = layout.length;
     let memory = PackedMemory::new(projected, shape);
-    scores.resize(length * length, 0.0);
+    let asked = queries.tokens.map_or(length, <[usize]>::len);
+    let padded = layout.padded;
+    scores.resize(asked * padded, 0.0);
     for (head, (keys, values)) in memory.heads.iter().enumerate() {
         let column = head * head_dim;
-        let query = |row: usize| &projected[row * stride + column..][..head_dim];
-        let mut store = Store { out: &mut *scores, stride: length, columns: length, bias: None };
-        multiply(length, query, keys, &mut store);
+        let query = |row: usize| &queries.numbers[row * queries.stride + column..][..head_dim];
+        let mut store = Store { out: &mut *scores, stride: padded, columns: padded, bias: None };
+        multiply(asked, query, keys, &mut store);
         let [other, same] = shape.bias[head];
         vectorized(|| {
-            let lines = scores.chunks_exact_mut(length).zip(layout.mask.chunks_exact(length));
-            for (row, (scores, mask)) in lines.enumerate() {
+            for (row, scores) in scores.chunks_exact_mut(padded).enumerate() {
+                let token = queries.tokens.map_or(row, |tokens| tokens[row]);
+                let seen = token * padded..(token + 1) * padded;
+                let mask = &layout.mask[seen.clone()];
                 scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
                 if let Some(is_same) = &layout.same_variate {
-                    let is_same = &is_same[row * length..(row + 1) * length];
-                    for (score, &is_same) in scores.iter_mut().zip(is_same) {
+                    for (score, &is_same) in scores.iter_mut().zip(&is_same[seen]) {
                         *score += if is_same { same } else { other };
                     }
                 }
                 softmax(scores, &mut []);
             }
         });
-        let weights = |row: usize| &scores[row * length..(row + 1) * length];
+        let weights = |row: usize| &scores[row * padded..(row + 1) * padded];
         let out = &mut out[column..];
         let mut store = Store { out, stride: width, columns: head_dim, bias: None };
-        multiply(length, weights, values, &mut store);
+        multiply(asked, weights, values, &mut store);
     }
     memory
 }

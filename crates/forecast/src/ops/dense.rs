@@ -1,8 +1,10 @@
 //! Linear layers.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::kernel::{PANEL, TILE, Take, multiply};
+use super::kernel::{PANEL, STRIP, TILE, Take, multiply_panels};
 use super::packed::Packed;
 
 /// Multiplications below which another thread does not pay.
@@ -18,18 +20,48 @@ pub(crate) fn linear(
     helpers: usize,
     out: &mut Vec<f32>,
 ) {
-    let (inner, columns) = (weights.inner(), weights.columns());
+    let columns = weights.columns();
+    out.resize(x.len() / weights.inner() * columns, 0.0);
+    multiply_columns(x, weights, 0..columns, bias, helpers, out, columns);
+}
+
+/// Writes some of the columns of `x weights` to `out`, where they stand from
+/// their own place on in rows of `stride` numbers. Others in panels that the
+/// range touches may be written, too.
+pub(crate) fn linear_columns(
+    x: &[f32],
+    weights: &Packed,
+    columns: Range<usize>,
+    helpers: usize,
+    out: &mut Vec<f32>,
+    stride: usize,
+) {
+    out.resize(x.len() / weights.inner() * stride, 0.0);
+    multiply_columns(x, weights, columns, None, helpers, out, stride);
+}
+
+fn multiply_columns(
+    x: &[f32],
+    weights: &Packed,
+    columns: Range<usize>,
+    bias: Option<&[f32]>,
+    helpers: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let inner = weights.inner();
     let rows = x.len() / inner;
-    out.resize(rows * columns, 0.0);
-    let at_once = rows_at_once(rows, inner * columns, helpers + 1);
+    let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
+    let at_once = rows_at_once(rows, inner * columns.len(), helpers + 1);
     let some = |x: &[f32], out: &mut [f32]| {
-        let mut store = Store { out, stride: columns, columns, bias };
-        multiply(x.len() / inner, |row| &x[row * inner..(row + 1) * inner], weights, &mut store);
+        let mut store = Store { out, stride, columns: columns.end, bias };
+        let row = |row: usize| &x[row * inner..(row + 1) * inner];
+        multiply_panels(x.len() / inner, row, weights, panels.clone(), &mut store);
     };
     if at_once >= rows {
         return some(x, out);
     }
-    let parts = out.par_chunks_mut(at_once * columns).zip(x.par_chunks(at_once * inner));
+    let parts = out.par_chunks_mut(at_once * stride).zip(x.par_chunks(at_once * inner));
     parts.for_each(|(out, x)| some(x, out));
 }
 
@@ -55,7 +87,9 @@ impl Take for Store<'_> {
         let out = &mut self.out[row * self.stride..][first..];
         let width = PANEL.min(self.columns - first);
         match self.bias {
+            // Copies of a known length need no call.
             None if width == PANEL => out[..PANEL].copy_from_slice(sums),
+            None if width == STRIP => out[..STRIP].copy_from_slice(&sums[..STRIP]),
             None => out[..width].copy_from_slice(&sums[..width]),
             Some(bias) => {
                 let bias = &bias[first..first + width];
@@ -124,6 +158,23 @@ mod tests {
                     let some = product(some, &weights, 0);
                     prop_assert_eq!(&some[..columns], &together[row * columns..][..columns]);
                 }
+            }
+        }
+
+        #[test]
+        fn some_columns_are_those_of_the_whole_product(
+            rows in 1usize..120, inner in 1usize..70, cuts in [1usize..200, 1usize..200],
+            helpers in 0usize..3,
+        ) {
+            let [start, columns] = [cuts[0].min(cuts[1]) - 1, cuts[0].max(cuts[1])];
+            let (x, weights) = (numbers(rows, inner, 9), numbers(inner, columns, 10));
+            let weights = Packed::from_rows(&weights, inner, columns, columns);
+            let (stride, mut some) = (columns + 3, Vec::new());
+            linear_columns(&x, &weights, start..columns, helpers, &mut some, stride);
+            let all = product(&x, &weights, 0);
+            for (some, all) in some.chunks_exact(stride).zip(all.chunks_exact(columns)) {
+                prop_assert_eq!(&some[start..columns], &all[start..]);
+                prop_assert_eq!(&some[columns..], &[0.0; 3]);
             }
         }
 

@@ -80,8 +80,11 @@ impl Take for Gate<'_> {
         for ((answer, gate), value) in answers.iter_mut().zip(gates).zip(values) {
             *answer = gate / (1.0 + exp(-gate)) * value;
         }
-        let width = HALF.min(self.units - first);
-        self.hidden[row * self.units + first..][..width].copy_from_slice(&answers[..width]);
+        let hidden = &mut self.hidden[row * self.units..(row + 1) * self.units][first..];
+        match hidden.first_chunk_mut() {
+            Some(hidden) => *hidden = answers,
+            None => hidden.copy_from_slice(&answers[..hidden.len()]),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! the row alone, to the bit, whatever else is in the block.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -56,10 +57,22 @@ pub(super) fn multiply<'x>(
     weights: &Packed,
     take: &mut impl Take,
 ) {
+    multiply_panels(rows, row, weights, 0..weights.panels(), take);
+}
+
+/// The same with some panels of the weights.
+pub(super) fn multiply_panels<'x>(
+    rows: usize,
+    row: impl Fn(usize) -> &'x [f32],
+    weights: &Packed,
+    panels: Range<usize>,
+    take: &mut impl Take,
+) {
     SCRATCH.with_borrow_mut(|scratch| {
         for start in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - start);
-            let block = Block { start, rows: count, row: |i| row(start + i), weights };
+            let (row, panels) = (|i| row(start + i), panels.clone());
+            let block = Block { start, rows: count, row, weights, panels };
             Arch::new().dispatch(Run { block, scratch, take });
         }
     });
@@ -71,6 +84,7 @@ struct Block<'a, R> {
     rows: usize,
     row: R,
     weights: &'a Packed,
+    panels: Range<usize>,
 }
 
 struct Run<'a, R, T> {
@@ -93,34 +107,63 @@ impl<'x, R: Fn(usize) -> &'x [f32], T: Take> WithSimd for Run<'_, R, T> {
         for first in (0..block.rows).step_by(height) {
             let rows = height.min(block.rows - first);
             let tile = &mut tiles[first * inner..(first + rows) * inner];
-            for index in 0..rows {
-                let row = &(block.row)(first + index)[..inner];
-                for (column, &number) in tile.chunks_exact_mut(rows).zip(row) {
-                    column[index] = number;
-                }
-            }
+            lay(tile, rows, |index| &(block.row)(first + index)[..inner]);
         }
         let mut sums = [[0f32; PANEL]; TILE];
-        for index in 0..block.weights.panels() {
+        for index in block.panels.clone() {
             // With AVX-512 a single tile widens 16-bit weights on the way, so that
             // reading them from memory and computing go on at the same time.
             // Elsewhere widening in the loop takes longer than that gains.
-            let panel = match block.weights.panel(index) {
+            let kept = block.weights.panel(index);
+            let panel = match kept {
                 narrow if block.rows <= most && S::F32_LANES >= STRIP => narrow,
                 narrow => narrow.widened(widened),
             };
+            let crossings = (STRIP / S::F32_LANES).max(1);
+            let steps = block.rows.div_ceil(height) * crossings * inner;
+            let mut next = Next::after(kept, steps);
             for first in (0..block.rows).step_by(height) {
                 let rows = height.min(block.rows - first);
                 let tile = &tiles[first * inner..(first + rows) * inner];
+                let next = &mut next;
                 match panel {
-                    Panel::F32(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
-                    Panel::F16(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
-                    Panel::Bf16(panel) => multiply_tile(simd, rows, tile, panel, &mut sums),
+                    Panel::F32(panel) => multiply_tile(simd, rows, tile, panel, next, &mut sums),
+                    Panel::F16(panel) => multiply_tile(simd, rows, tile, panel, next, &mut sums),
+                    Panel::Bf16(panel) => multiply_tile(simd, rows, tile, panel, next, &mut sums),
                 }
                 for (row, sums) in sums.iter().enumerate().take(rows) {
                     take.take(block.start + first + row, index, sums);
                 }
             }
+        }
+    }
+}
+
+/// Rows that are laid at a time, and numbers of each: they turn in registers.
+const TURN: usize = 4;
+
+/// Lays rows side by side, `[inner][rows]`.
+#[inline(always)]
+fn lay<'x>(tile: &mut [f32], rows: usize, row: impl Fn(usize) -> &'x [f32]) {
+    let turned = rows - rows % TURN;
+    for first in (0..turned).step_by(TURN) {
+        let four = [0, 1, 2, 3].map(|index| row(first + index).as_chunks::<TURN>());
+        let [a, b, c, d] = four.map(|(whole, _)| whole);
+        let (whole, rest) = tile.split_at_mut(a.len() * TURN * rows);
+        let numbers = a.iter().zip(b).zip(c).zip(d);
+        for (columns, (((a, b), c), d)) in whole.chunks_exact_mut(TURN * rows).zip(numbers) {
+            for (index, column) in columns.chunks_exact_mut(rows).enumerate() {
+                column[first..first + TURN]
+                    .copy_from_slice(&[a[index], b[index], c[index], d[index]]);
+            }
+        }
+        for (index, column) in rest.chunks_exact_mut(rows).enumerate() {
+            column[first..first + TURN].copy_from_slice(&four.map(|(_, rest)| rest[index]));
+        }
+    }
+    for index in turned..rows {
+        for (column, &number) in tile.chunks_exact_mut(rows).zip(row(index)) {
+            column[index] = number;
         }
     }
 }
@@ -132,21 +175,22 @@ fn multiply_tile<S: Simd, W: Weight>(
     rows: usize,
     tile: &[f32],
     panel: &[W],
+    next: &mut Next,
     sums: &mut [[f32; PANEL]; TILE],
 ) {
     match rows {
-        1 => multiply_rows::<S, W, 1>(simd, tile, panel, sums),
-        2 => multiply_rows::<S, W, 2>(simd, tile, panel, sums),
-        3 => multiply_rows::<S, W, 3>(simd, tile, panel, sums),
-        4 => multiply_rows::<S, W, 4>(simd, tile, panel, sums),
-        5 => multiply_rows::<S, W, 5>(simd, tile, panel, sums),
-        6 => multiply_rows::<S, W, 6>(simd, tile, panel, sums),
-        7 => multiply_rows::<S, W, 7>(simd, tile, panel, sums),
-        8 => multiply_rows::<S, W, 8>(simd, tile, panel, sums),
-        9 => multiply_rows::<S, W, 9>(simd, tile, panel, sums),
-        10 => multiply_rows::<S, W, 10>(simd, tile, panel, sums),
-        11 => multiply_rows::<S, W, 11>(simd, tile, panel, sums),
-        _ => multiply_rows::<S, W, 12>(simd, tile, panel, sums),
+        1 => multiply_rows::<S, W, 1>(simd, tile, panel, next, sums),
+        2 => multiply_rows::<S, W, 2>(simd, tile, panel, next, sums),
+        3 => multiply_rows::<S, W, 3>(simd, tile, panel, next, sums),
+        4 => multiply_rows::<S, W, 4>(simd, tile, panel, next, sums),
+        5 => multiply_rows::<S, W, 5>(simd, tile, panel, next, sums),
+        6 => multiply_rows::<S, W, 6>(simd, tile, panel, next, sums),
+        7 => multiply_rows::<S, W, 7>(simd, tile, panel, next, sums),
+        8 => multiply_rows::<S, W, 8>(simd, tile, panel, next, sums),
+        9 => multiply_rows::<S, W, 9>(simd, tile, panel, next, sums),
+        10 => multiply_rows::<S, W, 10>(simd, tile, panel, next, sums),
+        11 => multiply_rows::<S, W, 11>(simd, tile, panel, next, sums),
+        _ => multiply_rows::<S, W, 12>(simd, tile, panel, next, sums),
     }
 }
 
@@ -155,6 +199,7 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
     simd: S,
     tile: &[f32],
     panel: &[W],
+    next: &mut Next,
     sums: &mut [[f32; PANEL]; TILE],
 ) {
     let (low, high) = panel.split_at(panel.len() / 2);
@@ -166,6 +211,7 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
         for ((column, low), high) in tile.iter().zip(low).zip(high) {
             fetch_ahead(low);
             fetch_ahead(high);
+            next.fetch();
             let weights = [load::<S, W>(low, 0), load::<S, W>(high, 0)];
             add_products(simd, column, weights, &mut running);
         }
@@ -183,6 +229,7 @@ fn multiply_rows<S: Simd, W: Weight, const ROWS: usize>(
             let mut running = [[simd.splat_f32s(0.0); 2]; ROWS];
             for (column, weights) in tile.iter().zip(strip) {
                 fetch_ahead(weights);
+                next.fetch();
                 let weights = [load::<S, W>(weights, part), load::<S, W>(weights, part + 1)];
                 add_products(simd, column, weights, &mut running);
             }
@@ -204,15 +251,64 @@ const AHEAD: usize = 8;
 /// delivers the next one's.
 #[inline(always)]
 fn fetch_ahead<W>(weights: &[W; STRIP]) {
+    fetch(weights.as_ptr().wrapping_add(AHEAD * STRIP).cast(), Level::First);
+}
+
+/// The panel after the one that is multiplied by, on its way from memory to the
+/// second-level cache, a little at each step: memory takes longer than the
+/// steps that [`fetch_ahead`] looks ahead, and blocks of many rows leave it
+/// idle most of the time.
+struct Next {
+    at: *const u8,
+    /// Bytes of a strip: both come at the same time, since two pages at once
+    /// come faster than one.
+    strip: usize,
+    /// Bytes of each strip for each step.
+    share: usize,
+}
+
+impl Next {
+    /// Fetches what follows `panel` in `steps` steps.
+    #[inline(always)]
+    fn after(panel: Panel<'_>, steps: usize) -> Self {
+        let (at, bytes) = match panel {
+            Panel::F32(numbers) => (numbers.as_ptr_range().end.cast(), size_of_val(numbers)),
+            Panel::F16(numbers) => (numbers.as_ptr_range().end.cast(), size_of_val(numbers)),
+            Panel::Bf16(numbers) => (numbers.as_ptr_range().end.cast(), size_of_val(numbers)),
+        };
+        let strip = bytes / 2;
+        Self { at, strip, share: strip.div_ceil(steps) }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        fetch(self.at, Level::Second);
+        fetch(self.at.wrapping_add(self.strip), Level::Second);
+        self.at = self.at.wrapping_add(self.share);
+    }
+}
+
+/// A level of the processor's caches.
+enum Level {
+    First,
+    Second,
+}
+
+/// Asks for the cache line at an address, which need not be anyone's.
+#[inline(always)]
+fn fetch(at: *const u8, level: Level) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     // SAFETY: a hint; it may point anywhere and never faults.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(AHEAD * STRIP).cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        match level {
+            Level::First => _mm_prefetch::<_MM_HINT_T0>(at.cast()),
+            Level::Second => _mm_prefetch::<_MM_HINT_T1>(at.cast()),
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = weights;
+    let _ = (at, level);
 }
 
 /// Loads one register of weights.

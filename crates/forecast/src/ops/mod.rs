@@ -18,8 +18,8 @@ mod kernel;
 mod packed;
 mod pointwise;
 
-pub(crate) use self::attention::{Heads, PackedMemory, PathAttention, Scores, attend_row};
-pub(crate) use self::dense::linear;
+pub(crate) use self::attention::{Heads, PackedMemory, PathAttention, Queries, Scores, attend_row};
+pub(crate) use self::dense::{linear, linear_columns};
 pub(crate) use self::experts::{Expert, blend, distances};
 pub(crate) use self::kernel::BLOCK;
 pub(crate) use self::packed::Packed;

@@ -52,7 +52,11 @@ impl Packed {
             let first = (strip * STRIP).min(columns);
             let width = STRIP.min(columns - first);
             for (index, out) in out.as_chunks_mut::<STRIP>().0.iter_mut().enumerate() {
-                out[..width].copy_from_slice(&data[index * stride + first..][..width]);
+                let row = &data[index * stride + first..];
+                match row.first_chunk() {
+                    Some(whole) if width == STRIP => *out = *whole,
+                    _ => out[..width].copy_from_slice(&row[..width]),
+                }
             }
         }
         Self { numbers: Numbers::F32(numbers), inner, columns }

@@ -243,7 +243,7 @@ impl Network<'_> {
             let rotary = Rotary::new(&vec![time; unit.tokens()], self.model.config.head_dim);
             // A path's targets come first, then its covariates, which predict
             // nothing.
-            let wanted = |path: usize| (path * tokens..path * tokens + targets).map(|t| t as u32);
+            let wanted = |path: usize| path * tokens..path * tokens + targets;
             let wanted = (tokens > targets).then(|| (0..unit.paths()).flat_map(wanted).collect());
             chunk.step(rotary, wanted);
         }
