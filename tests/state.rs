@@ -7,7 +7,7 @@ use crate::support::command::{Ended, run_command, tidecast};
 use crate::support::eventually;
 use crate::support::messages::Subscriber;
 use crate::support::pipeline::{CONTEXT, Pipeline};
-use crate::support::service::Service;
+use crate::support::service::{Service, run_to_end};
 use crate::support::topics::{Series, Topics, time};
 
 const SERIES: [Series; 2] = [
@@ -140,4 +140,47 @@ fn a_store_that_cannot_be_used_is_named() {
     };
     assert!(refused("s3://bucket/state").contains("`s3` is no store of this build"));
     assert!(refused("off").contains("there are no snapshots"));
+}
+
+#[test]
+fn another_window_query_is_refused_unless_the_state_may_be_reset() {
+    let Some(broker) = broker::shared() else { return };
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let pipeline = Pipeline::new("exactly-once");
+    let script = pipeline.script(&topics);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    topics.send_minutes(&SERIES, 0..10);
+    let service = Service::start(&script, broker.bootstrap(), &["state.url=off"]);
+    subscriber.await_distinct(9 * SERIES.len(), &service);
+    service.stop();
+
+    // Horizon, quantiles and the context's length are free to change.
+    let arguments = "horizon => 3, context => 12, min_context => 3, quantiles => [0.5]";
+    let other = Pipeline { arguments, ..pipeline };
+    topics.send_minutes(&SERIES, 10..12);
+    let service = Service::start(&other.script(&topics), broker.bootstrap(), &["state.url=off"]);
+    subscriber.await_distinct(11 * SERIES.len(), &service);
+    service.stop();
+    let message = subscriber.find("a", &time(10, 0));
+    assert_eq!(message.context_steps(), 11, "the context was kept");
+
+    // Another aggregate would be mixed with what contexts hold.
+    let sums = script.replace("avg(kw)", "sum(kw)");
+    assert_ne!(sums, script);
+    let refused = run_to_end(&sums, broker.bootstrap(), &["state.url=off"]);
+    let said = refused.refused();
+    assert!(said.contains("the window query changed since offset"), "{said}");
+    assert!(said.contains("--reset-state"), "{said}");
+
+    topics.send_minutes(&SERIES, 12..17);
+    let settings = ["state.url=off", "--reset-state"];
+    let service = Service::start(&sums, broker.bootstrap(), &settings);
+    // Not minute 11: its rows came before the committed offset.
+    subscriber.await_distinct(15 * SERIES.len(), &service);
+    assert!(service.log().contains("are left behind"), "{}", service.log());
+    service.stop();
+    subscriber.read_to_end();
+    subscriber.assert_no_repeats();
+    let message = subscriber.find("a", &time(15, 0));
+    assert_eq!(message.context_steps(), 4, "12 to 15");
 }

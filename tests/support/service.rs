@@ -123,7 +123,10 @@ fn spawn(script: &str, bootstrap: &str, settings: &[&str]) -> (Running, TempDir)
     let always =
         [bootstrap.as_str(), "server.listen=127.0.0.1:0", "log.format=json", "state.url=off"];
     for setting in always.iter().chain(settings) {
-        command.args(["--set", setting]);
+        match setting.starts_with("--") {
+            true => command.arg(setting),
+            false => command.args(["--set", setting]),
+        };
     }
     (Running::start(command), folder)
 }

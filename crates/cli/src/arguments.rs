@@ -138,6 +138,10 @@ pub struct RunArguments {
     /// Pipeline files, or folders of `.sql` files.
     #[arg(required = true, value_name = "FILES")]
     pub files: Vec<PathBuf>,
+    /// Leave contexts and open windows behind where a pipeline's window query, watermark
+    /// or series changed, which is refused otherwise. Others keep theirs.
+    #[arg(long)]
+    pub reset_state: bool,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArguments,

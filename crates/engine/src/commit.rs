@@ -5,11 +5,15 @@
 //! restart, so the commit also says where to re-read from; and what the wall
 //! clock decided (the close of an idle partition) cannot be found in the records
 //! at all, so it is kept as well: [`ReplayPoint`]. Kafka holds up to 4 KiB of
-//! metadata per offset; this takes a hundred bytes, and some 60 more per close
+//! metadata per offset; this takes two hundred bytes, and some 60 more per close
 //! of an idle partition, of which the windower keeps 32 at most.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use tidecast_sql::ReplayPoint;
+use sha2::{Digest, Sha256};
+use tidecast_sql::window::window_identity;
+use tidecast_sql::{PipelinePlan, ReplayPoint};
 use tidecast_stream::{Offset, PartitionCommit};
 
 /// Version of the notation.
@@ -20,6 +24,35 @@ const VERSION: u32 = 1;
 struct CommitMetadata {
     v: u32,
     replay: ReplayPoint,
+    #[serde(default, skip_serializing_if = "WindowMarks::is_empty")]
+    windows: WindowMarks,
+}
+
+/// What windows follow from, by name, each as the beginning of its SHA-256: enough to
+/// see what was changed, and short.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WindowMarks(BTreeMap<String, String>);
+
+impl WindowMarks {
+    /// Returns the marks of a pipeline.
+    pub(crate) fn of(plan: &PipelinePlan) -> Self {
+        let mark = |text: String| {
+            let digest = Sha256::digest(text.as_bytes());
+            digest.iter().take(4).fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"))
+        };
+        let parts = window_identity(plan).into_iter();
+        Self(parts.map(|(name, text)| (name.to_owned(), mark(text))).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns what is another than in `now`; nothing if it was not written down.
+    pub(crate) fn changed<'a>(&'a self, now: &Self) -> Vec<&'a str> {
+        let differs = |(name, mark): &(&String, &String)| now.0.get(*name) != Some(*mark);
+        self.0.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 /// Where a partition starts.
@@ -30,6 +63,8 @@ pub(crate) struct Resume {
     pub(crate) committed: Option<Offset>,
     /// What to rebuild the state from, where the last owner left word.
     pub(crate) replay: Option<ReplayPoint>,
+    /// What the state was built with.
+    pub(crate) windows: WindowMarks,
 }
 
 impl Resume {
@@ -40,9 +75,10 @@ impl Resume {
 }
 
 /// Returns the metadata of a commit.
-pub(crate) fn metadata(replay: ReplayPoint) -> String {
-    // Numbers and lists of numbers always serialise.
-    serde_json::to_string(&CommitMetadata { v: VERSION, replay }).unwrap_or_default()
+pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowMarks) -> String {
+    let metadata = CommitMetadata { v: VERSION, replay, windows: windows.clone() };
+    // Numbers, texts and lists of them always serialise.
+    serde_json::to_string(&metadata).unwrap_or_default()
 }
 
 /// Reads what the last owner of a partition left.
@@ -53,19 +89,19 @@ pub(crate) fn resume(commit: Option<&PartitionCommit>) -> Resume {
     let Some(commit) = commit else {
         return Resume::default();
     };
-    let replay = serde_json::from_str::<CommitMetadata>(&commit.metadata)
+    let metadata = serde_json::from_str::<CommitMetadata>(&commit.metadata)
         .ok()
         .filter(|metadata| metadata.v == VERSION)
-        .map(|metadata| metadata.replay)
-        .filter(|replay| replay.from.is_none_or(|from| from <= commit.offset));
-    if replay.is_none() && !commit.metadata.is_empty() {
+        .filter(|metadata| metadata.replay.from.is_none_or(|from| from <= commit.offset));
+    if metadata.is_none() && !commit.metadata.is_empty() {
         tracing::warn!(
             partition = %commit.partition,
             offset = %commit.offset,
             "the committed metadata is not ours; contexts start empty at the committed offset"
         );
     }
-    Resume { committed: Some(commit.offset), replay }
+    let (replay, windows) = metadata.map(|it| (it.replay, it.windows)).unzip();
+    Resume { committed: Some(commit.offset), replay, windows: windows.unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -95,19 +131,38 @@ mod tests {
             closes: vec![close; 32],
             forgotten: Some(Offset(i64::MAX)),
         };
-        let text = metadata(replay.clone());
+        let names = ["the watermark", "the window query", "the series", "the time"];
+        let mark = |name: &str| (name.to_owned(), "0123abcd".to_owned());
+        let windows = WindowMarks(names.map(mark).into());
+        let text = metadata(replay.clone(), &windows);
         assert!(text.len() < 4096, "Kafka's limit: {} bytes", text.len());
         let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
-        assert_eq!(resume, Resume { committed: Some(Offset(7)), replay: Some(replay) });
+        assert!(resume.windows.changed(&windows).is_empty());
+        let mut others = windows.clone();
+        others.0.insert("the series".to_owned(), "ffffffff".to_owned());
+        assert_eq!(resume.windows.changed(&others), ["the series"]);
+        let replay = Some(replay);
+        assert_eq!(resume, Resume { committed: Some(Offset(7)), replay, windows });
+    }
+
+    #[test]
+    fn an_earlier_versions_commit_says_nothing_of_windows() {
+        let text = r#"{"v":1,"replay":{"from":3,"floor":null}}"#;
+        let resume = resume(Some(&commit(7, text)));
+        assert_eq!(resume.read_from(), Some(Offset(3)));
+        let windows = WindowMarks([("the series".to_owned(), "0".to_owned())].into());
+        assert!(resume.windows.changed(&windows).is_empty());
     }
 
     #[test]
     fn foreign_or_impossible_metadata_falls_back_to_the_offset() {
-        let beyond = metadata(ReplayPoint { from: Some(Offset(9)), ..ReplayPoint::default() });
+        let beyond = ReplayPoint { from: Some(Offset(9)), ..ReplayPoint::default() };
+        let beyond = metadata(beyond, &WindowMarks::default());
         for text in ["", "hello", r#"{"v":2,"replay":{}}"#, &beyond] {
             let resume = resume(Some(&commit(7, text)));
-            assert_eq!(resume, Resume { committed: Some(Offset(7)), replay: None }, "{text}");
+            let expected = Resume { committed: Some(Offset(7)), ..Resume::default() };
+            assert_eq!(resume, expected, "{text}");
             assert_eq!(resume.read_from(), Some(Offset(7)));
         }
     }

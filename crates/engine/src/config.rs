@@ -38,6 +38,9 @@ pub struct StateConfig {
     pub url: Option<String>,
     /// The time between two snapshots of a partition.
     pub interval: Duration,
+    /// Whether a pipeline whose windows changed leaves its state behind; it is refused
+    /// otherwise.
+    pub reset: bool,
 }
 
 /// How Kafka is reached.
@@ -114,7 +117,7 @@ impl Default for EngineConfig {
                 max_batch_tasks: None,
                 max_wait: Duration::from_millis(5),
             },
-            state: StateConfig { url: None, interval: Duration::from_secs(60) },
+            state: StateConfig { url: None, interval: Duration::from_secs(60), reset: false },
         }
     }
 }

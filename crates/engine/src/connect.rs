@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
 use tidecast_kafka::{GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
 use tidecast_sql::{
-    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, PipelinePlan,
-    SinkConnector, SourceConnector, StartupMode,
+    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
+    PipelinePlan, SinkConnector, SourceConnector, StartupMode,
 };
 use tidecast_stream::{Blame, Sink, SinkError, Source, SourceError, Transaction};
 
@@ -137,6 +137,10 @@ fn kafka_source(
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
             StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
+        },
+        lost_records: match options.lost_records {
+            LostRecords::Skip => tidecast_kafka::LostRecords::Skip,
+            LostRecords::Fail => tidecast_kafka::LostRecords::Fail,
         },
         properties: properties(&config.kafka.properties, &options.properties),
         max_batch_records: config.max_batch_records,

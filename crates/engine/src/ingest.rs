@@ -11,16 +11,14 @@ use std::time::{Duration, Instant};
 use tidecast_actors::{
     ActorExit, ActorHandle, DrainSignal, Failure, KillSwitch, Mailbox, join_all, mailbox, spawn,
 };
-use tidecast_sql::{PipelinePlan, Windower};
-use tidecast_stream::{
-    Offset, Partition, PartitionCommit, Source, SourceBatch, SourceError, SourceEvent,
-};
+use tidecast_sql::PipelinePlan;
+use tidecast_stream::{Partition, PartitionCommit, Source, SourceBatch, SourceError, SourceEvent};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::commit::{self, Resume};
 use crate::forecaster::ModelHandle;
 use crate::observe;
+use crate::partition::PartitionWork;
 use crate::publisher::PublisherMessage;
 use crate::snapshots::Snapshots;
 use crate::windower::{WindowerActor, WindowerMessage};
@@ -36,6 +34,8 @@ pub(crate) struct Ingest {
     pub(crate) model: ModelHandle,
     pub(crate) publisher: Mailbox<PublisherMessage>,
     pub(crate) snapshots: Option<Snapshots>,
+    /// Whether state that another query built is left behind.
+    pub(crate) reset_state: bool,
     pub(crate) mailbox_capacity: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) drain_timeout: Duration,
@@ -142,25 +142,13 @@ impl Ingest {
         partition: Partition,
         commit: Option<&PartitionCommit>,
     ) -> Result<(), ActorExit> {
-        let resume = commit::resume(commit);
-        let mut windower = Windower::new(&self.plan).map_err(Failure::fatal)?;
-        let restored = self.restore(&partition, &resume, &mut windower);
-        let read_from = restored.or(resume.read_from());
-        if let (None, Some(replay)) = (restored, &resume.replay) {
-            windower.restore(replay).map_err(Failure::fatal)?;
-        }
-        tracing::info!(
-            pipeline = %self.plan.name,
-            %partition,
-            committed = ?resume.committed.map(|offset| offset.0),
-            read_from = ?read_from.map(|offset| offset.0),
-            "partition assigned"
-        );
+        let store = self.snapshots.as_ref().map(|snapshots| &snapshots.store);
+        let begin =
+            PartitionWork::begin(&self.plan, partition.clone(), commit, store, self.reset_state);
+        let (work, read_from) = self.runtime.block_on(begin)?;
         let windower = WindowerActor::new(
             Arc::clone(&self.plan),
-            partition.clone(),
-            windower,
-            resume.committed,
+            work,
             self.model.clone(),
             self.publisher.clone(),
             self.snapshots.clone(),
@@ -182,24 +170,6 @@ impl Ingest {
         };
         partitions.insert(partition, assigned);
         Ok(())
-    }
-
-    /// Gives the windower the state of a snapshot, if one is of use; returns where
-    /// to read from. Where nothing is committed, snapshots are of another life of the
-    /// topic or of the group, and go.
-    fn restore(
-        &self,
-        partition: &Partition,
-        resume: &Resume,
-        windower: &mut Windower,
-    ) -> Option<Offset> {
-        let (name, store) = (&self.plan.name, &self.snapshots.as_ref()?.store);
-        let Some(committed) = resume.committed else {
-            self.runtime.block_on(store.clear(name, partition));
-            return None;
-        };
-        let point = resume.replay.clone().unwrap_or_default();
-        self.runtime.block_on(store.restore(name, partition, committed, &point, windower))
     }
 
     /// Finishes what is under way of these partitions and commits it.

@@ -11,8 +11,11 @@ mod forecaster;
 mod ingest;
 mod message;
 mod observe;
+mod partition;
 mod pipeline;
 mod publisher;
+#[cfg(test)]
+mod simulation;
 mod snapshots;
 mod windower;
 

@@ -101,6 +101,7 @@ impl Pipeline {
                 let interval = self.config.state.interval;
                 Snapshots { store, interval, committed }
             }),
+            reset_state: self.config.state.reset,
             mailbox_capacity: self.config.mailbox_capacity,
             drain_timeout: self.config.drain_timeout,
             drain: generation.drain.clone(),

@@ -105,6 +105,19 @@ impl SnapshotStore {
         Ok(Self { store: Arc::new(store.with_automatic_cleanup(false)), place: url.to_owned() })
     }
 
+    /// A store that ends with the process.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        let store = object_store::memory::InMemory::new();
+        Self { store: Arc::new(store), place: "memory".to_owned() }
+    }
+
+    /// Changes a snapshot's content behind its back.
+    #[cfg(test)]
+    pub(crate) async fn damage(&self, file: &SnapshotFile) {
+        self.store.put(&file.path, vec![0; 9].into()).await.expect("memory takes it");
+    }
+
     fn failed(&self) -> impl Fn(object_store::Error) -> StateError + '_ {
         |source| StateError::Store { place: self.place.clone(), source }
     }
@@ -185,6 +198,22 @@ impl SnapshotStore {
             self.delete(file).await?;
         }
         Ok(useless)
+    }
+
+    /// Writes a snapshot and deletes those that it makes useless.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub(crate) async fn keep(
+        &self,
+        pipeline: &str,
+        partition: &Partition,
+        snapshot: Snapshot,
+        committed: Offset,
+    ) -> Result<(), StateError> {
+        self.write(pipeline, partition, snapshot.offset, snapshot.bytes).await?;
+        self.prune(pipeline, partition, committed).await?;
+        Ok(())
     }
 
     /// Deletes what a partition without a committed offset has: its topic or its
@@ -353,23 +382,16 @@ impl Snapshotting {
 
     /// Writes what was taken, once it is committed, without waiting for it.
     pub(crate) fn look(&mut self) {
-        let committed = self.to.committed.of(&self.partition);
         let is_writing = self.writing.as_ref().is_some_and(|task| !task.is_finished());
-        let Some(committed) = committed.filter(|_| !is_writing) else { return };
-        let Some(Snapshot { offset, bytes }) =
-            self.taken.take_if(|snapshot| snapshot.offset <= committed)
-        else {
+        let Some(committed) = self.to.committed.of(&self.partition).filter(|_| !is_writing) else {
             return;
         };
+        let Some(snapshot) = self.take_if_committed(committed) else { return };
         let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
         let partition = self.partition.clone();
         self.writing = Some(tokio::spawn(async move {
-            let size = bytes.len();
-            let written = store.write(&pipeline, &partition, offset, bytes).await;
-            let outcome = match written {
-                Ok(()) => store.prune(&pipeline, &partition, committed).await.map(|_| ()),
-                Err(error) => Err(error),
-            };
+            let (size, offset) = (snapshot.bytes.len(), snapshot.offset);
+            let outcome = store.keep(&pipeline, &partition, snapshot, committed).await;
             observe::snapshot(&pipeline, &partition, size, outcome.is_ok());
             if let Err(error) = outcome {
                 tracing::warn!(
@@ -378,6 +400,11 @@ impl Snapshotting {
                 );
             }
         }));
+    }
+
+    /// Returns what was taken and may be written now.
+    pub(crate) fn take_if_committed(&mut self, committed: Offset) -> Option<Snapshot> {
+        self.taken.take_if(|snapshot| snapshot.offset <= committed)
     }
 }
 

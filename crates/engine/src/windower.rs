@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Failure, Mailbox};
 use tidecast_forecast::{Context, ForecastTask, PriorHistory, seed_for};
-use tidecast_sql::{PipelinePlan, SeriesContext, Windower, WindowerOutput};
-use tidecast_stream::{Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
+use tidecast_sql::{PipelinePlan, SeriesContext};
+use tidecast_stream::SourceBatch;
 
-use crate::commit;
 use crate::forecaster::ModelHandle;
 use crate::observe;
+use crate::partition::{PartitionWork, Stretch};
 use crate::publisher::{ForecastBatch, PublisherMessage};
 use crate::snapshots::{Snapshots, Snapshotting};
 
@@ -35,109 +35,62 @@ pub(crate) enum WindowerMessage {
     Finish,
 }
 
-/// The shell around [`Windower`].
+/// The shell around [`PartitionWork`].
 pub(crate) struct WindowerActor {
     plan: Arc<PipelinePlan>,
-    partition: Partition,
-    windower: Windower,
-    /// Until this offset records only rebuild the state: what they trigger is out
-    /// already. `None` from there on.
-    replaying_until: Option<Offset>,
-    /// How far everything is handed on.
-    checkpoint: Checkpoint,
+    work: PartitionWork,
     model: ModelHandle,
     publisher: Mailbox<PublisherMessage>,
     snapshots: Option<Snapshotting>,
 }
 
 impl WindowerActor {
-    /// Returns an actor around a windower, which has the state to start from;
-    /// records before `committed` only rebuild.
     pub(crate) fn new(
         plan: Arc<PipelinePlan>,
-        partition: Partition,
-        windower: Windower,
-        committed: Option<Offset>,
+        work: PartitionWork,
         model: ModelHandle,
         publisher: Mailbox<PublisherMessage>,
         snapshots: Option<Snapshots>,
     ) -> Self {
         let snapshots =
-            snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), partition.clone()));
-        Self {
-            plan,
-            partition,
-            windower,
-            replaying_until: committed,
-            checkpoint: Checkpoint::default(),
-            model,
-            publisher,
-            snapshots,
-        }
+            snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), work.partition().clone()));
+        Self { plan, work, model, publisher, snapshots }
     }
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
-        self.checkpoint.extend(&self.partition, batch.range).map_err(internal)?;
-        let Some(until) = self.replaying_until else {
-            return self.process(batch, is_backfill).await;
-        };
-        if batch.range.end() < until {
-            self.windower.process(&batch).map_err(internal)?;
+        let was_replaying = self.work.is_replaying();
+        let Some(stretch) = self.work.on_batch(batch)? else {
             return Ok(());
+        };
+        if was_replaying {
+            tracing::info!(
+                pipeline = %self.plan.name,
+                partition = %self.work.partition(),
+                offset = %stretch.commit.offset,
+                series = self.work.windower().series(),
+                "contexts are rebuilt"
+            );
         }
-        // The batch reaches the committed offset: what stands before it only
-        // rebuilds, what stands behind it counts.
-        let (before, after) = split(&batch, until);
-        self.windower.process(&before).map_err(internal)?;
-        self.replaying_until = None;
-        tracing::info!(
-            pipeline = %self.plan.name,
-            partition = %self.partition,
-            offset = %until,
-            series = self.windower.series(),
-            "contexts are rebuilt"
-        );
-        self.process(after, is_backfill).await
-    }
-
-    async fn process(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
-        let mut output = self.windower.process(&batch).map_err(internal)?;
-        let end = batch.range.end();
-        // What the source could not decode leaves in the same transaction.
-        output.bad.extend(batch.bad);
-        self.hand_on(output, end, is_backfill).await?;
+        self.hand_on(stretch, is_backfill).await?;
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.after_records(&self.windower).map_err(internal)?;
+            snapshots.after_records(self.work.windower()).map_err(Failure::retriable)?;
             snapshots.look();
         }
         Ok(())
     }
 
     async fn on_close(&mut self, finish: bool) -> Result<(), ActorExit> {
-        let Some(position) = self.checkpoint.position(&self.partition) else {
-            return Ok(()); // nothing has been read
-        };
-        if self.replaying_until.take().is_some() && !finish {
-            // Caught up below the committed offset: the topic was truncated or
-            // recreated. Its records count from here on.
-            tracing::warn!(
-                partition = %self.partition,
-                position = %position,
-                "the partition ends before the committed offset; it was recreated or truncated"
-            );
+        match self.work.on_close(finish)? {
+            Some(stretch) => self.hand_on(stretch, finish).await,
+            None => Ok(()),
         }
-        let output = if finish { self.windower.finish() } else { self.windower.close_idle() };
-        self.hand_on(output.map_err(internal)?, position, finish).await
     }
 
     /// Sends what is due to the forecaster, and everything to the publisher.
-    async fn hand_on(
-        &mut self,
-        output: WindowerOutput,
-        position: Offset,
-        is_backfill: bool,
-    ) -> Result<(), ActorExit> {
-        observe::windowed(&self.plan.name, &self.partition, &output, &self.windower);
+    async fn hand_on(&mut self, stretch: Stretch, is_backfill: bool) -> Result<(), ActorExit> {
+        let Stretch { output, commit } = stretch;
+        let (partition, windower) = (self.work.partition(), self.work.windower());
+        observe::windowed(&self.plan.name, partition, &output, windower);
         let min_context = self.plan.forecast.min_context;
         let asked: Vec<bool> =
             output.contexts.iter().map(|context| context.observed >= min_context).collect();
@@ -149,11 +102,6 @@ impl WindowerActor {
             .map(|(context, _)| self.task(context))
             .collect();
         let answers = if tasks.is_empty() { None } else { Some(self.model.submit(tasks).await?) };
-        let commit = PartitionCommit {
-            partition: self.partition.clone(),
-            offset: position,
-            metadata: commit::metadata(self.windower.replay_point()),
-        };
         let batch = ForecastBatch {
             commit,
             contexts: output.contexts,
@@ -222,34 +170,4 @@ impl Actor for WindowerActor {
         }
         Ok(())
     }
-}
-
-/// Cuts a batch in two at `offset`.
-fn split(batch: &SourceBatch, offset: Offset) -> (SourceBatch, SourceBatch) {
-    let rows = batch.offsets.values().partition_point(|row| *row < offset.0);
-    let part = |from: usize, to: usize, range: Option<OffsetRange>, before: bool| SourceBatch {
-        partition: batch.partition.clone(),
-        range: range.unwrap_or(batch.range),
-        rows: batch.rows.slice(from, to - from),
-        offsets: batch.offsets.slice(from, to - from),
-        timestamps: batch.timestamps.slice(from, to - from),
-        bad: batch
-            .bad
-            .iter()
-            .filter(|bad| (bad.position.offset < offset) == before)
-            .cloned()
-            .collect(),
-        payload_bytes: 0,
-    };
-    let cut = offset.clamp(batch.range.start(), batch.range.end());
-    (
-        part(0, rows, OffsetRange::new(batch.range.start(), cut), true),
-        part(rows, batch.rows.num_rows(), OffsetRange::new(cut, batch.range.end()), false),
-    )
-}
-
-/// A failure that is ours: starting again from the last commit would meet it
-/// again, but the budget of restarts ends that.
-fn internal(error: impl std::fmt::Display) -> ActorExit {
-    Failure::retriable(error).into()
 }

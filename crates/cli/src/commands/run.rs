@@ -15,8 +15,9 @@ use crate::shutdown;
 
 /// Returns the engine's settings. The folder for snapshots that nobody asked for
 /// is done without if it cannot be had, as where users have no home.
-fn engine_config(config: &Config) -> EngineConfig {
+fn engine_config(config: &Config, reset_state: bool) -> EngineConfig {
     let mut engine = config.engine();
+    engine.state.reset = reset_state;
     if config.state.is_auto
         && let Some(url) = &engine.state.url
         && let Err(error) = SnapshotStore::open(url)
@@ -45,7 +46,8 @@ pub fn run(arguments: &RunArguments, log: Option<&str>) -> anyhow::Result<()> {
         } else {
             None
         };
-        let engine = Engine::start(plans, engine_config(&config), Arc::new(SqlConnectors));
+        let settings = engine_config(&config, arguments.reset_state);
+        let engine = Engine::start(plans, settings, Arc::new(SqlConnectors));
         let engine = Arc::new(engine);
         let serving = server.map(|server| {
             let status: Arc<dyn StatusSource> = Arc::new(EngineStatus(Arc::clone(&engine)));

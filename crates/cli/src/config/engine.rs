@@ -31,7 +31,7 @@ impl Config {
                 max_batch_tasks: model.max_batch_tasks,
                 max_wait: model.max_wait,
             },
-            state: StateConfig { url: state.url.clone(), interval: state.interval },
+            state: StateConfig { url: state.url.clone(), interval: state.interval, reset: false },
         }
     }
 }

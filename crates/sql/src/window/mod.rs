@@ -50,6 +50,6 @@ pub use operator::WindowOperator;
 pub use output::{ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOutput};
 pub use query::{CompileError, SourceTableInfo, WindowQuery};
 pub use ring::Prior;
-pub use snapshot::{Head, SnapshotError, read_head, state_identity};
+pub use snapshot::{Head, SnapshotError, read_head, state_identity, window_identity};
 pub use tumble::{TumbleNode, WINDOW_END, WINDOW_START, to_batch_plan};
 pub use windower::{ForcedClose, ReplayPoint, Snapshot, Windower, WindowerOutput};

@@ -122,6 +122,18 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
     .to_vec()
 }
 
+/// Returns what windows follow from: what a pipeline cannot change and go on with the
+/// windows it has. Targets, covariates and the context's length are not in it: what
+/// contexts hold of them is built from the windows that are read again.
+pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 4] {
+    [
+        ("the watermark", format!("{:?}", plan.source.watermark)),
+        ("the window query", plan.window.describe().join("\n")),
+        ("the series", plan.forecast.series.join(", ")),
+        ("the time", plan.forecast.time.clone()),
+    ]
+}
+
 /// Writes series and head.
 pub(super) fn write(head: &Head, rings: &ContextRings) -> Result<Vec<u8>, ArrowError> {
     let (keys, parts) = rings.parts();
