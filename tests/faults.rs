@@ -3,7 +3,9 @@
 //!
 //! `tests/faults.sh` runs many of these; the test here two, so that the ways they
 //! go stay open. Each run follows from its seed, but for what the machine's speed
-//! decides. Settings (environment): `TIDECAST_FAULTS_RUNS`, `TIDECAST_FAULTS_SEED`.
+//! decides. Settings (environment): `TIDECAST_FAULTS_RUNS`, `TIDECAST_FAULTS_SEED`, and
+//! `TIDECAST_FAULTS_BROKERS`: 1 or 3 brokers of its own, of which one is killed now and
+//! then; without it they are the other tests' and left alone.
 
 #![allow(clippy::disallowed_methods, reason = "time passing is what is disturbed")]
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::broker::{self, unique};
+use crate::support::broker::{self, Cluster, TestBroker, unique};
 use crate::support::eventually;
 use crate::support::messages::{Message, Subscriber};
 use crate::support::pipeline::Pipeline;
@@ -30,14 +32,21 @@ const MOST: usize = 3;
 
 #[test]
 fn whatever_happens_to_the_service_the_forecasts_are_those_of_a_calm_run() {
-    let Some(broker) = broker::shared() else { return };
     let setting = |name: &str, usual: u64| {
         std::env::var(name).ok().map_or(usual, |text| text.parse().expect("a number"))
     };
     let (runs, seed) = (setting("TIDECAST_FAULTS_RUNS", 2), setting("TIDECAST_FAULTS_SEED", 1));
+    let nodes = setting("TIDECAST_FAULTS_BROKERS", 0);
+    let brokers = match nodes {
+        0 => match broker::shared() {
+            Some(shared) => Brokers::Shared(shared),
+            None => return,
+        },
+        nodes => Brokers::Own { cluster: Cluster::start(nodes), nodes },
+    };
     let mut all = Outcome::default();
     for run in seed..seed + runs {
-        let outcome = Run::new(broker.bootstrap(), run).go();
+        let outcome = Run::new(&brokers, run).go();
         eprintln!("{}", outcome.line(run));
         all.add(&outcome);
     }
@@ -52,6 +61,21 @@ fn whatever_happens_to_the_service_the_forecasts_are_those_of_a_calm_run() {
     );
     assert_eq!((all.survived, all.duplicates, all.losses, all.different), (runs, 0, 0, 0));
     assert!(all.disturbances.values().sum::<u64>() >= runs, "nothing was disturbed");
+}
+
+/// What a run talks to.
+enum Brokers {
+    Shared(&'static dyn TestBroker),
+    Own { cluster: Cluster, nodes: u64 },
+}
+
+impl Brokers {
+    fn bootstrap(&self) -> &str {
+        match self {
+            Self::Shared(broker) => broker.bootstrap(),
+            Self::Own { cluster, .. } => cluster.bootstrap(),
+        }
+    }
 }
 
 /// How runs went.
@@ -110,7 +134,8 @@ impl Random {
     }
 }
 
-struct Run {
+struct Run<'a> {
+    brokers: &'a Brokers,
     bootstrap: String,
     random: Random,
     topics: Topics,
@@ -123,8 +148,9 @@ struct Run {
     outcome: Outcome,
 }
 
-impl Run {
-    fn new(bootstrap: &str, seed: u64) -> Self {
+impl<'a> Run<'a> {
+    fn new(brokers: &'a Brokers, seed: u64) -> Self {
+        let bootstrap = brokers.bootstrap();
         let mut random = Random(seed);
         let partitions = 1 + random.below(4) as i32;
         let series = NAMES.iter().enumerate().map(|(index, &name)| Series {
@@ -133,6 +159,7 @@ impl Run {
             level: index as f64,
         });
         Self {
+            brokers,
             bootstrap: bootstrap.to_owned(),
             topics: Topics::create(bootstrap, partitions),
             pipeline: Pipeline::new("exactly-once"),
@@ -218,16 +245,25 @@ impl Run {
     }
 
     fn disturb(&mut self) {
-        let what = match self.random.below(16) {
+        let what = match self.random.below(24) {
             0..=5 => "killed",
             6..=8 => "stopped",
             9..=11 if self.services.len() < MOST => "joined",
             12..=13 if self.services.len() > 1 => "left",
             14 => "stalled",
+            15..=17 => "snapshots damaged",
+            18..=19 => "store failing",
+            20..=22 => "broker killed",
             _ => return,
         };
+        match what {
+            "snapshots damaged" => return self.damage_snapshots(),
+            "store failing" => return self.fail_store(),
+            "broker killed" => return self.kill_broker(),
+            _ => {}
+        }
         let Some(index) = self.any() else { return self.start() };
-        *self.outcome.disturbances.entry(what).or_default() += 1;
+        self.note(what);
         match what {
             "killed" => {
                 self.take(index).kill();
@@ -251,6 +287,69 @@ impl Run {
                 self.services[index].1.signal("CONT");
             }
         }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.outcome.disturbances.entry(what).or_default() += 1;
+    }
+
+    /// Cuts or changes the newest snapshot of some partitions, and starts everybody
+    /// again.
+    fn damage_snapshots(&mut self) {
+        let Some(state) = &self.state else { return };
+        let Ok(topics) = std::fs::read_dir(state.path().join(&self.pipeline.name)) else { return };
+        let partitions = topics.flatten().flat_map(|topic| std::fs::read_dir(topic.path()));
+        let partitions: Vec<_> = partitions.flatten().flatten().collect();
+        let mut damaged = 0;
+        for partition in partitions {
+            let files = std::fs::read_dir(partition.path()).into_iter().flatten().flatten();
+            let Some(newest) = files.map(|file| file.path()).max() else { continue };
+            // A service may have replaced it meanwhile.
+            let Ok(mut content) = std::fs::read(&newest) else { continue };
+            match self.random.below(3) {
+                0 => content.truncate(content.len() / 2),
+                1 => content.iter_mut().skip(100).step_by(97).for_each(|byte| *byte ^= 1),
+                _ => continue,
+            }
+            damaged += u64::from(std::fs::write(&newest, content).is_ok());
+        }
+        if damaged > 0 {
+            self.note("snapshots damaged");
+            while !self.services.is_empty() {
+                self.take(0).kill();
+            }
+            self.start();
+        }
+    }
+
+    /// Takes the store away for a while: snapshots cannot be written nor read.
+    fn fail_store(&mut self) {
+        let Some(state) = &self.state else { return };
+        let (folder, aside) = (state.path().join(&self.pipeline.name), state.path().join("aside"));
+        if std::fs::rename(&folder, &aside).is_err() {
+            return; // nothing has been written yet
+        }
+        let is_taken = std::fs::write(&folder, "no folder").is_ok();
+        self.note("store failing");
+        if let Some(index) = self.any() {
+            self.take(index).kill();
+            self.start();
+        }
+        sleep(self.random.milliseconds(200, 2000));
+        if is_taken {
+            std::fs::remove_file(&folder).unwrap();
+            std::fs::rename(&aside, &folder).unwrap();
+        }
+    }
+
+    /// Kills a broker and brings it back.
+    fn kill_broker(&mut self) {
+        let Brokers::Own { cluster, nodes } = self.brokers else { return };
+        let node = 1 + self.random.below(*nodes);
+        self.note("broker killed");
+        cluster.kill(node);
+        sleep(self.random.milliseconds(0, 3000));
+        cluster.up(node);
     }
 
     /// Compares what was published with a run that nothing disturbed.

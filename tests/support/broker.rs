@@ -155,6 +155,69 @@ impl ScriptBroker {
     }
 }
 
+/// Brokers of one test's own, which it may kill.
+pub struct Cluster {
+    folder: PathBuf,
+    bootstrap: String,
+}
+
+impl Cluster {
+    /// Starts 1 or 3 nodes.
+    ///
+    /// # Panics
+    /// If they do not start.
+    pub fn start(nodes: u64) -> Self {
+        let folder = std::env::temp_dir().join(unique("tidecast-cluster"));
+        let mut cluster = Self { folder, bootstrap: String::new() };
+        let said = cluster.script(&["start", &nodes.to_string()]);
+        cluster.bootstrap = said.trim().lines().last().unwrap_or_default().to_owned();
+        cluster
+    }
+
+    /// Its `bootstrap.servers`.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Kills a node without warning; they are numbered from 1.
+    pub fn kill(&self, node: u64) {
+        self.script(&["kill", &node.to_string()]);
+    }
+
+    /// Brings a node back, and waits until it is there.
+    pub fn up(&self, node: u64) {
+        self.script(&["up", &node.to_string()]);
+    }
+
+    fn script(&self, arguments: &[&str]) -> String {
+        let script = script().expect("tests/kafka/kafka.sh");
+        // Into files: whoever reads a pipe would wait for the nodes' end, too.
+        let said = std::env::temp_dir().join(unique("tidecast-cluster-said"));
+        let complaint = said.with_extension("err");
+        let status = Command::new(script)
+            .args(arguments)
+            .env("KAFKA_RUN", &self.folder)
+            .stdin(Stdio::null())
+            .stdout(File::create(&said).expect("a file"))
+            .stderr(File::create(&complaint).expect("a file"))
+            .status()
+            .expect("the script runs");
+        let [said, complaint] = [said, complaint].map(|path| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            drop(fs::remove_file(&path));
+            text
+        });
+        assert!(status.success(), "kafka.sh {arguments:?}: {complaint}");
+        said
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.script(&["stop"]);
+    }
+}
+
 /// Finds `tests/kafka/kafka.sh` from whichever package includes this module.
 fn script() -> Result<PathBuf, String> {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -14,10 +14,13 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::error::{KafkaToolError, Verdict};
 
+/// Asks for the broker's default (KIP-464, Kafka 2.4).
+const BROKERS_CHOICE: i32 = -1;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Creates topics, each with its number of partitions, with one replica. Topics
-/// that exist are left as they are.
+/// Creates topics, each with its number of partitions, with as many replicas as the
+/// broker's `default.replication.factor` says. Topics that exist are left as they are.
 ///
 /// # Errors
 /// If the broker does not answer or refuses.
@@ -29,7 +32,9 @@ pub fn create_topics(bootstrap: &str, topics: &[(&str, i32)]) -> Result<(), Kafk
         config.create().map_err(|error| Verdict::of(doing, bootstrap, &error))?;
     let topics: Vec<NewTopic<'_>> = topics
         .iter()
-        .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(1)))
+        .map(|(name, partitions)| {
+            NewTopic::new(name, *partitions, TopicReplication::Fixed(BROKERS_CHOICE))
+        })
         .collect();
     let options =
         AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));

@@ -21,6 +21,8 @@ pub struct KafkaSourceConfig {
     pub schema: SchemaRef,
     /// Where to begin in a partition without a committed offset.
     pub startup: StartupMode,
+    /// What to do where records are gone before they were read, or read again.
+    pub lost_records: LostRecords,
     /// librdkafka's settings, over our own.
     pub properties: BTreeMap<String, String>,
     /// The most records of a [`SourceBatch`](tidecast_stream::SourceBatch).
@@ -47,6 +49,7 @@ impl KafkaSourceConfig {
             topic: topic.into(),
             schema,
             startup: StartupMode::Earliest,
+            lost_records: LostRecords::Skip,
             properties: BTreeMap::new(),
             max_batch_records: 8_192,
             linger: Duration::from_millis(5),
@@ -102,6 +105,7 @@ impl fmt::Debug for KafkaSourceConfig {
             .field("group_id", &self.group_id)
             .field("topic", &self.topic)
             .field("startup", &self.startup)
+            .field("lost_records", &self.lost_records)
             .field("properties", &self.properties.keys())
             .field("max_batch_records", &self.max_batch_records)
             .field("linger", &self.linger)
@@ -118,6 +122,17 @@ pub enum StartupMode {
     Earliest,
     /// Behind the newest record.
     Latest,
+}
+
+/// What to do where retention took records before they were read, or before a
+/// restart read them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LostRecords {
+    /// Say so, count them and go on at the first that is left.
+    #[default]
+    Skip,
+    /// Refuse to go on.
+    Fail,
 }
 
 /// Where a [`KafkaSink`](crate::KafkaSink) writes, and what it promises.

@@ -29,7 +29,9 @@ mod yardstick;
 
 pub use admin::create_topics;
 pub use committer::GroupCommitter;
-pub use config::{ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, StartupMode};
+pub use config::{
+    ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
+};
 pub use decode::{Decoded, JsonDecoder, Payload};
 pub use error::KafkaToolError;
 pub use mock::MockBroker;

@@ -8,8 +8,8 @@ use arrow::datatypes::Schema;
 use crate::dialect::duration::format_duration;
 use crate::planner::sql_name;
 use crate::spec::{
-    Delivery, FileFormat, ForecastClause, KafkaSourceOptions, ModelDefinition, PipelinePlan,
-    Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,
+    Delivery, FileFormat, ForecastClause, KafkaSourceOptions, LostRecords, ModelDefinition,
+    PipelinePlan, Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,
 };
 
 const FROM_CONFIGURATION: &str = "from the configuration";
@@ -113,6 +113,11 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
         StartupMode::Latest => "latest",
     };
     page.setting("without a committed offset", &format!("from the {startup}"));
+    let lost = match options.lost_records {
+        LostRecords::Skip => "passed over, with a warning and a count",
+        LostRecords::Fail => "the pipeline stops",
+    };
+    page.setting("records that retention took first", lost);
     let idle = options.idle_timeout.map(format_duration);
     let idle = match idle {
         Some(idle) => {

@@ -79,6 +79,9 @@ pub struct KafkaSourceOptions {
     /// `'scan.startup.mode'`: where to begin without a committed offset; the
     /// earliest unless said.
     pub startup: StartupMode,
+    /// `'lost.records'`: what to do where retention took records before they were
+    /// read, or before a restart read them again; skip them unless said.
+    pub lost_records: LostRecords,
     /// `'idle.timeout'`: after this long without a record a caught-up
     /// partition's open windows are closed. `None`: never (`'none'`). 30 seconds
     /// unless said.
@@ -98,6 +101,15 @@ pub enum StartupMode {
     Earliest,
     /// `'latest-offset'`.
     Latest,
+}
+
+/// What to do where records are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostRecords {
+    /// `'skip'`: say so, count them and go on.
+    Skip,
+    /// `'fail'`: stop the pipeline.
+    Fail,
 }
 
 /// A `CREATE TABLE` without columns: forecasts go to it.

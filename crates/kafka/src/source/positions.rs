@@ -8,7 +8,7 @@ use tidecast_stream::{Offset, SourceError};
 use tracing::warn;
 
 use super::KafkaSource;
-use crate::config::StartupMode;
+use crate::config::{LostRecords, StartupMode};
 use crate::error::Verdict;
 
 /// Where the reading of a partition begins.
@@ -44,9 +44,9 @@ impl KafkaSource {
             })
     }
 
-    /// Checks where reading is to begin against what is there. Goes on where
-    /// records still are, if retention has overtaken the reader; refuses to go
-    /// back, which would repeat forecasts.
+    /// Checks where reading is to begin against what is there. Where retention has
+    /// overtaken the reader the configuration decides; going back is refused, for
+    /// it would repeat forecasts.
     pub(super) fn position(
         &self,
         number: i32,
@@ -68,12 +68,33 @@ impl KafkaSource {
             .into());
         }
         if from < first {
-            warn!(
-                topic = %self.topic, partition = number, %from, %first,
-                "records were removed before they were read (retention); going on at the first left",
-            );
+            self.lost(number, from, first)?;
         }
         Ok(Beginning { from, fetch_from: from.max(first), end })
+    }
+
+    /// Records from `from` on are gone up to `first`.
+    fn lost(&self, number: i32, from: Offset, first: Offset) -> Result<(), SourceError> {
+        let labels = [("topic", self.topic.to_string()), ("partition", number.to_string())];
+        let count = u64::try_from(first.0.saturating_sub(from.0)).unwrap_or(0);
+        metrics::counter!("tidecast_source_lost_records_total", &labels).increment(count);
+        match self.config.lost_records {
+            LostRecords::Skip => {
+                warn!(
+                    topic = %self.topic, partition = number, %from, %first,
+                    "records were removed before they were read (retention); going on at the first left",
+                );
+                Ok(())
+            }
+            LostRecords::Fail => Err(Verdict::user(format!(
+                "partition `{}[{number}]` begins at {first}, but reading has to go on at {from} to \
+                 rebuild or continue windows: the records between were removed (retention); give \
+                 the topic a longer `retention.ms`, or go on without them with \
+                 'lost.records'='skip'",
+                self.topic
+            ))
+            .into()),
+        }
     }
 
     /// Goes back to where failed partitions stand: in what librdkafka takes for

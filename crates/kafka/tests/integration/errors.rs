@@ -8,9 +8,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tidecast_kafka::{
-    Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, MockBroker, Producer,
+    Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, LostRecords, MockBroker, Producer,
 };
-use tidecast_stream::{Blame, Offset, Sink, SinkError};
+use tidecast_stream::{Blame, Offset, Sink, SinkError, Source, SourceEvent};
 
 use crate::common::{LIMIT, Reader, fill, ids, source_config, transaction};
 
@@ -131,6 +131,21 @@ fn records_that_retention_took_are_passed_over() {
         producer.send("in", None, Some(large.as_bytes()), None).unwrap();
     }
     producer.flush(LIMIT).unwrap();
+
+    let mut strict = source_config(broker.bootstrap(), "g", "in");
+    strict.lost_records = LostRecords::Fail;
+    let mut refusing = KafkaSource::connect(strict).unwrap();
+    let error = loop {
+        if let SourceEvent::Assigned(assigned) = refusing.poll(LIMIT).unwrap() {
+            break refusing.start(&assigned[0].0, Some(Offset(1))).unwrap_err();
+        }
+    };
+    assert_eq!((error.blame, error.retriable), (Blame::User, false), "{error}");
+    assert!(
+        error.message.contains("`in[0]`") && error.message.contains("'lost.records'"),
+        "{error}"
+    );
+    drop(refusing);
 
     let mut next = Reader::new(source_config(broker.bootstrap(), "g", "in"));
     next.catch_up(1);

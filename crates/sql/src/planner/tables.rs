@@ -12,8 +12,8 @@ use super::options::{OptionReader, OptionRules};
 use crate::dialect::{ColumnList, OptionList, TableStatement};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::{
-    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, SinkConnector,
-    SinkTable, SourceConnector, SourceTable, StartupMode,
+    Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
+    SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,
 };
 
 /// `'idle.timeout'` when the table does not say: a stream that stops shows its
@@ -33,6 +33,7 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
         "bootstrap.servers",
         "group.id",
         "scan.startup.mode",
+        "lost.records",
         "idle.timeout",
         "max.future",
         "late.topic",
@@ -83,8 +84,8 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "path" => Some("filesystem tables"),
         "delivery" => Some("kafka sink tables, which have no columns"),
         "layout" => Some("sink tables, which have no columns"),
-        "group.id" | "scan.startup.mode" | "idle.timeout" | "max.future" | "late.topic"
-        | "bad.topic" => Some("kafka source tables, which have columns"),
+        "group.id" | "scan.startup.mode" | "lost.records" | "idle.timeout" | "max.future"
+        | "late.topic" | "bad.topic" => Some("kafka source tables, which have columns"),
         _ => None,
     }
 }
@@ -207,6 +208,12 @@ fn kafka_source(
         &["group-offsets", "timestamp", "specific-offsets"],
         problems,
     );
+    let lost_records = reader.choice(
+        "lost.records",
+        &[("skip", LostRecords::Skip), ("fail", LostRecords::Fail)],
+        &[],
+        problems,
+    );
     let mut properties = own_properties(reader, problems);
     let bootstrap_servers = either("bootstrap.servers", reader, &mut properties, problems);
     let group_id = either("group.id", reader, &mut properties, problems);
@@ -230,6 +237,7 @@ fn kafka_source(
         bootstrap_servers,
         group_id,
         startup: startup.unwrap_or(StartupMode::Earliest),
+        lost_records: lost_records.unwrap_or(LostRecords::Skip),
         idle_timeout,
         late_topic,
         bad_topic,
