@@ -435,7 +435,9 @@ pub enum RolloutChoice {
 
 /// `tidecast bench`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json")]
+#[command(
+    after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json\n  tidecast bench --only delivery --kafka localhost:9092"
+)]
 pub struct BenchArguments {
     /// Measure only this.
     #[arg(long, value_enum)]
@@ -443,6 +445,9 @@ pub struct BenchArguments {
     /// Repeats of each measurement; the median is printed.
     #[arg(long, default_value_t = 5)]
     pub repeats: usize,
+    /// A Kafka to measure delivery on, `host:port`; topics are made there and deleted again.
+    #[arg(long, value_name = "BOOTSTRAP")]
+    pub kafka: Option<String>,
     /// Print one JSON object on the last line.
     #[arg(long)]
     pub json: bool,
@@ -455,4 +460,6 @@ pub enum BenchSubject {
     Windows,
     /// Forecasts a second of the built-in model.
     Forecasts,
+    /// What exactly-once costs on a Kafka, and how soon forecasts can be read.
+    Delivery,
 }

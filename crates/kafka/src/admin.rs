@@ -1,4 +1,4 @@
-//! Creating topics, for demonstrations and tests.
+//! Creating and deleting topics, for demonstrations, measurements and tests.
 
 use std::future::Future;
 use std::pin::pin;
@@ -26,19 +26,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// If the broker does not answer or refuses.
 pub fn create_topics(bootstrap: &str, topics: &[(&str, i32)]) -> Result<(), KafkaToolError> {
     let doing = "creating topics";
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap);
-    let admin: AdminClient<DefaultClientContext> =
-        config.create().map_err(|error| Verdict::of(doing, bootstrap, &error))?;
+    let admin = admin(doing, bootstrap)?;
     let topics: Vec<NewTopic<'_>> = topics
         .iter()
         .map(|(name, partitions)| {
             NewTopic::new(name, *partitions, TopicReplication::Fixed(BROKERS_CHOICE))
         })
         .collect();
-    let options =
-        AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    let results = wait(admin.create_topics(&topics, &options))
+    let results = wait(admin.create_topics(&topics, &options()))
         .map_err(|error| Verdict::of(doing, bootstrap, &error))?;
     for result in results {
         match result {
@@ -50,6 +45,44 @@ pub fn create_topics(bootstrap: &str, topics: &[(&str, i32)]) -> Result<(), Kafk
         }
     }
     Ok(())
+}
+
+/// Deletes topics; those that are not there do not matter.
+///
+/// # Errors
+/// If the broker does not answer or refuses.
+pub fn delete_topics(bootstrap: &str, topics: &[&str]) -> Result<(), KafkaToolError> {
+    let doing = "deleting topics";
+    let admin = admin(doing, bootstrap)?;
+    let results = wait(admin.delete_topics(topics, &options()))
+        .map_err(|error| Verdict::of(doing, bootstrap, &error))?;
+    for result in results {
+        match result {
+            Ok(_)
+            | Err((
+                _,
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+            )) => {}
+            Err((topic, code)) => {
+                let doing = format!("deleting topic `{topic}`");
+                return Err(Verdict::of_code(&doing, bootstrap, code).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admin(
+    doing: &str,
+    bootstrap: &str,
+) -> Result<AdminClient<DefaultClientContext>, KafkaToolError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    config.create().map_err(|error| Verdict::of(doing, bootstrap, &error).into())
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT))
 }
 
 /// Waits for `future` on this thread; rdkafka completes it from its own.

@@ -27,7 +27,7 @@ mod source;
 mod tools;
 mod yardstick;
 
-pub use admin::create_topics;
+pub use admin::{create_topics, delete_topics};
 pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,

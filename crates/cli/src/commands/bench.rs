@@ -14,6 +14,9 @@ use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, consu
 use tidecast_sql::{PipelinePlan, Windower, parse_scripts};
 use tidecast_stream::{Partition, Source, SourceEvent};
 
+#[path = "bench_delivery.rs"]
+mod delivery;
+
 use crate::arguments::{BenchArguments, BenchSubject};
 use crate::commands::start_logging;
 use crate::config::Config;
@@ -41,6 +44,18 @@ pub fn run(arguments: &BenchArguments, log: Option<&str>) -> anyhow::Result<()> 
     }
     if wanted(BenchSubject::Forecasts) {
         report.insert("forecasts".to_owned(), forecasts(arguments.repeats)?);
+    }
+    match (&arguments.kafka, arguments.only) {
+        (Some(bootstrap), None | Some(BenchSubject::Delivery)) => {
+            let measured = delivery::delivery(bootstrap, arguments.repeats)?;
+            report.insert("delivery".to_owned(), measured);
+        }
+        (None, Some(BenchSubject::Delivery)) => {
+            bail!(
+                "`--only delivery` needs a Kafka: `--kafka HOST:PORT`; it makes topics of its own and deletes them"
+            );
+        }
+        _ => {}
     }
     if arguments.json {
         line(format_args!("{}", Value::Object(report)));
