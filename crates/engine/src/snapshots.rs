@@ -15,11 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tidecast_sql::{ReplayPoint, Snapshot, WindowError, Windower};
 use tidecast_stream::{Offset, Partition};
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::observe;
 
@@ -30,7 +32,9 @@ const SUFFIX: &str = "arrow";
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The place is none.
-    #[error("`state.url` is `{url}`: {reason}; expected a folder, `file:///folder` or `off`")]
+    #[error(
+        "`state.url` is `{url}`: {reason}; expected a folder, `file:///folder`, `s3://bucket/folder` (`gs://`, `az://`) or `off`"
+    )]
     Url {
         /// What was given.
         url: String,
@@ -85,7 +89,9 @@ impl fmt::Debug for SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Opens a folder, given as a path or as `file://`; it is made if need be.
+    /// Opens a folder, given as a path or as `file://`, which is made if need be, or a
+    /// place in a cloud, with what the environment says of it (`AWS_ACCESS_KEY_ID`,
+    /// `AWS_ENDPOINT` and so on, as [`object_store`] reads them).
     ///
     /// # Errors
     /// If it is another kind of place, or cannot be made.
@@ -94,7 +100,10 @@ impl SnapshotStore {
         let folder = match url.split_once("://") {
             None => url,
             Some(("file", path)) => path,
-            Some((scheme, _)) => return Err(fail(format!("`{scheme}` is no store of this build"))),
+            Some((scheme, _)) => {
+                let store = cloud(url, scheme).map_err(fail)?;
+                return Ok(Self { store, place: url.to_owned() });
+            }
         };
         if folder.is_empty() {
             return Err(fail("it names no folder".to_owned()));
@@ -282,6 +291,31 @@ impl SnapshotStore {
     }
 }
 
+/// Schemes of clouds, and the feature each needs.
+const CLOUDS: [(&str, &str, bool); 5] = [
+    ("s3", "s3", cfg!(feature = "s3")),
+    ("gs", "gcs", cfg!(feature = "gcs")),
+    ("az", "azure", cfg!(feature = "azure")),
+    ("abfs", "azure", cfg!(feature = "azure")),
+    ("abfss", "azure", cfg!(feature = "azure")),
+];
+
+fn cloud(url: &str, scheme: &str) -> Result<Arc<dyn ObjectStore>, String> {
+    let Some((_, feature, is_here)) = CLOUDS.iter().find(|(known, ..)| *known == scheme) else {
+        return Err(format!("`{scheme}` is no kind of store"));
+    };
+    if !is_here {
+        return Err(format!("this build is without the feature `{feature}`"));
+    }
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    let settings = std::env::vars_os().filter_map(|(key, value)| {
+        Some((key.into_string().ok()?.to_ascii_lowercase(), value.into_string().ok()?))
+    });
+    let (store, prefix) =
+        object_store::parse_url_opts(&parsed, settings).map_err(|error| error.to_string())?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
 /// Returns the folder of a pipeline's snapshots, or of a partition's.
 fn folder(pipeline: &str, partition: Option<&Partition>) -> Path {
     let path = Path::default().join(pipeline);
@@ -458,10 +492,14 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_are_stores() {
-        for url in ["s3://bucket/state", "file://", ""] {
+    fn what_is_no_store_is_refused() {
+        for url in ["ftp://host/state", "file://", "", "s3://"] {
             let error = SnapshotStore::open(url).expect_err("refused").to_string();
-            assert!(error.ends_with("expected a folder, `file:///folder` or `off`"), "{error}");
+            assert!(error.starts_with(&format!("`state.url` is `{url}`: ")), "{error}");
+        }
+        if cfg!(not(feature = "s3")) {
+            let error = SnapshotStore::open("s3://bucket/state").expect_err("refused").to_string();
+            assert!(error.contains("without the feature `s3`"), "{error}");
         }
         let file = tempfile::NamedTempFile::new().expect("a file");
         let inside = file.path().join("state").display().to_string();
