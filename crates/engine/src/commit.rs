@@ -148,8 +148,10 @@ mod tests {
 
     #[test]
     fn an_earlier_versions_commit_says_nothing_of_windows() {
-        let text = r#"{"v":1,"replay":{"from":3,"floor":null}}"#;
-        let resume = resume(Some(&commit(7, text)));
+        let point = ReplayPoint { from: Some(Offset(3)), ..ReplayPoint::default() };
+        let text = metadata(point, &WindowMarks::default());
+        assert!(!text.contains("windows"), "{text}");
+        let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
         let windows = WindowMarks([("the series".to_owned(), "0".to_owned())].into());
         assert!(resume.windows.changed(&windows).is_empty());

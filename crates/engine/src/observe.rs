@@ -37,13 +37,13 @@ pub(crate) fn windowed(
     }
 }
 
-/// Counts a snapshot that was written, or was not.
-pub(crate) fn snapshot(pipeline: &str, partition: &Partition, bytes: usize, is_written: bool) {
+/// Counts a snapshot of so many bytes, or one that was not written.
+pub(crate) fn snapshot(pipeline: &str, partition: &Partition, written: Option<usize>) {
     let labels = [("pipeline", pipeline.to_owned())];
-    if !is_written {
+    let Some(bytes) = written else {
         counter!("tidecast_windower_snapshot_failures_total", &labels).increment(1);
         return;
-    }
+    };
     counter!("tidecast_windower_snapshots_total", &labels).increment(1);
     let labels = [
         ("pipeline", pipeline.to_owned()),

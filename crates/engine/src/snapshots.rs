@@ -18,7 +18,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
-use tidecast_sql::{ReplayPoint, Snapshot, WindowError, Windower};
+use tidecast_sql::{ReplayPoint, Snapshot, Windower};
 use tidecast_stream::{Offset, Partition};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -39,6 +39,12 @@ pub enum StateError {
         /// What was given.
         url: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A state cannot be written down, which is a bug.
+    #[error("a snapshot cannot be encoded: {reason}")]
+    Encode {
+        /// What is wrong.
         reason: String,
     },
     /// The store refused.
@@ -209,7 +215,8 @@ impl SnapshotStore {
         Ok(useless)
     }
 
-    /// Writes a snapshot and deletes those that it makes useless.
+    /// Writes a snapshot and deletes those that it makes useless; returns its size in
+    /// bytes.
     ///
     /// # Errors
     /// If the store refuses.
@@ -219,10 +226,19 @@ impl SnapshotStore {
         partition: &Partition,
         snapshot: Snapshot,
         committed: Offset,
-    ) -> Result<(), StateError> {
-        self.write(pipeline, partition, snapshot.offset, snapshot.bytes).await?;
+    ) -> Result<usize, StateError> {
+        let offset = snapshot.offset();
+        // Elsewhere: the windower goes on meanwhile.
+        let encoded = tokio::task::spawn_blocking(move || snapshot.encode()).await;
+        let content = match encoded {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => return Err(StateError::Encode { reason: error.to_string() }),
+            Err(panic) => return Err(StateError::Encode { reason: panic.to_string() }),
+        };
+        let size = content.len();
+        self.write(pipeline, partition, offset, content).await?;
         self.prune(pipeline, partition, committed).await?;
-        Ok(())
+        Ok(size)
     }
 
     /// Deletes what a partition without a committed offset has: its topic or its
@@ -401,12 +417,11 @@ impl Snapshotting {
     }
 
     /// Takes a snapshot if it is time for one.
-    pub(crate) fn after_records(&mut self, windower: &Windower) -> Result<(), WindowError> {
+    pub(crate) fn after_records(&mut self, windower: &Windower) {
         if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
-            self.taken = windower.snapshot()?;
+            self.taken = windower.snapshot();
             self.last = Instant::now();
         }
-        Ok(())
     }
 
     /// Returns when to call [`look`](Self::look), if something waits.
@@ -424,9 +439,9 @@ impl Snapshotting {
         let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
         let partition = self.partition.clone();
         self.writing = Some(tokio::spawn(async move {
-            let (size, offset) = (snapshot.bytes.len(), snapshot.offset);
+            let offset = snapshot.offset();
             let outcome = store.keep(&pipeline, &partition, snapshot, committed).await;
-            observe::snapshot(&pipeline, &partition, size, outcome.is_ok());
+            observe::snapshot(&pipeline, &partition, outcome.as_ref().ok().copied());
             if let Err(error) = outcome {
                 tracing::warn!(
                     pipeline, %partition, offset = offset.0, %error,
@@ -438,7 +453,7 @@ impl Snapshotting {
 
     /// Returns what was taken and may be written now.
     pub(crate) fn take_if_committed(&mut self, committed: Offset) -> Option<Snapshot> {
-        self.taken.take_if(|snapshot| snapshot.offset <= committed)
+        self.taken.take_if(|snapshot| snapshot.offset() <= committed)
     }
 }
 

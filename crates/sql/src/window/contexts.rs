@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -45,18 +46,45 @@ pub struct SeriesContext {
 /// covariates, the origin is the newest step at which a target was observed, and
 /// steps behind it are what is known ahead.
 pub struct ContextRings {
-    columns: ViewColumns,
+    columns: Arc<ViewColumns>,
     shape: Shape,
     step_micros: i64,
     /// Whether steps without an observed target may be ahead of the origin.
     holds_back: bool,
     known_ahead: KnownAhead,
-    rings: HashMap<Box<[u8]>, Ring>,
+    /// Shared with a snapshot that is being written; a ring that changes meanwhile is
+    /// copied first.
+    rings: HashMap<Arc<[u8]>, Arc<Ring>>,
     /// Number of the newest step of any series, what is held back left out.
     newest: Option<i64>,
     /// When rings were last looked through for forgotten series.
     swept: i64,
     next_serial: u64,
+}
+
+/// The rings at some moment, which cost next to nothing to keep: their values are
+/// those of [`ContextRings`] as long as these do not change.
+#[derive(Clone)]
+pub(super) struct Captured {
+    columns: Arc<ViewColumns>,
+    rings: Vec<(Arc<[u8]>, Arc<Ring>)>,
+}
+
+impl Captured {
+    /// Returns the key columns and the state of each series, in order of first
+    /// appearance.
+    pub(super) fn parts(&self) -> (Vec<ArrayRef>, Vec<RingParts>) {
+        let mut rings: Vec<&(Arc<[u8]>, Arc<Ring>)> = self.rings.iter().collect();
+        rings.sort_by_key(|(_, ring)| ring.serial);
+        let keys: Vec<&[u8]> = rings.iter().map(|(key, _)| &**key).collect();
+        (self.columns.key_columns(&keys), rings.iter().map(|(_, ring)| ring.parts()).collect())
+    }
+}
+
+impl fmt::Debug for Captured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Captured[{} series]", self.rings.len())
+    }
 }
 
 /// What came of the rows of one closed window.
@@ -84,7 +112,7 @@ impl ContextRings {
         }
         let future_covariates = clause.future_covariates.len();
         Ok(Self {
-            columns: ViewColumns::new(clause, schema)?,
+            columns: Arc::new(ViewColumns::new(clause, schema)?),
             shape: Shape {
                 context: clause.context,
                 horizon: clause.horizon,
@@ -146,8 +174,8 @@ impl ContextRings {
     /// first appearance.
     pub(crate) fn final_contexts(&mut self) -> Vec<SeriesContext> {
         let (context, newest) = (self.shape.context, self.newest);
-        let rings = self.rings.values_mut();
-        let mut rings: Vec<&mut Ring> = rings.filter(|ring| lives(ring, newest, context)).collect();
+        let rings = self.rings.values_mut().filter(|ring| lives(ring, newest, context));
+        let mut rings: Vec<&mut Ring> = rings.map(Arc::make_mut).collect();
         rings.sort_by_key(|ring| ring.serial);
         rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
     }
@@ -157,13 +185,13 @@ impl ContextRings {
         self.shape.future_covariates == 0
     }
 
-    /// Returns the key columns and the state of each series, in order of first
-    /// appearance.
-    pub(super) fn parts(&self) -> (Vec<ArrayRef>, Vec<RingParts>) {
-        let mut rings: Vec<(&Box<[u8]>, &Ring)> = self.rings.iter().collect();
-        rings.sort_by_key(|(_, ring)| ring.serial);
-        let keys: Vec<&[u8]> = rings.iter().map(|(key, _)| &***key).collect();
-        (self.columns.key_columns(&keys), rings.iter().map(|(_, ring)| ring.parts()).collect())
+    /// Returns the rings as they are now.
+    pub(super) fn capture(&self) -> Captured {
+        let rings = self.rings.iter();
+        Captured {
+            columns: Arc::clone(&self.columns),
+            rings: rings.map(|(key, ring)| (Arc::clone(key), Arc::clone(ring))).collect(),
+        }
     }
 
     /// Returns the numbers that are no series' own: newest step, last sweep, next
@@ -183,7 +211,8 @@ impl ContextRings {
         let mut restored = HashMap::with_capacity(rings.len());
         for (key, ring) in keys.into_iter().zip(rings) {
             let ring = ring.split(&self.shape);
-            restored.insert(key, ring.ok_or("its values do not fit the columns")?);
+            let ring = ring.ok_or("its values do not fit the columns")?;
+            restored.insert(Arc::from(key), Arc::new(ring));
         }
         self.rings = restored;
         (self.newest, self.swept, self.next_serial) = (newest, swept, next_serial);
@@ -203,7 +232,7 @@ impl ContextRings {
             ring.last_window.saturating_sub(steps.saturating_mul(window_micros))
         };
         let rings = self.rings.values();
-        rings.filter(|ring| lives(ring, self.newest, context)).map(oldest).min()
+        rings.filter(|ring| lives(ring, self.newest, context)).map(|ring| oldest(ring)).min()
     }
 
     fn step_of(&self, micros: i64) -> i64 {
@@ -225,12 +254,12 @@ impl ContextRings {
             self.newest = self.newest.max(Some(step.number));
         }
         let ring = match self.rings.get_mut(key) {
-            Some(ring) => ring,
+            Some(ring) => Arc::make_mut(ring),
             None => {
                 let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
                 let ring = Ring::new(series, self.next_serial, &self.shape, &step);
                 self.next_serial += 1;
-                self.rings.entry(key.into()).or_insert(ring)
+                Arc::make_mut(self.rings.entry(key.into()).or_insert(Arc::new(ring)))
             }
         };
         if let Some((newest, time)) = ring.newest()

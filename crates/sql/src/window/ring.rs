@@ -35,6 +35,7 @@ pub(super) struct Step {
 }
 
 /// The newest steps of one series.
+#[derive(Clone)]
 pub(super) struct Ring {
     /// In order of first appearance.
     pub(super) serial: u64,

@@ -24,7 +24,7 @@ use datafusion::arrow::ipc::writer::FileWriter;
 use serde::{Deserialize, Serialize};
 use tidecast_stream::{Offset, SeriesKey, Watermark};
 
-use super::contexts::ContextRings;
+use super::contexts::Captured;
 use super::ring::{Ring, RingParts, RunningPrior};
 use super::windower::ForcedClose;
 use crate::spec::PipelinePlan;
@@ -135,7 +135,7 @@ pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 4] {
 }
 
 /// Writes series and head.
-pub(super) fn write(head: &Head, rings: &ContextRings) -> Result<Vec<u8>, ArrowError> {
+pub(super) fn write(head: &Head, rings: &Captured) -> Result<Vec<u8>, ArrowError> {
     let (keys, parts) = rings.parts();
     let lists = |field: &dyn Fn(&RingParts, &mut ListBuilder<Float64Builder>)| -> ArrayRef {
         let mut builder = ListBuilder::new(Float64Builder::new());

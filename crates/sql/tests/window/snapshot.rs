@@ -34,7 +34,7 @@ fn assert_goes_on(
     let mut snapshot = None;
     for offset in 0..stop {
         if offset == taken {
-            snapshot = first.snapshot().unwrap();
+            snapshot = first.snapshot();
         }
         first.process(&source_batch(readings, offset..offset + 1)).unwrap();
         if idle.contains(&offset) {
@@ -42,16 +42,16 @@ fn assert_goes_on(
         }
     }
     if taken == stop {
-        snapshot = first.snapshot().unwrap();
+        snapshot = first.snapshot();
     }
     let Some(snapshot) = snapshot else {
         assert_eq!(taken, 0, "only a windower that has seen nothing has no snapshot");
         return;
     };
-    assert_eq!(snapshot.offset, Offset(taken as i64));
+    assert_eq!(snapshot.offset(), Offset(taken as i64));
     let mut second = Windower::new(plan).unwrap();
     let point = first.replay_point();
-    let from = second.restore_snapshot(&snapshot.bytes, &point).unwrap().0 as usize;
+    let from = second.restore_snapshot(&snapshot.encode().unwrap(), &point).unwrap().0 as usize;
     assert!(from <= taken);
     // However the replay is cut.
     let middle = from.midpoint(stop);
@@ -99,7 +99,7 @@ fn some() -> (PipelinePlan, Vec<u8>) {
     let readings: Vec<Reading> = (0..10).map(|i| reading("a", i as f64, i * 10)).collect();
     let mut windower = Windower::new(&plan).unwrap();
     windower.process(&source_batch(&readings, 0..10)).unwrap();
-    (plan, windower.snapshot().unwrap().unwrap().bytes)
+    (plan, windower.snapshot().unwrap().encode().unwrap())
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_snapshot_from_before_forgotten_closes_is_refused() {
     let mut snapshots = Vec::new();
     for offset in 0..40 {
         windower.process(&source_batch(&readings, offset..offset + 1)).unwrap();
-        snapshots.push(windower.snapshot().unwrap().unwrap().bytes);
+        snapshots.push(windower.snapshot().unwrap().encode().unwrap());
         windower.close_idle().unwrap();
     }
     // 40 closes behind offsets 1 to 40, of which 32 are named: 8 is the last forgotten.
@@ -169,4 +169,16 @@ fn a_snapshot_from_before_forgotten_closes_is_refused() {
         |taken: usize| Windower::new(&plan).unwrap().restore_snapshot(&snapshots[taken], &point);
     assert_eq!(restore(7), Err(SnapshotError::Outlived { close: Offset(8) }));
     assert!(restore(8).is_ok(), "at 9 the close behind it is known");
+}
+
+#[test]
+fn a_snapshot_does_not_see_what_comes_after_it() {
+    let plan = average().pipeline(3, Refresh::OnClose);
+    let readings: Vec<Reading> = (0..20).map(|i| reading("a", i as f64, i * 10)).collect();
+    let mut windower = Windower::new(&plan).unwrap();
+    windower.process(&source_batch(&readings, 0..10)).unwrap();
+    let snapshot = windower.snapshot().unwrap();
+    windower.process(&source_batch(&readings, 10..20)).unwrap();
+    assert_eq!(snapshot.encode().unwrap(), some().1);
+    assert_ne!(windower.snapshot().unwrap().encode().unwrap(), some().1);
 }

@@ -4,16 +4,32 @@ use serde::{Deserialize, Serialize};
 use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::Windower;
+use crate::window::contexts::Captured;
 use crate::window::output::WindowError;
 use crate::window::snapshot::{self, FORMAT, Head, SnapshotError};
 
-/// A windower's state behind an offset.
+/// A windower's state behind an offset, which the windower may go on from meanwhile.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Records before this offset are in it.
-    pub offset: Offset,
-    /// An Arrow IPC file.
-    pub bytes: Vec<u8>,
+    head: Head,
+    rings: Captured,
+}
+
+impl Snapshot {
+    /// Returns the offset: records before it are in the state.
+    pub fn offset(&self) -> Offset {
+        self.head.offset
+    }
+
+    /// Returns the state as an Arrow IPC file. With many series this takes a while, and
+    /// can be done elsewhere.
+    ///
+    /// # Errors
+    /// If Arrow cannot write it, which is a bug.
+    pub fn encode(&self) -> Result<Vec<u8>, WindowError> {
+        snapshot::write(&self.head, &self.rings)
+            .map_err(|error| WindowError::new(error.to_string()))
+    }
 }
 
 /// Where a replay has to start, and with what.
@@ -81,13 +97,10 @@ impl Windower {
     /// if nothing has come, or if forecasts look ahead, which no snapshot holds.
     ///
     /// [`restore_snapshot`]: Self::restore_snapshot
-    ///
-    /// # Errors
-    /// If Arrow cannot write it, which is a bug.
-    pub fn snapshot(&self) -> Result<Option<Snapshot>, WindowError> {
+    pub fn snapshot(&self) -> Option<Snapshot> {
         let is_replaying = !self.to_repeat.is_empty();
         if self.partition.is_none() || is_replaying || !self.rings.has_snapshots() {
-            return Ok(None);
+            return None;
         }
         let (newest_step, swept, next_serial) = self.rings.numbers();
         let closed = self.closed.iter().map(|(start, offset)| (start.as_micros(), offset.0));
@@ -106,9 +119,7 @@ impl Windower {
             swept,
             next_serial,
         };
-        let bytes = snapshot::write(&head, &self.rings);
-        let bytes = bytes.map_err(|error| WindowError::new(error.to_string()))?;
-        Ok(Some(Snapshot { offset: self.position, bytes }))
+        Some(Snapshot { head, rings: self.rings.capture() })
     }
 
     /// Takes on the state of a snapshot; call it before the first batch. `point` is
