@@ -460,6 +460,7 @@ pub enum BenchSubject {
     Windows,
     /// Forecasts a second of the built-in model.
     Forecasts,
-    /// What exactly-once costs on a Kafka, and how soon forecasts can be read.
+    /// What exactly-once costs on a Kafka, how soon forecasts can be read, and how long a
+    /// restart takes.
     Delivery,
 }

@@ -1,12 +1,14 @@
-//! `bench --only delivery`: what exactly-once costs on a Kafka, and how soon after
-//! their window closed forecasts can be read.
+//! `bench --only delivery`: what exactly-once costs on a Kafka, how soon after their
+//! window closed forecasts can be read, and how long a restart takes.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
-use tidecast_engine::{Engine, EngineConfig, SqlConnectors, Status};
+use serde_json::{Map, Value, json};
+use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, Status};
 use tidecast_kafka::{Isolation, Producer, ReadFrom, TopicReader, create_topics, delete_topics};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tokio::runtime::Runtime;
@@ -20,6 +22,9 @@ const PARTITIONS: u64 = 4;
 const MINUTES: u64 = 20;
 /// Windows that are closed one after the other to time their forecasts.
 const ROUNDS: u64 = 40;
+/// Series of the restart, and the minutes each has a row in.
+const STATE_SERIES: u64 = 100_000;
+const STATE_MINUTES: u64 = 12;
 /// How long to wait for what has to come.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Some minute of 2025, in milliseconds.
@@ -31,6 +36,8 @@ struct Setup<'a> {
     source: String,
     forecasts: String,
     delivery: &'a str,
+    /// When forecasts are made.
+    refresh: &'a str,
 }
 
 impl<'a> Setup<'a> {
@@ -42,6 +49,7 @@ impl<'a> Setup<'a> {
             source: source.map_or_else(|| format!("{name}-records"), str::to_owned),
             forecasts: format!("{name}-forecasts"),
             delivery,
+            refresh: "on_close",
         };
         let partitions = i32::try_from(PARTITIONS)?;
         let mut topics = vec![(setup.forecasts.as_str(), partitions)];
@@ -53,7 +61,7 @@ impl<'a> Setup<'a> {
     }
 
     fn plan(&self) -> anyhow::Result<PipelinePlan> {
-        let Self { source, forecasts, delivery, .. } = self;
+        let Self { source, forecasts, delivery, refresh, .. } = self;
         let script = format!(
             "CREATE TABLE readings (site VARCHAR NOT NULL, kw DOUBLE, ts TIMESTAMP(3) NOT NULL,
                WATERMARK FOR ts AS ts - INTERVAL '0' SECOND)
@@ -67,16 +75,19 @@ impl<'a> Setup<'a> {
                GROUP BY site, window_start, window_end;
              CREATE PIPELINE bench AS INSERT INTO forecasts SELECT * FROM forecast(TABLE minutes,
                model => 'naive', series => 'site', time => 't', target => 'kw',
-               horizon => 24, context => 64, min_context => 1, quantiles => [0.1, 0.5, 0.9]);"
+               horizon => 24, context => 64, min_context => 1, quantiles => [0.1, 0.5, 0.9],
+               refresh => '{refresh}');"
         );
         let plans = parse_scripts(&[("bench".to_owned(), script)]);
         let plans = plans.map_err(|errors| anyhow::anyhow!("{errors}"))?;
         plans.into_iter().next().context("the script has a pipeline")
     }
 
-    /// Starts the service, here.
-    fn start(&self, runtime: &Runtime) -> anyhow::Result<Engine> {
+    /// Starts the service, here; `state` is where its snapshots go.
+    fn start(&self, runtime: &Runtime, state: Option<&str>) -> anyhow::Result<Engine> {
         let mut config = EngineConfig { instance: self.forecasts.clone(), ..Default::default() };
+        config.state.url = state.map(str::to_owned);
+        config.state.interval = Duration::from_secs(1);
         config.kafka.bootstrap_servers = self.bootstrap.to_owned();
         let _inside = runtime.enter();
         Ok(Engine::start(vec![self.plan()?], config, Arc::new(SqlConnectors)))
@@ -115,16 +126,23 @@ fn unique() -> String {
 pub(super) fn delivery(bootstrap: &str, repeats: usize) -> anyhow::Result<Value> {
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let mut topics = Vec::new();
-    let measured = throughput(bootstrap, &runtime, repeats, &mut topics)
-        .and_then(|throughput| Ok((throughput, latency(bootstrap, &runtime, &mut topics)?)));
+    let measured = throughput(bootstrap, &runtime, repeats, &mut topics).and_then(|mut report| {
+        report.extend(latency(bootstrap, &runtime, &mut topics)?);
+        let folder = std::env::temp_dir().join(unique());
+        let restarted = restart(bootstrap, &runtime, &folder, &mut topics);
+        std::fs::remove_dir_all(&folder).context("the folder of snapshots")?;
+        report.extend(restarted?);
+        Ok(report)
+    });
     let all: Vec<&str> = topics.iter().map(String::as_str).collect();
     let cleaned = delete_topics(bootstrap, &all);
-    let (mut report, latency) = measured?;
+    let report = measured?;
     cleaned?;
-    if let (Value::Object(report), Value::Object(latency)) = (&mut report, latency) {
-        report.extend(latency);
-    }
-    Ok(report)
+    Ok(Value::Object(report))
+}
+
+fn object<const N: usize>(numbers: [(&str, f64); N]) -> Map<String, Value> {
+    numbers.map(|(name, number)| (name.to_owned(), json!(number))).into_iter().collect()
 }
 
 /// Records a second from topic to committed forecasts, both deliveries in turn.
@@ -133,7 +151,7 @@ fn throughput(
     runtime: &Runtime,
     repeats: usize,
     topics: &mut Vec<String>,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<Map<String, Value>> {
     let filled = Setup::new(bootstrap, None, "exactly-once")?;
     topics.extend([filled.source.clone(), filled.forecasts.clone()]);
     let producer = Producer::connect(bootstrap)?;
@@ -157,18 +175,18 @@ fn throughput(
         let share = rate / at_least;
         line(format_args!("  {name:<26} {rate:>12.0} records/s  {share:>5.2} of at-least-once"));
     }
-    Ok(json!({
-        "at_least_once_per_second": at_least,
-        "exactly_once_per_second": exactly,
-        "exactly_to_at_least": exactly / at_least,
-    }))
+    Ok(object([
+        ("at_least_once_per_second", at_least),
+        ("exactly_once_per_second", exactly),
+        ("exactly_to_at_least", exactly / at_least),
+    ]))
 }
 
 /// From the first forecast that can be read to the last: joining the group is not
 /// measured.
 fn one_rate(setup: &Setup<'_>, runtime: &Runtime) -> anyhow::Result<f64> {
     let mut reader = setup.reader()?;
-    let engine = setup.start(runtime)?;
+    let engine = setup.start(runtime, None)?;
     let expected = SERIES * MINUTES;
     let (mut found, mut first, deadline) = (0, None, Instant::now() + PATIENCE);
     while found < expected {
@@ -189,12 +207,16 @@ fn one_rate(setup: &Setup<'_>, runtime: &Runtime) -> anyhow::Result<f64> {
 
 /// From the record that closes a window of all series to each series' forecast, as a
 /// `read_committed` reader sees it.
-fn latency(bootstrap: &str, runtime: &Runtime, topics: &mut Vec<String>) -> anyhow::Result<Value> {
+fn latency(
+    bootstrap: &str,
+    runtime: &Runtime,
+    topics: &mut Vec<String>,
+) -> anyhow::Result<Map<String, Value>> {
     let setup = Setup::new(bootstrap, None, "exactly-once")?;
     topics.extend([setup.source.clone(), setup.forecasts.clone()]);
     let producer = Producer::connect(bootstrap)?;
     let mut reader = setup.reader()?;
-    let engine = setup.start(runtime)?;
+    let engine = setup.start(runtime, None)?;
     let mut waits = Vec::new();
     for round in 0..ROUNDS + 2 {
         setup.send(&producer, round * 60..round * 60 + 1)?;
@@ -227,7 +249,93 @@ fn latency(bootstrap: &str, runtime: &Runtime, topics: &mut Vec<String>) -> anyh
     line(format_args!(
         "a window of {SERIES} series closes, {ROUNDS} times: its forecasts can be read after {half:.0} ms (median), {most:.0} ms (99 of 100), {worst:.0} ms at most"
     ));
-    Ok(json!({ "latency_ms_p50": half, "latency_ms_p99": most, "latency_ms_max": worst }))
+    Ok(object([("latency_ms_p50", half), ("latency_ms_p99", most), ("latency_ms_max", worst)]))
+}
+
+/// From the start of a service that has many series to the first forecast it makes
+/// then: with a snapshot of its state, and with none.
+fn restart(
+    bootstrap: &str,
+    runtime: &Runtime,
+    folder: &Path,
+    topics: &mut Vec<String>,
+) -> anyhow::Result<Map<String, Value>> {
+    let url = folder.display().to_string();
+    let store = SnapshotStore::open(&url)?;
+    let setup = Setup { refresh: "every 10 steps", ..Setup::new(bootstrap, None, "exactly-once")? };
+    topics.extend([setup.source.clone(), setup.forecasts.clone()]);
+    let producer = Producer::connect(bootstrap)?;
+    for minute in 0..STATE_MINUTES {
+        for series in 0..STATE_SERIES {
+            setup.send_row(&producer, series, minute * 60)?;
+        }
+    }
+    producer.flush(PATIENCE)?;
+    let mut reader = setup.reader()?;
+    let engine = setup.start(runtime, Some(&url))?;
+    read(&mut reader, STATE_SERIES, &engine)?;
+    await_snapshots(&setup, &producer, runtime, &store, &engine)?;
+    runtime.block_on(engine.shutdown());
+    let mut seconds = Vec::new();
+    for (round, url) in [Some(url.as_str()), None].into_iter().enumerate() {
+        // The next window in which forecasts are due, of a few series, and what closes it.
+        let due = (round as u64 + 1) * 10 + 9;
+        for minute in [due, due + 1] {
+            for series in 0..PARTITIONS {
+                setup.send_row(&producer, series, minute * 60)?;
+            }
+        }
+        producer.flush(PATIENCE)?;
+        let started = Instant::now();
+        let engine = setup.start(runtime, url)?;
+        read(&mut reader, 1, &engine)?;
+        seconds.push(started.elapsed().as_secs_f64());
+        read(&mut reader, PARTITIONS - 1, &engine)?;
+        runtime.block_on(engine.shutdown());
+    }
+    let [with, without] = [0, 1].map(|round| seconds.get(round).copied().unwrap_or(f64::NAN));
+    line(format_args!(
+        "a service with {STATE_SERIES} series of {STATE_MINUTES} steps starts: its first new forecast can be read after {with:.1} s with a snapshot, {without:.1} s without"
+    ));
+    Ok(object([("restart_seconds", with), ("restart_seconds_without_snapshot", without)]))
+}
+
+/// Waits until each partition has a snapshot of all that was sent: one is taken behind
+/// a record, and written once that is committed.
+fn await_snapshots(
+    setup: &Setup<'_>,
+    producer: &Producer,
+    runtime: &Runtime,
+    store: &SnapshotStore,
+    engine: &Engine,
+) -> anyhow::Result<()> {
+    let sent = i64::try_from(STATE_SERIES / PARTITIONS * STATE_MINUTES)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let files = runtime.block_on(store.list(None, None))?;
+        let of_all = files.iter().filter(|file| file.offset.0 >= sent);
+        if of_all.map(|file| &file.partition).collect::<BTreeSet<_>>().len() as u64 == PARTITIONS {
+            return Ok(());
+        }
+        check(engine, deadline)?;
+        for series in 0..PARTITIONS {
+            setup.send_row(producer, series, (STATE_MINUTES - 1) * 60 + 1)?;
+        }
+        producer.flush(PATIENCE)?;
+        pause(0);
+    }
+}
+
+/// Reads so many forecasts.
+fn read(reader: &mut TopicReader, count: u64, engine: &Engine) -> anyhow::Result<()> {
+    let (mut found, deadline) = (0, Instant::now() + PATIENCE);
+    while found < count {
+        match reader.next(Duration::from_millis(100))? {
+            Some(_) => found += 1,
+            None => check(engine, deadline)?,
+        }
+    }
+    Ok(())
 }
 
 /// Lets what was sent be read, and meets the commit interval at another place in each
