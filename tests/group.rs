@@ -67,3 +67,40 @@ fn share_and_take_over(end: impl FnOnce(Service)) {
     }
     assert_eq!(topics.committed(&pipeline.group), topics.ends());
 }
+
+#[test]
+fn a_static_member_that_comes_back_gets_its_partitions_again_and_the_other_keeps_its_own() {
+    let Some(broker) = broker::shared() else { return };
+    let topics = Topics::create(broker.bootstrap(), 4);
+    let script = Pipeline::new("exactly-once").script(&topics);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    let expected = |minutes: usize| (minutes - 1) * SERIES.len();
+    let start = |instance: &str| {
+        let instance = format!("pipeline.instance={instance}");
+        let settings = [instance.as_str(), "pipeline.static_membership=true"];
+        Service::start(&script, broker.bootstrap(), &settings)
+    };
+    let has_two = |log: &str| (log.matches("partition assigned").count() == 2).then_some(());
+
+    topics.send_minutes(&SERIES, 0..5);
+    let mut first = start("first");
+    subscriber.await_distinct(expected(5), &first);
+    let mut second = start("second");
+    second.until("the second process has two partitions", has_two);
+    // In order and without warning.
+    for (round, end) in [|it: Service| drop(it.stop()), Service::kill].into_iter().enumerate() {
+        end(first);
+        first = start("first");
+        first.until("the first process has two partitions again", has_two);
+        let minutes = 5 + 5 * (round as i64 + 1);
+        topics.send_minutes(&SERIES, minutes - 5..minutes);
+        subscriber.await_distinct(expected(minutes as usize), &first);
+        let log = second.log();
+        assert!(!log.contains("partitions revoked"), "{log}");
+        assert!(has_two(&log).is_some(), "{log}");
+    }
+    first.stop();
+    second.stop();
+    subscriber.read_to_end();
+    subscriber.assert_no_repeats();
+}

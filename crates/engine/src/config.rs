@@ -14,6 +14,9 @@ pub struct EngineConfig {
     /// Names this process among those that share its pipelines: the stable part
     /// of transactional ids. Two living processes must not share it.
     pub instance: String,
+    /// Whether it joins consumer groups under that name (`group.instance.id`), so that
+    /// it gets its partitions again when it comes back soon.
+    pub static_membership: bool,
     /// How often forecasts and offsets are committed, where a pipeline does not say.
     pub commit_interval: Duration,
     /// Most records of one partition handed on at once.
@@ -101,6 +104,7 @@ impl Default for EngineConfig {
                 properties: BTreeMap::new(),
             },
             instance: "0".to_owned(),
+            static_membership: false,
             commit_interval: Duration::from_millis(200),
             max_batch_records: 8192,
             mailbox_capacity: 4,

@@ -133,6 +133,10 @@ fn kafka_source(
     options: &KafkaSourceOptions,
     config: &EngineConfig,
 ) -> KafkaSourceConfig {
+    let mut properties = properties(&config.kafka.properties, &options.properties);
+    if config.static_membership {
+        properties.entry("group.instance.id".to_owned()).or_insert_with(|| config.instance.clone());
+    }
     KafkaSourceConfig {
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
@@ -142,7 +146,7 @@ fn kafka_source(
             LostRecords::Skip => tidecast_kafka::LostRecords::Skip,
             LostRecords::Fail => tidecast_kafka::LostRecords::Fail,
         },
-        properties: properties(&config.kafka.properties, &options.properties),
+        properties,
         max_batch_records: config.max_batch_records,
         ..KafkaSourceConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),

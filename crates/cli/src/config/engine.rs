@@ -15,6 +15,7 @@ impl Config {
                 properties: kafka.properties.clone(),
             },
             instance: pipeline.instance.clone(),
+            static_membership: pipeline.static_membership,
             commit_interval: pipeline.commit_interval,
             max_batch_records: pipeline.max_batch_records,
             mailbox_capacity: pipeline.mailbox_capacity,

@@ -70,6 +70,8 @@ pub struct KafkaConfig {
 pub struct PipelineConfig {
     /// Names this process among those that run the same pipelines.
     pub instance: String,
+    /// Whether it joins consumer groups under that name.
+    pub static_membership: bool,
     /// How often forecasts and offsets are committed.
     pub commit_interval: Duration,
     /// Most records of one partition handed on at once.
@@ -244,6 +246,7 @@ impl Config {
             },
             pipeline: PipelineConfig {
                 instance: pipeline.instance,
+                static_membership: pipeline.static_membership,
                 commit_interval: above_zero("pipeline.commit_interval", pipeline.commit_interval)?,
                 max_batch_records: at_least_one(
                     "pipeline.max_batch_records",

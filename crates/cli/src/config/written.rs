@@ -74,6 +74,7 @@ sections! {
     }
     pipeline: Pipeline {
         instance: String,
+        static_membership: bool,
         commit_interval: Span,
         max_batch_records: usize,
         mailbox_capacity: usize,
