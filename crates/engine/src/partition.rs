@@ -1,12 +1,17 @@
 //! The work on one partition, without actors: rebuild what is out already, then
 //! hand on what is due.
 
+use std::time::Duration;
+
 use tidecast_actors::Failure;
 use tidecast_sql::{PipelinePlan, ReplayPoint, Windower, WindowerOutput};
 use tidecast_stream::{Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
 
 use crate::commit::{self, Resume, WindowMarks};
 use crate::snapshots::SnapshotStore;
+
+/// How long to wait for snapshots: reading the topic again is the other way.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A partition while it is ours.
 #[derive(Debug)]
@@ -56,7 +61,15 @@ impl PartitionWork {
             }
             (Some(store), Some(committed)) => {
                 let point = resume.replay.clone().unwrap_or_default();
-                store.restore(&plan.name, &partition, committed, &point, &mut windower).await
+                let restored =
+                    store.restore(&plan.name, &partition, committed, &point, &mut windower);
+                tokio::time::timeout(PATIENCE, restored).await.unwrap_or_else(|_| {
+                    tracing::warn!(
+                        pipeline = %plan.name, %partition, patience = ?PATIENCE,
+                        "the store of snapshots does not answer; the topic is read again instead"
+                    );
+                    None
+                })
             }
         };
         let read_from = restored.or(resume.read_from());

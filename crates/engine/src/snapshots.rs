@@ -6,24 +6,21 @@
 //! mean of what came before contexts: whoever finds none reads again from where the
 //! commit's metadata says.
 
-use std::collections::BTreeMap;
+mod place;
+mod taking;
+
 use std::fmt;
-use std::path::Path as FilePath;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tidecast_sql::{ReplayPoint, Snapshot, Windower};
 use tidecast_stream::{Offset, Partition};
-use tokio::task::JoinHandle;
-use url::Url;
 
-use crate::observe;
+pub(crate) use self::taking::{Committed, Snapshots, Snapshotting};
 
 /// How the names of snapshots end.
 const SUFFIX: &str = "arrow";
@@ -102,22 +99,9 @@ impl SnapshotStore {
     /// # Errors
     /// If it is another kind of place, or cannot be made.
     pub fn open(url: &str) -> Result<Self, StateError> {
-        let fail = |reason: String| StateError::Url { url: url.to_owned(), reason };
-        let folder = match url.split_once("://") {
-            None => url,
-            Some(("file", path)) => path,
-            Some((scheme, _)) => {
-                let store = cloud(url, scheme).map_err(fail)?;
-                return Ok(Self { store, place: url.to_owned() });
-            }
-        };
-        if folder.is_empty() {
-            return Err(fail("it names no folder".to_owned()));
-        }
-        std::fs::create_dir_all(FilePath::new(folder))
-            .map_err(|error| fail(format!("the folder cannot be made: {error}")))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|e| fail(e.to_string()))?;
-        Ok(Self { store: Arc::new(store.with_automatic_cleanup(false)), place: url.to_owned() })
+        let store =
+            place::open(url).map_err(|reason| StateError::Url { url: url.to_owned(), reason })?;
+        Ok(Self { store, place: url.to_owned() })
     }
 
     /// A store that ends with the process.
@@ -307,31 +291,6 @@ impl SnapshotStore {
     }
 }
 
-/// Schemes of clouds, and the feature each needs.
-const CLOUDS: [(&str, &str, bool); 5] = [
-    ("s3", "s3", cfg!(feature = "s3")),
-    ("gs", "gcs", cfg!(feature = "gcs")),
-    ("az", "azure", cfg!(feature = "azure")),
-    ("abfs", "azure", cfg!(feature = "azure")),
-    ("abfss", "azure", cfg!(feature = "azure")),
-];
-
-fn cloud(url: &str, scheme: &str) -> Result<Arc<dyn ObjectStore>, String> {
-    let Some((_, feature, is_here)) = CLOUDS.iter().find(|(known, ..)| *known == scheme) else {
-        return Err(format!("`{scheme}` is no kind of store"));
-    };
-    if !is_here {
-        return Err(format!("this build is without the feature `{feature}`"));
-    }
-    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
-    let settings = std::env::vars_os().filter_map(|(key, value)| {
-        Some((key.into_string().ok()?.to_ascii_lowercase(), value.into_string().ok()?))
-    });
-    let (store, prefix) =
-        object_store::parse_url_opts(&parsed, settings).map_err(|error| error.to_string())?;
-    Ok(Arc::new(PrefixStore::new(store, prefix)))
-}
-
 /// Returns the folder of a pipeline's snapshots, or of a partition's.
 fn folder(pipeline: &str, partition: Option<&Partition>) -> Path {
     let path = Path::default().join(pipeline);
@@ -365,96 +324,6 @@ fn file(found: object_store::ObjectMeta) -> Option<SnapshotFile> {
 
 fn digest(content: &[u8]) -> String {
     Sha256::digest(content).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// How far each partition of a pipeline is committed, as its publisher has seen.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Committed(Arc<Mutex<BTreeMap<Partition, Offset>>>);
-
-impl Committed {
-    pub(crate) fn advance(&self, partition: &Partition, offset: Offset) {
-        if let Ok(mut all) = self.0.lock() {
-            all.insert(partition.clone(), offset);
-        }
-    }
-
-    pub(crate) fn of(&self, partition: &Partition) -> Option<Offset> {
-        self.0.lock().ok()?.get(partition).copied()
-    }
-}
-
-/// Where a pipeline's snapshots go, and when.
-#[derive(Debug, Clone)]
-pub(crate) struct Snapshots {
-    pub(crate) store: SnapshotStore,
-    pub(crate) interval: Duration,
-    pub(crate) committed: Committed,
-}
-
-/// The snapshots of one partition while it is ours.
-///
-/// A state is taken behind records, not behind a close that the wall clock brought
-/// about, and written when this process has committed as far: another one may have
-/// the partition by then, and what this one closed alone never was.
-#[derive(Debug)]
-pub(crate) struct Snapshotting {
-    to: Snapshots,
-    pipeline: String,
-    partition: Partition,
-    /// When the last state was taken.
-    last: Instant,
-    /// Taken, and not committed yet.
-    taken: Option<Snapshot>,
-    writing: Option<JoinHandle<()>>,
-}
-
-/// How often to look whether what was taken is committed.
-const LOOK: Duration = Duration::from_millis(100);
-
-impl Snapshotting {
-    pub(crate) fn new(to: Snapshots, pipeline: String, partition: Partition) -> Self {
-        Self { to, pipeline, partition, last: Instant::now(), taken: None, writing: None }
-    }
-
-    /// Takes a snapshot if it is time for one.
-    pub(crate) fn after_records(&mut self, windower: &Windower) {
-        if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
-            self.taken = windower.snapshot();
-            self.last = Instant::now();
-        }
-    }
-
-    /// Returns when to call [`look`](Self::look), if something waits.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.taken.is_some().then(|| Instant::now() + LOOK)
-    }
-
-    /// Writes what was taken, once it is committed, without waiting for it.
-    pub(crate) fn look(&mut self) {
-        let is_writing = self.writing.as_ref().is_some_and(|task| !task.is_finished());
-        let Some(committed) = self.to.committed.of(&self.partition).filter(|_| !is_writing) else {
-            return;
-        };
-        let Some(snapshot) = self.take_if_committed(committed) else { return };
-        let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
-        let partition = self.partition.clone();
-        self.writing = Some(tokio::spawn(async move {
-            let offset = snapshot.offset();
-            let outcome = store.keep(&pipeline, &partition, snapshot, committed).await;
-            observe::snapshot(&pipeline, &partition, outcome.as_ref().ok().copied());
-            if let Err(error) = outcome {
-                tracing::warn!(
-                    pipeline, %partition, offset = offset.0, %error,
-                    "no snapshot; a restart reads more of the topic"
-                );
-            }
-        }));
-    }
-
-    /// Returns what was taken and may be written now.
-    pub(crate) fn take_if_committed(&mut self, committed: Offset) -> Option<Snapshot> {
-        self.taken.take_if(|snapshot| snapshot.offset() <= committed)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,102 @@
+//! When the snapshots of a partition are taken and written.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tidecast_sql::{Snapshot, Windower};
+use tidecast_stream::{Offset, Partition};
+use tokio::task::JoinHandle;
+
+use super::SnapshotStore;
+use crate::observe;
+
+/// How far each partition of a pipeline is committed, as its publisher has seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Committed(Arc<Mutex<BTreeMap<Partition, Offset>>>);
+
+impl Committed {
+    pub(crate) fn advance(&self, partition: &Partition, offset: Offset) {
+        if let Ok(mut all) = self.0.lock() {
+            all.insert(partition.clone(), offset);
+        }
+    }
+
+    pub(crate) fn of(&self, partition: &Partition) -> Option<Offset> {
+        self.0.lock().ok()?.get(partition).copied()
+    }
+}
+
+/// Where a pipeline's snapshots go, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots {
+    pub(crate) store: SnapshotStore,
+    pub(crate) interval: Duration,
+    pub(crate) committed: Committed,
+}
+
+/// The snapshots of one partition while it is ours.
+///
+/// A state is taken behind records, not behind a close that the wall clock brought
+/// about, and written when this process has committed as far: another one may have
+/// the partition by then, and what this one closed alone never was.
+#[derive(Debug)]
+pub(crate) struct Snapshotting {
+    to: Snapshots,
+    pipeline: String,
+    partition: Partition,
+    /// When the last state was taken.
+    last: Instant,
+    /// Taken, and not committed yet.
+    taken: Option<Snapshot>,
+    writing: Option<JoinHandle<()>>,
+}
+
+/// How often to look whether what was taken is committed.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Snapshotting {
+    pub(crate) fn new(to: Snapshots, pipeline: String, partition: Partition) -> Self {
+        Self { to, pipeline, partition, last: Instant::now(), taken: None, writing: None }
+    }
+
+    /// Takes a snapshot if it is time for one.
+    pub(crate) fn after_records(&mut self, windower: &Windower) {
+        if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
+            self.taken = windower.snapshot();
+            self.last = Instant::now();
+        }
+    }
+
+    /// Returns when to call [`look`](Self::look), if something waits.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.taken.is_some().then(|| Instant::now() + LOOK)
+    }
+
+    /// Writes what was taken, once it is committed, without waiting for it.
+    pub(crate) fn look(&mut self) {
+        let is_writing = self.writing.as_ref().is_some_and(|task| !task.is_finished());
+        let Some(committed) = self.to.committed.of(&self.partition).filter(|_| !is_writing) else {
+            return;
+        };
+        let Some(snapshot) = self.take_if_committed(committed) else { return };
+        let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
+        let partition = self.partition.clone();
+        self.writing = Some(tokio::spawn(async move {
+            let offset = snapshot.offset();
+            let outcome = store.keep(&pipeline, &partition, snapshot, committed).await;
+            observe::snapshot(&pipeline, &partition, outcome.as_ref().ok().copied());
+            if let Err(error) = outcome {
+                tracing::warn!(
+                    pipeline, %partition, offset = offset.0, %error,
+                    "no snapshot; a restart reads more of the topic"
+                );
+            }
+        }));
+    }
+
+    /// Returns what was taken and may be written now.
+    pub(crate) fn take_if_committed(&mut self, committed: Offset) -> Option<Snapshot> {
+        self.taken.take_if(|snapshot| snapshot.offset() <= committed)
+    }
+}
