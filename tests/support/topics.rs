@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 use tidecast_kafka::{Producer, create_topics};
 
-use super::LIMIT;
 use super::broker::unique;
+use super::{LIMIT, eventually};
 
 /// The topics of one pipeline.
 #[derive(Clone)]
@@ -83,7 +84,8 @@ impl Topics {
         for partition in 0..self.partitions {
             asked.add_partition(&self.source, partition);
         }
-        let found = self.client(group).committed_offsets(asked, CALL).unwrap();
+        let client = self.client(group);
+        let found = answer(|| client.committed_offsets(asked.clone(), CALL));
         let offset = |partition| match found.find_partition(&self.source, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
@@ -94,7 +96,8 @@ impl Topics {
     /// Returns the end of each partition of the source.
     pub(crate) fn ends(&self) -> Vec<Option<i64>> {
         let client = self.client("tidecast-tests");
-        let end = |partition| client.fetch_watermarks(&self.source, partition, CALL).unwrap().1;
+        let ask = |partition| client.fetch_watermarks(&self.source, partition, CALL);
+        let end = |partition| answer(|| ask(partition)).1;
         (0..self.partitions).map(|partition| Some(end(partition))).collect()
     }
 
@@ -103,6 +106,12 @@ impl Topics {
         config.set("bootstrap.servers", &self.bootstrap).set("group.id", group);
         config.create().unwrap()
     }
+}
+
+/// Asks until there is an answer: a broker that was just brought back may not know yet
+/// what it leads.
+fn answer<T>(ask: impl Fn() -> KafkaResult<T>) -> T {
+    eventually(|| ask().ok(), || format!("an answer: {:?}", ask().err()))
 }
 
 const CALL: Duration = Duration::from_secs(60);
