@@ -45,12 +45,12 @@ pub enum StateError {
         reason: String,
     },
     /// The store refused.
-    #[error("the snapshots in `{place}`: {source}")]
+    #[error("the snapshots in `{place}`: {reason}")]
     Store {
         /// The store's folder.
         place: String,
-        /// Its words.
-        source: object_store::Error,
+        /// Its words, which repeat those of the causes.
+        reason: String,
     },
 }
 
@@ -118,7 +118,7 @@ impl SnapshotStore {
     }
 
     fn failed(&self) -> impl Fn(object_store::Error) -> StateError + '_ {
-        |source| StateError::Store { place: self.place.clone(), source }
+        |error| StateError::Store { place: self.place.clone(), reason: error.to_string() }
     }
 
     /// Writes a snapshot. A name appears only when its content is whole.
