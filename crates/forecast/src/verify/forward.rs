@@ -86,7 +86,8 @@ pub(super) fn forward(model: &dyn Network, input: &Input) -> Result<Output> {
     let rows = Rows::new(&by_row);
     let mut attention_mask = Vec::with_capacity(all * input.tokens);
     for group in &rows.groups {
-        attention_mask.extend(group.mask.iter().map(|&value| value == 0.0));
+        let sees = group.mask.chunks_exact(group.padded).flat_map(|keys| &keys[..group.length]);
+        attention_mask.extend(sees.map(|&value| value == 0.0));
     }
     let encoded = model.encode_all(embedded, &by_row, &mut Probe(Some(&mut see)))?;
     let head = by_patch_size(model, input, |index| {

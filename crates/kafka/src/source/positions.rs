@@ -67,17 +67,19 @@ impl KafkaSource {
             ))
             .into());
         }
-        if from < first {
-            self.lost(number, from, first)?;
-        }
+        self.lost(number, from, first)?;
         Ok(Beginning { from, fetch_from: from.max(first), end })
     }
 
-    /// Records from `from` on are gone up to `first`.
+    /// Counts records from `from` on that are gone up to `first`, and says so if there are
+    /// any; they may stop the pipeline.
     fn lost(&self, number: i32, from: Offset, first: Offset) -> Result<(), SourceError> {
         let labels = [("topic", self.topic.to_string()), ("partition", number.to_string())];
         let count = u64::try_from(first.0.saturating_sub(from.0)).unwrap_or(0);
         metrics::counter!("tidecast_source_lost_records_total", &labels).increment(count);
+        if count == 0 {
+            return Ok(());
+        }
         match self.config.lost_records {
             LostRecords::Skip => {
                 warn!(
