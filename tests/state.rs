@@ -138,7 +138,7 @@ fn a_store_that_cannot_be_used_is_named() {
         command.args(["state", "ls", "--set", &format!("state.url={url}")]);
         run_command(command).refused().to_owned()
     };
-    assert!(refused("s3://bucket/state").contains("`s3` is no store of this build"));
+    assert!(refused("s3://bucket/state").contains("this build is without the feature `s3`"));
     assert!(refused("off").contains("there are no snapshots"));
 }
 
