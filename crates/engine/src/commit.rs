@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tidecast_sql::window::window_identity;
 use tidecast_sql::{PipelinePlan, ReplayPoint};
 use tidecast_stream::{Offset, PartitionCommit};
+
+use crate::snapshots::digest;
 
 /// Version of the notation.
 const VERSION: u32 = 1;
@@ -37,8 +38,9 @@ impl WindowMarks {
     /// Returns the marks of a pipeline.
     pub(crate) fn of(plan: &PipelinePlan) -> Self {
         let mark = |text: String| {
-            let digest = Sha256::digest(text.as_bytes());
-            digest.iter().take(4).fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"))
+            let mut mark = digest(text.as_bytes());
+            mark.truncate(8);
+            mark
         };
         let parts = window_identity(plan).into_iter();
         Self(parts.map(|(name, text)| (name.to_owned(), mark(text))).collect())

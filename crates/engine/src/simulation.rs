@@ -12,6 +12,7 @@
 //! `TIDECAST_SIMULATION_SEEDS` sets how many seeds are tried.
 
 mod records;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -23,6 +24,7 @@ use tidecast_sql::{PipelinePlan, Windower, WindowerOutput};
 use tidecast_stream::{Offset, PartitionCommit, Watermark};
 
 use self::records::{Published, Random, Row, batch, partition, plan};
+use self::steps::{Crash, FLAWS, Flaw, Step, WEIGHTS};
 use crate::commit::{self, Resume};
 use crate::partition::{PartitionWork, Stretch};
 use crate::snapshots::{Committed, SnapshotStore, Snapshots, Snapshotting};
@@ -32,74 +34,6 @@ const PARTITIONS: usize = 3;
 const PROCESSES: usize = 3;
 const STEPS: usize = 300;
 const MINUTE: i64 = 60_000_000;
-
-/// A fault put into the protocol, which the simulation has to find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flaw {
-    /// What a replay triggers is published again.
-    EmitsWhileReplaying,
-    /// The metadata says nothing of what the wall clock closed.
-    ForgetsCloses,
-    /// Offsets are committed before the forecasts, not with them.
-    CommitsOffsetsFirst,
-    /// The group takes commits from whoever sends them.
-    FencesNobody,
-    /// Snapshots are written before what is in them is committed.
-    KeepsUncommittedState,
-    /// A revoked partition is given up with forecasts under way.
-    DrainsNothing,
-}
-
-const FLAWS: [Flaw; 6] = [
-    Flaw::EmitsWhileReplaying,
-    Flaw::ForgetsCloses,
-    Flaw::CommitsOffsetsFirst,
-    Flaw::FencesNobody,
-    Flaw::KeepsUncommittedState,
-    Flaw::DrainsNothing,
-];
-
-/// What may happen next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Produce,
-    Consume,
-    CloseIdle,
-    Keep,
-    Commit(Crash),
-    Kill,
-    Join,
-    Leave,
-    Stall,
-    Wake,
-    Damage,
-}
-
-/// When a process is killed, of a commit's two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crash {
-    No,
-    Before,
-    /// It is through, and the process does not learn of it.
-    After,
-}
-
-/// How often what happens, before a seed has its say.
-const WEIGHTS: [(Step, usize); 13] = [
-    (Step::Produce, 100),
-    (Step::Consume, 100),
-    (Step::CloseIdle, 20),
-    (Step::Keep, 40),
-    (Step::Commit(Crash::No), 60),
-    (Step::Commit(Crash::Before), 12),
-    (Step::Commit(Crash::After), 12),
-    (Step::Kill, 8),
-    (Step::Join, 20),
-    (Step::Leave, 6),
-    (Step::Stall, 8),
-    (Step::Wake, 8),
-    (Step::Damage, 8),
-];
 
 /// What the wall clock closed: at which offset, and how far.
 type Close = (Offset, Watermark);

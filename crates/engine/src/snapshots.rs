@@ -322,7 +322,8 @@ fn file(found: object_store::ObjectMeta) -> Option<SnapshotFile> {
     })
 }
 
-fn digest(content: &[u8]) -> String {
+/// Returns the SHA-256 of some bytes in hexadecimal digits.
+pub(crate) fn digest(content: &[u8]) -> String {
     Sha256::digest(content).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
