@@ -153,6 +153,10 @@ impl PartitionWork {
         &self.windower
     }
 
+    pub(crate) fn windower_mut(&mut self) -> &mut Windower {
+        &mut self.windower
+    }
+
     /// Whether records still only rebuild.
     pub(crate) fn is_replaying(&self) -> bool {
         self.replaying_until.is_some()

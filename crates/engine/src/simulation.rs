@@ -233,7 +233,8 @@ impl World {
         if let Some(stretch) = worker.work.on_batch(batch).expect("records are taken") {
             process.ready.accept(number, stretch, None, self.flaw);
             if is_time {
-                worker.snapshots.after_records(worker.work.windower());
+                let taken = worker.snapshots.after_records(worker.work.windower_mut());
+                taken.expect("a state is at hand");
             }
         }
         true

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Mailbox};
+use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Failure, Mailbox};
 use tidecast_forecast::{Context, ForecastTask, PriorHistory, seed_for};
 use tidecast_sql::{PipelinePlan, SeriesContext};
 use tidecast_stream::SourceBatch;
@@ -73,7 +73,7 @@ impl WindowerActor {
         }
         self.hand_on(stretch, is_backfill).await?;
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.after_records(self.work.windower());
+            snapshots.after_records(self.work.windower_mut()).map_err(Failure::retriable)?;
             snapshots.look();
         }
         Ok(())

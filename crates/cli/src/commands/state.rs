@@ -104,13 +104,14 @@ fn inspect(runtime: &Runtime, name: &str, config: &ConfigArguments) -> anyhow::R
             "`{name}` is damaged: its content is not what was written; a restart passes it over"
         )
     })?;
-    let (head, series) = read_head(&content).with_context(|| format!("`{name}`"))?;
+    let head = read_head(&content).with_context(|| format!("`{name}`"))?;
     let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let rows = [
         ("offset", head.offset.to_string()),
-        ("read from", text(head.open_from.map(|offset| offset.to_string()))),
+        ("read from", head.read_from().to_string()),
+        ("open windows", text(head.open_windows().map(|windows| windows.to_string()))),
         ("watermark", text(head.watermark.event_time().map(|time| time.to_string()))),
-        ("series", series.to_string()),
+        ("series", head.series.to_string()),
         ("bytes", file.bytes.to_string()),
         ("format", head.format.to_string()),
     ];

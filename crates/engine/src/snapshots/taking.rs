@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tidecast_sql::{Snapshot, Windower};
+use tidecast_sql::{Snapshot, WindowError, Windower};
 use tidecast_stream::{Offset, Partition};
 use tokio::task::JoinHandle;
 
@@ -61,11 +61,15 @@ impl Snapshotting {
     }
 
     /// Takes a snapshot if it is time for one.
-    pub(crate) fn after_records(&mut self, windower: &Windower) {
+    ///
+    /// # Errors
+    /// If the windower cannot say what its state is, which is a bug.
+    pub(crate) fn after_records(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
         if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
-            self.taken = windower.snapshot();
+            self.taken = windower.snapshot()?;
             self.last = Instant::now();
         }
+        Ok(())
     }
 
     /// Returns when to call [`look`](Self::look), if something waits.

@@ -28,6 +28,8 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
+mod saved;
+
 /// Functions whose `GroupsAccumulator` treats its rows strictly in order, so
 /// that a batch cut in two gives the same bits. `tests/window.rs` proves it.
 const ROW_BY_ROW: [&str; 18] = [
@@ -65,6 +67,8 @@ pub(crate) struct Aggregate {
     pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
     /// The arguments, then what `ORDER BY` sorts by.
     pub(crate) inputs: Vec<Arc<dyn PhysicalExpr>>,
+    /// Their types.
+    pub(crate) input_types: Vec<DataType>,
     /// How many of `inputs` are arguments.
     pub(crate) arguments: usize,
     /// Group number and arguments: the schema of what `DISTINCT` remembers.
@@ -91,11 +95,15 @@ impl Aggregate {
         Arc::new(Schema::new(std::iter::once(group).chain(arguments).collect::<Vec<_>>()))
     }
 
+    fn is_row_by_row(&self) -> bool {
+        let function = &self.function;
+        ROW_BY_ROW.contains(&function.fun().name()) && function.groups_accumulator_supported()
+    }
+
     /// Returns the state of a window without rows.
     pub(crate) fn start(&self) -> Result<AggregateState> {
         let function = &self.function;
-        let row_by_row = ROW_BY_ROW.contains(&function.fun().name());
-        let accumulators = if row_by_row && function.groups_accumulator_supported() {
+        let accumulators = if self.is_row_by_row() {
             Accumulators::RowByRow(function.create_groups_accumulator()?)
         } else {
             Accumulators::InPieces { function: Arc::clone(function), groups: Vec::new() }

@@ -295,17 +295,18 @@ impl<'a> Compiler<'a> {
         let mut inputs = function.expressions();
         let arguments = inputs.len();
         inputs.extend(function.order_bys().iter().map(|key| Arc::clone(&key.expr)));
-        let types = inputs
+        let input_types = inputs
             .iter()
-            .take(arguments)
-            .map(|argument| argument.data_type(input.as_arrow()))
+            .map(|input_of| input_of.data_type(input.as_arrow()))
             .collect::<Result<Vec<_>, _>>()?;
-        let distinct_schema = Aggregate::distinct_schema(types);
+        let distinct_schema =
+            Aggregate::distinct_schema(input_types.iter().take(arguments).cloned());
         let aggregate = Aggregate {
             function: Arc::clone(&function),
             distinct,
             filter: lowered.filter,
             inputs,
+            input_types,
             arguments,
             distinct_schema,
         };

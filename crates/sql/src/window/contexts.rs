@@ -180,9 +180,10 @@ impl ContextRings {
         rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
     }
 
-    /// Whether a snapshot can hold the state: what is known ahead it cannot.
+    /// Whether a snapshot can hold the state: what is held back until the end of a
+    /// bounded source it cannot.
     pub(super) fn has_snapshots(&self) -> bool {
-        self.shape.future_covariates == 0
+        !self.holds_back
     }
 
     /// Returns the rings as they are now.

@@ -19,6 +19,10 @@ use super::output::{ClosedWindow, FailedGroup};
 use super::query::{Key, QueryPlan};
 use super::stage::{self, Selection};
 
+mod saved;
+
+pub use saved::SavedWindow;
+
 /// What the aggregation reads of some rows.
 #[derive(Debug, Clone)]
 pub(crate) struct AggregateInput {

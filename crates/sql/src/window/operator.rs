@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use tidecast_stream::{EventTime, Offset, Watermark};
 
+use super::aggregate::Aggregate;
 use super::ahead::AheadWindow;
 use super::clock;
 use super::gate::Gate;
-use super::open::{AggregateInput, OpenWindow};
+use super::open::{AggregateInput, OpenWindow, SavedWindow};
 use super::output::{RejectedRow, WindowError, WindowOutput};
 use super::prepare::{judge, mark, prepare};
 use super::query::{QueryPlan, WindowQuery};
@@ -205,6 +207,38 @@ impl WindowOperator {
     /// Goes on from a watermark and the event time that moved it there.
     pub(crate) fn resume(&mut self, watermark: Watermark, newest: Option<i64>) {
         (self.watermark, self.newest) = (watermark, newest);
+    }
+
+    /// Returns the columns of [`save`](Self::save)'s windows.
+    pub(crate) fn saved_schema(&self) -> Result<SchemaRef, WindowError> {
+        Ok(SavedWindow::schema(&self.plan, self.look_ahead.is_some())?)
+    }
+
+    /// Returns the open windows as they are, and goes on from that; `None` if some
+    /// function's state cannot be written down.
+    ///
+    /// # Errors
+    /// If an accumulator cannot be asked, which is a bug; the operator is of no use then.
+    pub fn save(&mut self) -> Result<Option<Vec<SavedWindow>>, WindowError> {
+        if self.look_ahead.is_none() && !self.plan.aggregates.iter().all(Aggregate::is_restorable) {
+            return Ok(None);
+        }
+        let windows = self.open.values_mut().map(|window| window.save(&self.plan));
+        Ok(windows.collect::<Result<Vec<_>>>().map(Some)?)
+    }
+
+    /// Takes up windows that an operator of the same query saved; the watermark it was
+    /// at is to be told apart ([`advance_to`](Self::advance_to)).
+    ///
+    /// # Errors
+    /// If they are not what was written; the operator is as it was.
+    pub fn restore(&mut self, windows: Vec<SavedWindow>) -> Result<(), WindowError> {
+        let keeps = self.look_ahead.is_some();
+        let windows = windows
+            .into_iter()
+            .map(|window| Ok((window.start, OpenWindow::restore(&self.plan, window, keeps)?)));
+        self.open = windows.collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// Returns the first offset of any open window.

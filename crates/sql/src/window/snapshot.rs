@@ -1,39 +1,50 @@
-//! The state of a windower behind an offset, as an Arrow IPC file.
+//! The state of a windower behind an offset, as two Arrow IPC streams, one after the
+//! other.
 //!
-//! A row is a series: its key columns as the view has them, its newest steps, and
-//! the sums of what came before. What belongs to the partition as a whole stands
-//! in the schema's metadata ([`Head`]). The accumulators of windows that are still
-//! open are not in it: these windows begin at [`Head::open_from`], and reading from
-//! there with the watermark of the snapshot rebuilds them to the bit, for their rows
-//! come again in the same order, and all other rows are late or behind the offset.
+//! The first is of the series, a row each: its key columns as the view has them, its
+//! newest steps, and the sums of what came before. What belongs to the partition as a
+//! whole stands in its schema's metadata ([`Head`]). The second is of the windows that
+//! were open, a batch each: a row is a group with its keys and the states of its
+//! accumulators or, where forecasts look into open windows, a record of the window.
+//!
+//! Not every function's state can be written down and taken up again to the bit; where
+//! one of a view's cannot, there is no second stream. Open windows then begin at
+//! [`Head::open_from`], and reading from there with the watermark of the snapshot
+//! rebuilds them, for their rows come again in the same order, and all other rows are
+//! late or behind the offset.
+
+mod series;
 
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float32Builder, Float64Builder, Int64Array, ListBuilder, RecordBatch,
-    StringArray, UInt64Array, UInt64Builder,
-};
-use datafusion::arrow::datatypes::{
-    DataType, Field, Float32Type, Float64Type, Int64Type, Schema, UInt64Type,
-};
+use datafusion::DATAFUSION_VERSION;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::FileReader;
-use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::arrow::ipc::reader::StreamReader;
+use datafusion::arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
-use tidecast_stream::{Offset, SeriesKey, Watermark};
+use tidecast_stream::{Offset, Watermark};
 
 use super::contexts::Captured;
-use super::ring::{Ring, RingParts, RunningPrior};
+use super::open::SavedWindow;
+use super::ring::Ring;
 use super::windower::ForcedClose;
 use crate::spec::PipelinePlan;
 
 /// Version of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The key of the head among the schema's metadata.
 const HEAD: &str = "tidecast.snapshot";
+
+/// How format 1 began: as an Arrow file.
+const FORMAT_1: &[u8] = b"ARROW1";
+
+/// How an Arrow IPC stream ends.
+const END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +52,7 @@ pub enum SnapshotError {
     /// It is damaged, or no snapshot at all.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// A later version wrote it.
+    /// Another version wrote it.
     #[error("written in format {found}, this version reads format {FORMAT}")]
     Format {
         /// Its format.
@@ -80,8 +91,12 @@ pub struct Head {
     pub identity: Vec<(String, String)>,
     /// Records before this offset are in it.
     pub offset: Offset,
+    /// How many series there are.
+    pub series: u64,
     /// The first record of a window that was open; `None` if none was.
     pub open_from: Option<Offset>,
+    /// The windows that were open, if they are in it.
+    pub(crate) open: Option<OpenWindows>,
     /// The watermark behind the last record.
     pub watermark: Watermark,
     /// The greatest event time that moved it, in microseconds.
@@ -95,6 +110,69 @@ pub struct Head {
     pub(crate) newest_step: Option<i64>,
     pub(crate) swept: i64,
     pub(crate) next_serial: u64,
+}
+
+/// What a snapshot says of the windows that were open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenWindows {
+    /// The version of DataFusion, whose accumulators' states they are.
+    pub(crate) datafusion: String,
+    pub(crate) windows: Vec<OpenHead>,
+}
+
+/// What is known of one of them beside its batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenHead {
+    start: i64,
+    first_offset: Offset,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    failure: Option<String>,
+    rows: usize,
+}
+
+impl OpenWindows {
+    pub(crate) fn of(windows: &[SavedWindow]) -> Self {
+        let head = |window: &SavedWindow| OpenHead {
+            start: window.start,
+            first_offset: window.first_offset,
+            failure: window.failure.clone(),
+            rows: window.rows,
+        };
+        Self {
+            datafusion: DATAFUSION_VERSION.to_owned(),
+            windows: windows.iter().map(head).collect(),
+        }
+    }
+
+    /// Whether this version can go on with the states.
+    fn is_ours(&self) -> bool {
+        self.datafusion == DATAFUSION_VERSION
+    }
+}
+
+impl Head {
+    /// Returns the offset to read from after a restart.
+    pub fn read_from(&self) -> Offset {
+        match &self.open {
+            Some(open) if open.is_ours() => self.offset,
+            _ => self.open_from.unwrap_or(self.offset).min(self.offset),
+        }
+    }
+
+    /// Returns how many open windows are in it; `None` if they are to be read again.
+    pub fn open_windows(&self) -> Option<usize> {
+        self.open.as_ref().filter(|open| open.is_ours()).map(|open| open.windows.len())
+    }
+}
+
+/// What a snapshot holds.
+pub(super) struct Restored {
+    pub(super) head: Head,
+    /// The series' key columns, and their rings.
+    pub(super) keys: Vec<ArrayRef>,
+    pub(super) rings: Vec<Ring>,
+    /// `None`: read them again.
+    pub(super) windows: Option<Vec<SavedWindow>>,
 }
 
 /// Returns what a pipeline's state follows from. Horizon, quantiles, samples, model
@@ -134,93 +212,67 @@ pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Writes series and head.
-pub(super) fn write(head: &Head, rings: &Captured) -> Result<Vec<u8>, ArrowError> {
-    let (keys, parts) = rings.parts();
-    let lists = |field: &dyn Fn(&RingParts, &mut ListBuilder<Float64Builder>)| -> ArrayRef {
-        let mut builder = ListBuilder::new(Float64Builder::new());
-        for part in &parts {
-            field(part, &mut builder);
-            builder.append(true);
-        }
-        Arc::new(builder.finish())
-    };
-    let counts = |field: &dyn Fn(&RunningPrior) -> u64| -> ArrayRef {
-        let mut builder = ListBuilder::new(UInt64Builder::new());
-        for part in &parts {
-            part.prior.iter().for_each(|prior| builder.values().append_value(field(prior)));
-            builder.append(true);
-        }
-        Arc::new(builder.finish())
-    };
-    let floats = |field: &dyn Fn(&RingParts) -> Vec<f32>| -> ArrayRef {
-        let mut builder = ListBuilder::new(Float32Builder::new());
-        for part in &parts {
-            builder.values().append_slice(&field(part));
-            builder.append(true);
-        }
-        Arc::new(builder.finish())
-    };
-    let whole = |field: &dyn Fn(&RingParts) -> i64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(parts.iter().map(field)))
-    };
-    let series = parts.iter().map(|part| part.key.to_string());
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("series".into(), Arc::new(StringArray::from_iter_values(series))),
-        (
-            "serial".into(),
-            Arc::new(UInt64Array::from_iter_values(parts.iter().map(|part| part.serial))),
-        ),
-        ("values".into(), floats(&|part| part.columns.concat())),
-        (
-            "prior_sum".into(),
-            lists(&|part, builder| {
-                part.prior.iter().for_each(|prior| builder.values().append_value(prior.known.sum));
-            }),
-        ),
-        ("prior_count".into(), counts(&|prior| prior.known.count)),
-        ("prior_last".into(), floats(&|part| part.prior.iter().map(|p| p.known.last).collect())),
-        ("prior_leading".into(), counts(&|prior| prior.leading)),
-        ("observed".into(), whole(&|part| part.observed as i64)),
-        ("last_step".into(), whole(&|part| part.last_step)),
-        ("last_time".into(), whole(&|part| part.last_time)),
-        ("last_window".into(), whole(&|part| part.last_window)),
-        ("lost".into(), Arc::new(Int64Array::from_iter(parts.iter().map(|part| part.lost)))),
-    ];
-    let own = keys.into_iter().enumerate();
-    columns.extend(own.map(|(index, column)| (format!("key.{index}"), column)));
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, column)| Field::new(name, column.data_type().clone(), true))
-        .collect();
+/// Writes a snapshot; `windows` are of the schema `open`.
+pub(super) fn write(
+    head: &Head,
+    rings: &Captured,
+    windows: &[SavedWindow],
+    open: &SchemaRef,
+) -> Result<Vec<u8>, ArrowError> {
+    let series = series::batches(rings)?;
+    let fields = series.first().map(|batch| batch.schema().fields().clone()).unwrap_or_default();
     let text =
         serde_json::to_string(head).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
     let metadata = HashMap::from([(HEAD.to_owned(), text)]);
-    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let columns = columns.into_iter().map(|(_, column)| column).collect();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-    let mut writer = FileWriter::try_new(Vec::new(), &schema)?;
-    writer.write(&batch)?;
+    let schema = Schema::new_with_metadata(fields, metadata);
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+    for batch in &series {
+        writer.write(batch)?;
+    }
     writer.finish()?;
-    writer.into_inner()
+    let mut bytes = writer.into_inner()?;
+    if head.open.is_some() {
+        let mut writer = StreamWriter::try_new(&mut bytes, open)?;
+        for window in windows {
+            let batch = match window.columns.is_empty() {
+                true => RecordBatch::new_empty(Arc::clone(open)),
+                false => RecordBatch::try_new(Arc::clone(open), window.columns.clone())?,
+            };
+            writer.write(&batch)?;
+        }
+        writer.finish()?;
+    }
+    Ok(bytes)
 }
 
-/// Reads what a snapshot says of itself, and how many series it holds.
+/// Reads what a snapshot says of itself.
 ///
 /// # Errors
-/// If it is damaged or of a later format.
-pub fn read_head(bytes: &[u8]) -> Result<(Head, usize), SnapshotError> {
-    let reader = FileReader::try_new(Cursor::new(bytes), None)?;
-    let head = head_of(&reader.schema())?;
-    let mut series = 0;
-    for batch in reader {
-        series += batch?.num_rows();
+/// If it is damaged or of another format.
+pub fn read_head(bytes: &[u8]) -> Result<Head, SnapshotError> {
+    let mut cursor = Cursor::new(bytes);
+    let reader = open(&mut cursor)?;
+    head_of(&reader.schema())
+}
+
+/// Opens the stream at the cursor.
+fn open<'a, 'b>(
+    cursor: &'a mut Cursor<&'b [u8]>,
+) -> Result<StreamReader<&'a mut Cursor<&'b [u8]>>, SnapshotError> {
+    if cursor.get_ref().starts_with(FORMAT_1) {
+        return Err(SnapshotError::Format { found: 1 });
     }
-    Ok((head, series))
+    if !cursor.get_ref().ends_with(END) {
+        return Err(damaged("its end is missing"));
+    }
+    Ok(StreamReader::try_new(cursor, None)?)
+}
+
+fn damaged(what: &str) -> SnapshotError {
+    SnapshotError::Damaged(what.to_owned())
 }
 
 fn head_of(schema: &Schema) -> Result<Head, SnapshotError> {
-    let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
     let text = schema.metadata().get(HEAD).ok_or_else(|| damaged("it has no head"))?;
     let format = serde_json::from_str::<serde_json::Value>(text)
         .ok()
@@ -232,12 +284,15 @@ fn head_of(schema: &Schema) -> Result<Head, SnapshotError> {
     serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))
 }
 
-/// Reads a snapshot of this pipeline's state.
+/// Reads a snapshot of this pipeline's state, whose open windows are of the schema
+/// `wanted`.
 pub(super) fn read(
     bytes: &[u8],
     identity: &[(String, String)],
-) -> Result<(Head, Vec<ArrayRef>, Vec<Ring>), SnapshotError> {
-    let reader = FileReader::try_new(Cursor::new(bytes), None)?;
+    wanted: &SchemaRef,
+) -> Result<Restored, SnapshotError> {
+    let mut cursor = Cursor::new(bytes);
+    let reader = open(&mut cursor)?;
     let head = head_of(&reader.schema())?;
     if let Some((ours, _)) =
         identity.iter().zip(&head.identity).find(|(ours, theirs)| ours != theirs)
@@ -248,87 +303,43 @@ pub(super) fn read(
         return Err(SnapshotError::Foreign { what: "the version".to_owned() });
     }
     let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
-    let [batch] = batches.as_slice() else {
-        return Err(SnapshotError::Damaged("it should hold one batch".to_owned()));
+    let (keys, rings) = series::read(&batches)?;
+    if rings.len() as u64 != head.series {
+        return Err(damaged("series are missing"));
+    }
+    let windows = match &head.open {
+        Some(open) if open.is_ours() => Some(read_windows(&mut cursor, open, wanted)?),
+        _ => None,
     };
-    let rings = Columns { batch }.rings()?;
-    let keys =
-        (0..).map_while(|index| batch.column_by_name(&format!("key.{index}")).cloned()).collect();
-    Ok((head, keys, rings))
+    Ok(Restored { head, keys, rings, windows })
 }
 
-/// The columns of the series' batch.
-struct Columns<'a> {
-    batch: &'a RecordBatch,
-}
-
-impl Columns<'_> {
-    fn column(&self, name: &str, wanted: &DataType) -> Result<&ArrayRef, SnapshotError> {
-        let column = self.batch.column_by_name(name);
-        let column = column.filter(|column| column.data_type() == wanted);
-        column.ok_or_else(|| SnapshotError::Damaged(format!("it has no column `{name}`")))
+fn read_windows(
+    cursor: &mut Cursor<&[u8]>,
+    open_windows: &OpenWindows,
+    wanted: &SchemaRef,
+) -> Result<Vec<SavedWindow>, SnapshotError> {
+    let reader = open(cursor)?;
+    let found = reader.schema();
+    let same = found.fields().len() == wanted.fields().len()
+        && found.fields().iter().zip(wanted.fields()).all(|(found, wanted)| {
+            found.name() == wanted.name() && found.data_type().equals_datatype(wanted.data_type())
+        });
+    if !same {
+        return Err(damaged("its open windows have other columns than the query's"));
     }
-
-    fn whole(&self, name: &str) -> Result<&Int64Array, SnapshotError> {
-        Ok(self.column(name, &DataType::Int64)?.as_primitive::<Int64Type>())
+    let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
+    let fits = |(batch, head): (&RecordBatch, &OpenHead)| batch.num_rows() == head.rows;
+    let heads = &open_windows.windows;
+    if batches.len() != heads.len() || !batches.iter().zip(heads).all(fits) {
+        return Err(damaged("open windows are missing"));
     }
-
-    fn list(&self, name: &str, of: DataType) -> Result<Vec<ArrayRef>, SnapshotError> {
-        let list = DataType::List(Arc::new(Field::new_list_field(of, true)));
-        let column = self.column(name, &list)?.as_list::<i32>();
-        Ok((0..column.len()).map(|row| column.value(row)).collect())
-    }
-
-    fn rings(&self) -> Result<Vec<Ring>, SnapshotError> {
-        let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
-        let series = self.column("series", &DataType::Utf8)?.as_string::<i32>();
-        let serial = self.column("serial", &DataType::UInt64)?.as_primitive::<UInt64Type>();
-        let values = self.list("values", DataType::Float32)?;
-        let sums = self.list("prior_sum", DataType::Float64)?;
-        let counts = self.list("prior_count", DataType::UInt64)?;
-        let lasts = self.list("prior_last", DataType::Float32)?;
-        let leading = self.list("prior_leading", DataType::UInt64)?;
-        let (observed, last_step) = (self.whole("observed")?, self.whole("last_step")?);
-        let (last_time, last_window) = (self.whole("last_time")?, self.whole("last_window")?);
-        let lost = self.whole("lost")?;
-        let mut rings = Vec::with_capacity(self.batch.num_rows());
-        for row in 0..self.batch.num_rows() {
-            let key: SeriesKey =
-                serde_json::from_str(series.value(row)).map_err(|e| damaged(&e.to_string()))?;
-            let sums = sums[row].as_primitive::<Float64Type>();
-            let counts = counts[row].as_primitive::<UInt64Type>();
-            let lasts = lasts[row].as_primitive::<Float32Type>();
-            let leading = leading[row].as_primitive::<UInt64Type>();
-            let targets = sums.len();
-            if [counts.len(), lasts.len(), leading.len()].iter().any(|len| *len != targets) {
-                return Err(damaged("its sums are not of one length"));
-            }
-            let prior = (0..targets).map(|target| RunningPrior {
-                known: super::ring::Prior {
-                    sum: sums.value(target),
-                    count: counts.value(target),
-                    last: lasts.value(target),
-                },
-                leading: leading.value(target),
-            });
-            rings.push(RingParts {
-                serial: serial.value(row),
-                key,
-                columns: vec![values[row].as_primitive::<Float32Type>().values().to_vec()],
-                prior: prior.collect(),
-                observed: usize::try_from(observed.value(row))
-                    .map_err(|_| damaged("a count is negative"))?,
-                last_step: last_step.value(row),
-                last_time: last_time.value(row),
-                last_window: last_window.value(row),
-                lost: lost.is_valid(row).then(|| lost.value(row)),
-            });
-        }
-        rings
-            .into_iter()
-            .map(|parts| {
-                Ring::from_parts(parts).ok_or_else(|| damaged("its values do not fit its columns"))
-            })
-            .collect()
-    }
+    let window = |(batch, head): (RecordBatch, &OpenHead)| SavedWindow {
+        start: head.start,
+        first_offset: head.first_offset,
+        failure: head.failure.clone(),
+        rows: head.rows,
+        columns: batch.columns().to_vec(),
+    };
+    Ok(batches.into_iter().zip(heads).map(window).collect())
 }

@@ -8,6 +8,7 @@ use tidecast_sql::{PipelinePlan, Refresh, WindowerOutput};
 
 use crate::harness::{Reading, View, ranges, reading};
 use crate::replay::{assert_resumes, source_batch};
+use crate::snapshot::assert_goes_on;
 
 const HORIZON: usize = 3;
 
@@ -300,5 +301,19 @@ proptest! {
         let view = View { delay_micros: 2_000_000, ..view() };
         let plan = plan(&view, 3, Refresh::OnClose);
         assert_resumes(&plan, &readings, stop.index(readings.len()), &idle);
+    }
+    #[test]
+    fn a_snapshot_holds_what_is_known_ahead(
+        readings in stream(120),
+        taken in any::<prop::sample::Index>(),
+        stop in any::<prop::sample::Index>(),
+        idle in prop::collection::vec(0_usize..120, 0..4),
+        aggregate in prop::sample::select(vec!["max(kw)", "stddev(kw)", "max(kw) FILTER (WHERE n > 3)"]),
+    ) {
+        let sql = view().sql.replace("max(kw)", aggregate);
+        let view = View { delay_micros: 2_000_000, sql, ..view() };
+        let plan = plan(&view, 3, Refresh::OnClose);
+        let stop = stop.index(readings.len() + 1);
+        assert_goes_on(&plan, &readings, (taken.index(stop + 1), stop), &idle);
     }
 }

@@ -262,6 +262,17 @@ pub(crate) fn run(
     readings: &[Reading],
     cuts: &[Range<usize>],
 ) -> Outcome {
+    let mut outcome = feed(operator, readings, cuts);
+    outcome.add(operator.close_all().unwrap(), 0);
+    outcome
+}
+
+/// Runs a part of a stream in the batches given.
+pub(crate) fn feed(
+    operator: &mut WindowOperator,
+    readings: &[Reading],
+    cuts: &[Range<usize>],
+) -> Outcome {
     let mut outcome = Outcome::default();
     for cut in cuts {
         let rows = batch(&readings[cut.clone()]);
@@ -270,7 +281,6 @@ pub(crate) fn run(
         let output = operator.push(&rows, &offsets, &timestamps).unwrap();
         outcome.add(output, cut.start as i64);
     }
-    outcome.add(operator.close_all().unwrap(), 0);
     outcome
 }
 

@@ -8,4 +8,5 @@ mod operator;
 mod planned;
 mod properties;
 mod replay;
+mod restored;
 mod snapshot;

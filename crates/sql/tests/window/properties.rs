@@ -11,7 +11,7 @@ use crate::replay::source_batch;
 /// Aggregates whose batch result is the same to the bit: DataFusion adds rows up
 /// one after the other, too. (None that sorts: DataFusion would then sort the
 /// rows for all of them.)
-const EXACT: &[&str] = &[
+pub(crate) const EXACT: &[&str] = &[
     "sum(kw)",
     "avg(kw)",
     "min(kw)",
@@ -49,7 +49,7 @@ const EXACT: &[&str] = &[
 
 /// Aggregates that DataFusion rounds, orders or breaks ties by what it was
 /// handed at once; on a stream they must not.
-const BY_PIECES: &[&str] = &[
+pub(crate) const BY_PIECES: &[&str] = &[
     "array_agg(DISTINCT n ORDER BY n)",
     "percentile_cont(0.3) WITHIN GROUP (ORDER BY kw)",
     "sum(DISTINCT kw)",
@@ -73,7 +73,7 @@ const BY_PIECES: &[&str] = &[
     "string_agg(site, ',' ORDER BY kw)",
 ];
 
-fn all_aggregates(lists: &[&[&str]]) -> View {
+pub(crate) fn all_aggregates(lists: &[&[&str]]) -> View {
     let aggregates: Vec<String> = lists
         .concat()
         .iter()
@@ -99,7 +99,7 @@ fn kw() -> impl Strategy<Value = Option<f64>> {
 }
 
 /// A stream of readings that wander forward, jitter, repeat and leap.
-fn stream(longest: usize) -> impl Strategy<Value = Vec<Reading>> {
+pub(crate) fn stream(longest: usize) -> impl Strategy<Value = Vec<Reading>> {
     let site = prop_oneof![Just("a"), Just("b"), Just("c")];
     let step = prop_oneof![
         6 => 0_i64..2_000_000,

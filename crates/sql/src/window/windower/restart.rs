@@ -1,18 +1,22 @@
 //! What a windower leaves to its successor, and how that one takes it on.
 
+use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::Windower;
 use crate::window::contexts::Captured;
+use crate::window::open::SavedWindow;
 use crate::window::output::WindowError;
-use crate::window::snapshot::{self, FORMAT, Head, SnapshotError};
+use crate::window::snapshot::{self, FORMAT, Head, OpenWindows, Restored, SnapshotError};
 
 /// A windower's state behind an offset, which the windower may go on from meanwhile.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     head: Head,
     rings: Captured,
+    windows: Vec<SavedWindow>,
+    windows_schema: SchemaRef,
 }
 
 impl Snapshot {
@@ -21,13 +25,13 @@ impl Snapshot {
         self.head.offset
     }
 
-    /// Returns the state as an Arrow IPC file. With many series this takes a while, and
+    /// Returns the state as Arrow IPC streams. With many series this takes a while, and
     /// can be done elsewhere.
     ///
     /// # Errors
     /// If Arrow cannot write it, which is a bug.
     pub fn encode(&self) -> Result<Vec<u8>, WindowError> {
-        snapshot::write(&self.head, &self.rings)
+        snapshot::write(&self.head, &self.rings, &self.windows, &self.windows_schema)
             .map_err(|error| WindowError::new(error.to_string()))
     }
 }
@@ -94,20 +98,29 @@ impl Windower {
     }
 
     /// Returns the state behind the last record, for [`restore_snapshot`]; `None`
-    /// if nothing has come, or if forecasts look ahead, which no snapshot holds.
+    /// if nothing has come, or if a replay is under way.
+    ///
+    /// Contexts are shared with it until they change. Accumulators are not: this takes
+    /// a moment for each group of each open window.
+    ///
+    /// # Errors
+    /// If an accumulator cannot be asked, which is a bug; the windower is of no use then.
     ///
     /// [`restore_snapshot`]: Self::restore_snapshot
-    pub fn snapshot(&self) -> Option<Snapshot> {
+    pub fn snapshot(&mut self) -> Result<Option<Snapshot>, WindowError> {
         let is_replaying = !self.to_repeat.is_empty();
         if self.partition.is_none() || is_replaying || !self.rings.has_snapshots() {
-            return None;
+            return Ok(None);
         }
+        let windows = self.operator.save()?;
         let (newest_step, swept, next_serial) = self.rings.numbers();
         let closed = self.closed.iter().map(|(start, offset)| (start.as_micros(), offset.0));
         let head = Head {
             format: FORMAT,
             identity: self.identity.clone(),
             offset: self.position,
+            series: self.rings.series() as u64,
+            open: windows.as_deref().map(OpenWindows::of),
             open_from: self.operator.replay_from(),
             watermark: self.operator.watermark(),
             newest_time: self.operator.newest(),
@@ -119,7 +132,12 @@ impl Windower {
             swept,
             next_serial,
         };
-        Some(Snapshot { head, rings: self.rings.capture() })
+        Ok(Some(Snapshot {
+            head,
+            rings: self.rings.capture(),
+            windows: windows.unwrap_or_default(),
+            windows_schema: self.operator.saved_schema()?,
+        }))
     }
 
     /// Takes on the state of a snapshot; call it before the first batch. `point` is
@@ -135,12 +153,22 @@ impl Windower {
         bytes: &[u8],
         point: &ReplayPoint,
     ) -> Result<Offset, SnapshotError> {
-        let (head, keys, rings) = snapshot::read(bytes, &self.identity)?;
+        let schema = self.operator.saved_schema();
+        let schema = schema.map_err(|error| SnapshotError::Damaged(error.message))?;
+        let Restored { head, keys, rings, windows } =
+            snapshot::read(bytes, &self.identity, &schema)?;
         if let Some(close) = point.forgotten.filter(|close| *close >= head.offset) {
             return Err(SnapshotError::Outlived { close });
         }
+        self.operator
+            .restore(windows.unwrap_or_default())
+            .map_err(|error| SnapshotError::Damaged(error.message))?;
         let numbers = (head.newest_step, head.swept, head.next_serial);
-        self.rings.restore(&keys, rings, numbers).map_err(SnapshotError::Damaged)?;
+        if let Err(reason) = self.rings.restore(&keys, rings, numbers) {
+            self.operator.restore(Vec::new()).ok();
+            return Err(SnapshotError::Damaged(reason));
+        }
+        let read_from = head.read_from();
         self.operator.resume(head.watermark, head.newest_time);
         let closed = head.closed.iter();
         self.closed = closed
@@ -157,6 +185,6 @@ impl Windower {
                 || close.offset == head.offset && close.watermark > head.watermark
         };
         self.to_repeat = point.closes.iter().filter(is_after).copied().collect();
-        Ok(head.open_from.unwrap_or(head.offset).min(head.offset))
+        Ok(read_from)
     }
 }
