@@ -5,8 +5,8 @@
 //! restart, so the commit also says where to re-read from; and what the wall
 //! clock decided (the close of an idle partition) cannot be found in the records
 //! at all, so it is kept as well: [`ReplayPoint`]. Kafka holds up to 4 KiB of
-//! metadata per offset; this takes two hundred bytes, and some 60 more per close
-//! of an idle partition, of which the windower keeps 32 at most.
+//! metadata per offset; this takes two hundred bytes, and some 80 more per close
+//! of an idle partition that a record came too late for; the windower keeps 32 at most.
 
 use std::collections::BTreeMap;
 
@@ -126,6 +126,7 @@ mod tests {
         let close = ForcedClose {
             offset: Offset(i64::MAX),
             watermark: Watermark::at(EventTime::from_millis(i64::MAX / 2000)),
+            turned_away: true,
         };
         let replay = ReplayPoint {
             from: Some(Offset(3)),

@@ -243,11 +243,11 @@ impl World {
     /// Closes what has begun in a partition that has been read to its end.
     fn close_idle(&mut self, index: usize, number: usize) {
         while self.consume(index, number) {}
-        // The metadata holds 32 of these.
-        let is_enough = self.closes[number].len() >= 24;
         let end = self.logs[number].len() as i64;
         let Some(process) = self.processes[index].as_mut() else { return };
         let Some(worker) = process.workers.get_mut(&number) else { return };
+        // The metadata holds 32 of those that a record came too late for.
+        let is_enough = worker.work.windower().replay_point().closes.len() >= 30;
         if process.is_stalled || worker.next < end || is_enough {
             return;
         }

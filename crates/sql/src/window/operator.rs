@@ -194,6 +194,14 @@ impl WindowOperator {
         self.watermark
     }
 
+    /// Returns the watermark as it would be if nothing but records had moved it.
+    pub(crate) fn watermark_of_records(&self) -> Watermark {
+        self.newest.map_or(Watermark::default(), |newest| {
+            let time = newest.saturating_sub(self.plan.source.delay_micros);
+            Watermark::at(EventTime::from_micros(time))
+        })
+    }
+
     /// Returns how many windows are open.
     pub fn open_windows(&self) -> usize {
         self.open.len()

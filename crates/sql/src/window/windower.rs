@@ -10,7 +10,7 @@ use tidecast_stream::{
 use super::contexts::{ContextRings, SeriesContext};
 use super::json;
 use super::operator::WindowOperator;
-use super::output::{FailedGroup, WindowError, WindowOutput};
+use super::output::{FailedGroup, LateRow, WindowError, WindowOutput};
 use super::snapshot;
 use crate::spec::{PipelinePlan, Refresh};
 
@@ -18,8 +18,8 @@ mod restart;
 
 pub use restart::{ForcedClose, ReplayPoint, Snapshot};
 
-/// How many forced closes [`ReplayPoint`] remembers; more would not fit beside a
-/// committed offset.
+/// How many forced closes [`ReplayPoint`] remembers, of those that something came too
+/// late for; more would not fit beside a committed offset.
 const CLOSES_KEPT: usize = 32;
 
 /// Windows and contexts of one partition of a pipeline.
@@ -43,10 +43,11 @@ const CLOSES_KEPT: usize = 32;
 ///
 /// * [`Prior`](super::Prior) covers what was re-read only. (A series whose whole
 ///   history fits into its context has no prior anyway.)
-/// * Of the closes that the wall clock forced, the newest 32 are known, and those
-///   within that stretch are repeated where they happened. After an older one, a
-///   record that came late is counted in; only the context's older steps can show
-///   that. (A snapshot that is older than one of these is refused.)
+/// * Of the closes that the wall clock forced, those are known that turned a row away
+///   (without such a row, records bring the same windows about), the newest 32 of them,
+///   and those within that stretch are repeated where they happened. After an older
+///   one, a record that came late is counted in; only the context's older steps can
+///   show that. (A snapshot that is older than one of these is refused.)
 ///
 /// [`replay_point`]: Self::replay_point
 /// [`restore`]: Self::restore
@@ -65,7 +66,7 @@ pub struct Windower {
     closed: VecDeque<(EventTime, Offset)>,
     /// First instant of the oldest window that contexts reach back to.
     reach: Option<i64>,
-    /// The newest forced closes.
+    /// The newest forced closes of those that have to be known.
     closes: VecDeque<ForcedClose>,
     /// Where the newest forced close was that is not among them any more.
     forgotten: Option<Offset>,
@@ -236,6 +237,7 @@ impl Windower {
         let timestamps = batch.timestamps.slice(range.start, range.len());
         let windows = self.operator.push(&rows, &offsets, &timestamps)?;
         output.rows += rows.num_rows();
+        self.judge_close(&windows.late);
         self.settle(windows, &Rows { rows, offsets }, output)
     }
 
@@ -255,10 +257,23 @@ impl Windower {
         if watermark == before {
             return;
         }
+        // Nothing came too late for the one before: this one does all that it did.
+        self.closes.pop_back_if(|close| !close.turned_away);
         if self.closes.len() == CLOSES_KEPT {
             self.forgotten = self.closes.pop_front().map(|close| close.offset);
         }
-        self.closes.push_back(ForcedClose { offset: self.position, watermark });
+        let offset = self.position;
+        self.closes.push_back(ForcedClose { offset, watermark, turned_away: false });
+    }
+
+    /// Sees what the newest forced close has led to: it has to be known where a row came
+    /// too late for it and, as long as none did, until records alone have come as far.
+    fn judge_close(&mut self, late: &[LateRow]) {
+        let Some(close) = self.closes.back_mut() else { return };
+        close.turned_away |= late.iter().any(|late| late.watermark == close.watermark);
+        if !close.turned_away && self.operator.watermark_of_records() > close.watermark {
+            self.closes.pop_back();
+        }
     }
 
     /// Moves what the operator said into contexts and records.

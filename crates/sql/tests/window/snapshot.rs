@@ -168,21 +168,38 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
 #[test]
 fn a_snapshot_from_before_forgotten_closes_is_refused() {
     let plan = average().pipeline(3, Refresh::OnClose);
-    let readings: Vec<Reading> = (0..40).map(|i| reading("a", i as f64, i * 100)).collect();
+    // Of two readings the second comes when its window has been closed.
+    let readings: Vec<Reading> = (0..80).map(|i| reading("a", i as f64, i / 2 * 100)).collect();
     let mut windower = Windower::new(&plan).unwrap();
     let mut snapshots = Vec::new();
-    for offset in 0..40 {
+    for offset in (0..80).step_by(2) {
         windower.process(&source_batch(&readings, offset..offset + 1)).unwrap();
         snapshots.push(windower.snapshot().unwrap().unwrap().encode().unwrap());
         windower.close_idle().unwrap();
+        let output = windower.process(&source_batch(&readings, offset + 1..offset + 2)).unwrap();
+        assert_eq!(output.late.len(), 1);
     }
-    // 40 closes behind offsets 1 to 40, of which 32 are named: 8 is the last forgotten.
+    // 40 closes at 1, 3 and so on to 79, of which 32 are named: 15 is the last forgotten.
     let point = windower.replay_point();
-    assert_eq!((point.closes.len(), point.forgotten), (32, Some(Offset(8))));
+    assert_eq!((point.closes.len(), point.forgotten), (32, Some(Offset(15))));
     let restore =
         |taken: usize| Windower::new(&plan).unwrap().restore_snapshot(&snapshots[taken], &point);
-    assert_eq!(restore(7), Err(SnapshotError::Outlived { close: Offset(8) }));
-    assert!(restore(8).is_ok(), "at 9 the close behind it is known");
+    assert_eq!(restore(7), Err(SnapshotError::Outlived { close: Offset(15) }));
+    assert!(restore(8).is_ok(), "at 17 the close behind it is known");
+}
+
+#[test]
+fn closes_that_records_would_have_brought_about_need_not_be_known() {
+    let plan = average().pipeline(3, Refresh::OnClose);
+    let readings: Vec<Reading> = (0..90).map(|i| reading("a", i as f64, i * 20)).collect();
+    let mut windower = Windower::new(&plan).unwrap();
+    for offset in 0..90 {
+        windower.process(&source_batch(&readings, offset..offset + 1)).unwrap();
+        windower.close_idle().unwrap();
+    }
+    let point = windower.replay_point();
+    assert_eq!((point.closes.len(), point.forgotten), (1, None), "the newest, as yet");
+    assert_goes_on(&plan, &readings, (5, 80), &(0..80).collect::<Vec<_>>());
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub struct ReplayPoint {
     pub from: Option<Offset>,
     /// The watermark to start from: windows that ended before are done with.
     pub floor: Watermark,
-    /// What the wall clock closed, as far back as is known: a snapshot may be older
-    /// than `from`.
+    /// What the wall clock closed and records alone would not have, as far back as is
+    /// known: a snapshot may be older than `from`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub closes: Vec<ForcedClose>,
     /// Where the newest close was that `closes` has no room for; `None`: all are there.
@@ -59,6 +59,9 @@ pub struct ForcedClose {
     pub offset: Offset,
     /// The watermark it moved to.
     pub watermark: Watermark,
+    /// Whether a row came too late for it since.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub turned_away: bool,
 }
 
 impl Windower {
