@@ -443,7 +443,11 @@ impl World {
             committed: process.committed.clone(),
         };
         let snapshots = Snapshotting::new(to, "load".to_owned(), partition(number));
-        let worker = Worker { work, next: from.map_or(0, |from| from.0), snapshots };
+        let from = match self.flaw {
+            Some(Flaw::ReplaysNothing) => committed,
+            _ => from.map_or(0, |from| from.0),
+        };
+        let worker = Worker { work, next: from, snapshots };
         process.workers.insert(number, worker);
     }
 

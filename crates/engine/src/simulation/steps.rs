@@ -15,15 +15,18 @@ pub(super) enum Flaw {
     KeepsUncommittedState,
     /// A revoked partition is given up with forecasts under way.
     DrainsNothing,
+    /// A new owner reads on at the committed offset, whatever is missing before it.
+    ReplaysNothing,
 }
 
-pub(super) const FLAWS: [Flaw; 6] = [
+pub(super) const FLAWS: [Flaw; 7] = [
     Flaw::EmitsWhileReplaying,
     Flaw::ForgetsCloses,
     Flaw::CommitsOffsetsFirst,
     Flaw::FencesNobody,
     Flaw::KeepsUncommittedState,
     Flaw::DrainsNothing,
+    Flaw::ReplaysNothing,
 ];
 
 /// What may happen next.

@@ -66,8 +66,15 @@ impl Snapshotting {
     /// If the windower cannot say what its state is, which is a bug.
     pub(crate) fn after_records(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
         if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
+            let start = Instant::now();
             self.taken = windower.snapshot()?;
             self.last = Instant::now();
+            let took = self.last.duration_since(start);
+            tracing::debug!(
+                pipeline = %self.pipeline, partition = %self.partition, ?took,
+                series = windower.series(), open_windows = windower.open_windows(),
+                "state taken"
+            );
         }
         Ok(())
     }
