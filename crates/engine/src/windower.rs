@@ -81,9 +81,13 @@ impl WindowerActor {
 
     async fn on_close(&mut self, finish: bool) -> Result<(), ActorExit> {
         match self.work.on_close(finish)? {
-            Some(stretch) => self.hand_on(stretch, finish).await,
-            None => Ok(()),
+            Some(stretch) => self.hand_on(stretch, finish).await?,
+            None => return Ok(()),
         }
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.after_close();
+        }
+        Ok(())
     }
 
     /// Sends what is due to the forecaster, and everything to the publisher.
@@ -166,6 +170,7 @@ impl Actor for WindowerActor {
 
     async fn on_deadline(&mut self, _: &ActorContext) -> Result<(), ActorExit> {
         if let Some(snapshots) = &mut self.snapshots {
+            snapshots.take_if_due(self.work.windower_mut()).map_err(Failure::retriable)?;
             snapshots.look();
         }
         Ok(())

@@ -47,6 +47,8 @@ pub(crate) struct Snapshotting {
     partition: Partition,
     /// When the last state was taken.
     last: Instant,
+    /// Whether records have come since, and behind them no close.
+    is_behind_records: bool,
     /// Taken, and not committed yet.
     taken: Option<Snapshot>,
     writing: Option<JoinHandle<()>>,
@@ -57,31 +59,60 @@ const LOOK: Duration = Duration::from_millis(100);
 
 impl Snapshotting {
     pub(crate) fn new(to: Snapshots, pipeline: String, partition: Partition) -> Self {
-        Self { to, pipeline, partition, last: Instant::now(), taken: None, writing: None }
+        Self {
+            to,
+            pipeline,
+            partition,
+            last: Instant::now(),
+            is_behind_records: false,
+            taken: None,
+            writing: None,
+        }
+    }
+
+    /// Sees that records have come, and takes a snapshot if it is time for one.
+    ///
+    /// # Errors
+    /// If the windower cannot say what its state is, which is a bug.
+    pub(crate) fn after_records(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
+        self.is_behind_records = true;
+        self.take_if_due(windower)
+    }
+
+    /// Sees that the wall clock has closed windows.
+    pub(crate) fn after_close(&mut self) {
+        self.is_behind_records = false;
     }
 
     /// Takes a snapshot if it is time for one.
     ///
     /// # Errors
     /// If the windower cannot say what its state is, which is a bug.
-    pub(crate) fn after_records(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
-        if self.taken.is_none() && self.last.elapsed() >= self.to.interval {
-            let start = Instant::now();
-            self.taken = windower.snapshot()?;
-            self.last = Instant::now();
-            let took = self.last.duration_since(start);
-            tracing::debug!(
-                pipeline = %self.pipeline, partition = %self.partition, ?took,
-                series = windower.series(), open_windows = windower.open_windows(),
-                "state taken"
-            );
+    pub(crate) fn take_if_due(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
+        let start = Instant::now();
+        let is_due = start.duration_since(self.last) >= self.to.interval;
+        if !self.is_behind_records || self.taken.is_some() || !is_due {
+            return Ok(());
         }
+        self.is_behind_records = false;
+        self.taken = windower.snapshot()?;
+        self.last = Instant::now();
+        let took = self.last.duration_since(start);
+        tracing::debug!(
+            pipeline = %self.pipeline, partition = %self.partition, ?took,
+            series = windower.series(), open_windows = windower.open_windows(),
+            "state taken"
+        );
         Ok(())
     }
 
-    /// Returns when to call [`look`](Self::look), if something waits.
+    /// Returns when to call [`take_if_due`](Self::take_if_due) and
+    /// [`look`](Self::look), if something waits.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.taken.is_some().then(|| Instant::now() + LOOK)
+        match &self.taken {
+            Some(_) => Some(Instant::now() + LOOK),
+            None => self.is_behind_records.then(|| self.last + self.to.interval),
+        }
     }
 
     /// Writes what was taken, once it is committed, without waiting for it.
