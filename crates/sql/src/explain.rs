@@ -27,6 +27,9 @@ pub fn explain(plan: &PipelinePlan) -> String {
     }
     let output = columns(&plan.window.output_schema());
     page.setting("columns", &output);
+    if matches!(plan.source.connector, SourceConnector::Kafka(_)) {
+        page.setting("after a restart", &restart(plan));
+    }
     forecast(&mut page, &plan.forecast);
     model(&mut page, &plan.model);
     sink(&mut page, &plan.sink);
@@ -38,6 +41,20 @@ pub fn explain(plan: &PipelinePlan) -> String {
         SourceConnector::Filesystem(_) => page.setting("commits", "none: a file has no offsets"),
     }
     page.0
+}
+
+/// Returns how open windows come back after a restart.
+fn restart(plan: &PipelinePlan) -> String {
+    let functions = plan.window.without_saved_state();
+    if functions.is_empty() || plan.forecast.looks_ahead() {
+        return "open windows are in the snapshot".to_owned();
+    }
+    let named: Vec<String> = functions.iter().map(|name| format!("`{name}`")).collect();
+    format!(
+        "open windows are read again from their first record: the state of {} cannot be \
+         taken up to the bit",
+        named.join(", ")
+    )
 }
 
 /// Indented lines.

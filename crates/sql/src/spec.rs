@@ -259,6 +259,14 @@ pub struct ForecastClause {
     pub refresh: Refresh,
 }
 
+impl ForecastClause {
+    /// Whether forecasts look into windows that are still open. At the end of a source
+    /// all are closed, and none is ahead.
+    pub fn looks_ahead(&self) -> bool {
+        !self.future_covariates.is_empty() && self.refresh != Refresh::AtEnd
+    }
+}
+
 /// When a forecast is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refresh {

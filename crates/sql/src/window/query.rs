@@ -102,6 +102,17 @@ impl WindowQuery {
         self.plan.size_micros
     }
 
+    /// Returns the functions whose state a snapshot cannot hold to the bit: if there are
+    /// any, open windows are read again after a restart.
+    pub fn without_saved_state(&self) -> Vec<String> {
+        let aggregates = self.plan.aggregates.iter().filter(|a| !a.is_restorable());
+        let mut names: Vec<String> =
+            aggregates.map(|aggregate| aggregate.function.fun().name().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// Returns what the view does, a line per step, in the order of execution.
     pub fn describe(&self) -> Vec<String> {
         self.plan.description.clone()

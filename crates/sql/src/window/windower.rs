@@ -105,8 +105,7 @@ impl Windower {
     pub fn new(plan: &PipelinePlan) -> Result<Self, WindowError> {
         let clause = &plan.forecast;
         let mut operator = WindowOperator::new(&plan.window)?;
-        // At the end of a source all windows are closed, and none is ahead.
-        if !clause.future_covariates.is_empty() && clause.refresh != Refresh::AtEnd {
+        if clause.looks_ahead() {
             operator = operator.looking_ahead(clause.horizon);
         }
         Ok(Self {
