@@ -83,7 +83,7 @@ fn a_restart_goes_on_from_the_newest_snapshot_that_can_be_used() {
     let shown = shown.succeeded();
     assert!(shown.contains("series                 2"), "{shown}");
 
-    // It reads the open window alone, not as far back as contexts reach.
+    // It reads on, and not as far back as contexts reach.
     let service = start(&script, broker.bootstrap(), &settings);
     let log = service.log();
     assert!(log.contains("state restored"), "{log}");
@@ -107,6 +107,7 @@ fn a_restart_goes_on_from_the_newest_snapshot_that_can_be_used() {
     let service = start(&script, broker.bootstrap(), &settings);
     let log = service.log();
     assert!(log.contains("its content is not what was written"), "{log}");
+    assert!(log.contains("no snapshot is left"), "{log}");
     assert!(!log.contains("state restored"), "{log}");
     topics.send_minutes(&SERIES, 60..65);
     subscriber.await_distinct(expected(65), &service);
@@ -129,6 +130,48 @@ fn a_restart_goes_on_from_the_newest_snapshot_that_can_be_used() {
     assert_eq!(snapshots(folder.path()), Vec::<PathBuf>::new());
     let elsewhere = state(folder.path(), &["inspect", "load/readings/0/1.x.arrow"]);
     assert!(elsewhere.refused().contains("`tidecast state ls` lists their names"));
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_long_window_reads_nothing_again() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let mut pipeline = Pipeline::new("exactly-once");
+    pipeline.arguments = "horizon => 2, context => 24, min_context => 1, quantiles => [0.5]";
+    let script = pipeline.script(&topics).replace("INTERVAL '1' MINUTE", "INTERVAL '1' HOUR");
+    let url = format!("state.url=file://{}", folder.path().display());
+    let settings = [url.as_str(), "state.interval=50ms", "pipeline.commit_interval=5ms"];
+
+    topics.send_minutes(&SERIES, 0..50);
+    let service = Service::start(&script, broker.bootstrap(), &settings);
+    let end = topics.ends()[0].unwrap();
+    // Of all the records, though none came after them.
+    let newest = format!("{end:020}.");
+    eventually(
+        || {
+            let names = snapshots(folder.path())
+                .into_iter()
+                .filter_map(|path| Some(path.file_name()?.to_string_lossy().starts_with(&newest)));
+            names.into_iter().any(|is_newest| is_newest).then_some(())
+        },
+        || format!("a snapshot at {end}\n{}", service.log()),
+    );
+    service.kill();
+
+    let service = start(&script, broker.bootstrap(), &settings);
+    let log = service.log();
+    let assigned = log.lines().find(|line| line.contains("partition assigned")).unwrap();
+    assert!(assigned.contains(&format!("\"read_from\":\"Some({end})\"")), "{assigned}");
+    topics.send_minutes(&SERIES, 50..61);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    subscriber.await_distinct(SERIES.len(), &service);
+    service.stop();
+    for series in SERIES {
+        // The mean of ten seasons; of what came after the restart it would be another.
+        let mean = (0..60).map(|minute| series.value(minute)).sum::<f64>() / 60.0;
+        assert_eq!(subscriber.find(series.name, &time(0, 0)).mean(), [mean, mean]);
+    }
 }
 
 #[test]

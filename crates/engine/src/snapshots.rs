@@ -266,7 +266,9 @@ impl SnapshotStore {
                 return None;
             }
         };
+        let mut has_refused = false;
         for file in files.iter().filter(|file| file.offset <= committed) {
+            has_refused = true;
             let refused = match self.read(file).await {
                 Ok(Some(content)) => match windower.restore_snapshot(&content, point) {
                     Ok(from) => {
@@ -285,6 +287,13 @@ impl SnapshotStore {
                 file = file.name(),
                 reason = refused,
                 "a snapshot cannot be used; the one before it is tried"
+            );
+        }
+        if has_refused {
+            tracing::warn!(
+                pipeline, %partition,
+                "no snapshot is left: windows and contexts are built from records that are read \
+                 again, the mean that stands in for missing steps from these alone"
             );
         }
         None

@@ -203,6 +203,23 @@ fn closes_that_records_would_have_brought_about_need_not_be_known() {
 }
 
 #[test]
+fn open_windows_of_another_datafusion_are_read_again() {
+    let (plan, mut bytes) = some();
+    let ours = b"\"datafusion\":\"";
+    let places: Vec<usize> =
+        (0..bytes.len() - ours.len()).filter(|at| bytes[*at..].starts_with(ours)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at + ours.len()] = b'0';
+    }
+    let head = read_head(&bytes).unwrap();
+    assert_eq!((head.open_windows(), head.read_from()), (None, Offset(8)));
+    let mut windower = Windower::new(&plan).unwrap();
+    assert_eq!(windower.restore_snapshot(&bytes, &ReplayPoint::default()).unwrap(), Offset(8));
+    assert_eq!((windower.series(), windower.open_windows()), (1, 0));
+}
+
+#[test]
 fn a_snapshot_does_not_see_what_comes_after_it() {
     let plan = average().pipeline(3, Refresh::OnClose);
     let readings: Vec<Reading> = (0..20).map(|i| reading("a", i as f64, i * 10)).collect();
