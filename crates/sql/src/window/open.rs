@@ -60,13 +60,26 @@ impl AggregateInput {
 
     /// Returns the same expressions over other rows, their arrays in one row.
     fn with_arrays(&self, arrays: Vec<ArrayRef>) -> Result<Self> {
+        let (inputs, filters) = (self.inputs.iter(), self.filters.iter());
+        let (inputs, filters) = (inputs.map(Vec::len), filters.map(Option::is_some));
+        Self::from_arrays(arrays, self.keys.len(), inputs.zip(filters))
+    }
+
+    /// Takes arrays apart that lie in one row: those of the keys, those of each aggregate's
+    /// inputs, of which is said how many there are, then the filters of those that have one.
+    fn from_arrays(
+        arrays: Vec<ArrayRef>,
+        keys: usize,
+        aggregates: impl Iterator<Item = (usize, bool)>,
+    ) -> Result<Self> {
         let mut arrays = arrays.into_iter();
-        let keys = arrays.by_ref().take(self.keys.len()).collect();
-        let inputs = self.inputs.iter();
-        let inputs = inputs.map(|inputs| arrays.by_ref().take(inputs.len()).collect()).collect();
-        let mut filters = Vec::with_capacity(self.filters.len());
-        for filter in &self.filters {
-            let array = filter.as_ref().and_then(|_| arrays.next());
+        let keys = arrays.by_ref().take(keys).collect();
+        let (inputs, filtered): (Vec<Vec<ArrayRef>>, Vec<bool>) = aggregates
+            .map(|(inputs, is_filtered)| (arrays.by_ref().take(inputs).collect(), is_filtered))
+            .unzip();
+        let mut filters = Vec::with_capacity(filtered.len());
+        for is_filtered in filtered {
+            let array = if is_filtered { arrays.next() } else { None };
             filters.push(array.map(|array| as_boolean_array(&array).cloned()).transpose()?);
         }
         Ok(Self { keys, inputs, filters })

@@ -107,7 +107,11 @@ impl OpenWindow {
         let mut window = Self::new(plan, start, first_offset, keeps)?;
         if keeps {
             if rows > 0 {
-                window.add(&input_of(plan, columns)?, rows, &mut Vec::new());
+                let aggregates =
+                    plan.aggregates.iter().map(|a| (a.inputs.len(), a.filter.is_some()));
+                let keys = plan.key_schema.fields().len();
+                let input = AggregateInput::from_arrays(columns, keys, aggregates)?;
+                window.add(&input, rows, &mut Vec::new());
             }
         } else if failure.is_none() {
             let (keys, mut states) = columns.split_at(plan.key_schema.fields().len());
@@ -126,19 +130,4 @@ impl OpenWindow {
         window.failure = failure;
         Ok(window)
     }
-}
-
-/// Returns the input whose arrays these are.
-fn input_of(plan: &QueryPlan, columns: Vec<ArrayRef>) -> Result<AggregateInput> {
-    let mut columns = columns.into_iter();
-    let keys = columns.by_ref().take(plan.key_schema.fields().len()).collect();
-    let inputs = plan.aggregates.iter();
-    let inputs = inputs.map(|a| columns.by_ref().take(a.inputs.len()).collect()).collect();
-    let mut filters = Vec::with_capacity(plan.aggregates.len());
-    for aggregate in &plan.aggregates {
-        let array = aggregate.filter.as_ref().and_then(|_| columns.next());
-        let filter = array.map(|array| datafusion::common::cast::as_boolean_array(&array).cloned());
-        filters.push(filter.transpose()?);
-    }
-    Ok(AggregateInput { keys, inputs, filters })
 }
