@@ -32,7 +32,7 @@ mod saved;
 
 /// Functions whose `GroupsAccumulator` treats its rows strictly in order, so
 /// that a batch cut in two gives the same bits. `tests/window.rs` proves it.
-const ROW_BY_ROW: [&str; 18] = [
+const ROW_BY_ROW: [&str; 20] = [
     "avg",
     "bit_and",
     "bit_or",
@@ -41,6 +41,8 @@ const ROW_BY_ROW: [&str; 18] = [
     "bool_or",
     "corr",
     "count",
+    "first_value",
+    "last_value",
     "max",
     "median",
     "min",
