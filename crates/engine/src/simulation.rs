@@ -9,7 +9,8 @@
 //! transaction is all or nothing, and one of a process that does not own its
 //! partitions any more is refused.
 //!
-//! `TIDECAST_SIMULATION_SEEDS` sets how many seeds are tried.
+//! `TIDECAST_SIMULATION_SEEDS` sets how many seeds are tried; with `cargo test --release`
+//! a thousand take a few seconds.
 
 mod records;
 mod steps;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidecast_sql::{PipelinePlan, Windower, WindowerOutput};
@@ -500,18 +502,43 @@ fn seeds(usual: u64) -> u64 {
     setting.map_or(usual, |text| text.parse().expect("a number"))
 }
 
-#[tokio::test]
-async fn every_interleaving_publishes_what_a_calm_run_does_and_each_seed_twice_the_same() {
+/// Runs a seed to its end.
+fn run(plan: &Arc<PipelinePlan>, seed: u64, flaw: Option<Flaw>) -> Ending {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(World::new(Arc::clone(plan), seed, flaw).run())
+}
+
+/// Does something for each number below `end`, on all cores; results are in order.
+fn for_each<T: Send>(end: u64, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let next = AtomicU64::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut done: Vec<(u64, T)> = std::thread::scope(|scope| {
+        let one = || {
+            let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            numbers.take_while(|n| *n < end).map(|n| (n, work(n))).collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(one)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no seed fails")).collect()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[test]
+fn every_interleaving_publishes_what_a_calm_run_does_and_each_seed_twice_the_same() {
     let plan = Arc::new(plan());
     let mut happened: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut forecasts = 0;
-    for seed in 0..seeds(150) {
-        let run = || World::new(Arc::clone(&plan), seed, None).run();
-        let (ending, again) = (run().await, run().await);
+    let endings = for_each(seeds(150), |seed| {
+        let (ending, again) = (run(&plan, seed, None), run(&plan, seed, None));
         assert_eq!(ending.hash(), again.hash(), "seed {seed} went two ways");
         assert_eq!(ending.published, ending.expected, "seed {seed}");
-        forecasts += ending.published.iter().map(|p| p.forecasts.len()).sum::<usize>();
-        ending.happened.into_iter().for_each(|(what, n)| *happened.entry(what).or_default() += n);
+        (ending.published.iter().map(|p| p.forecasts.len()).sum::<usize>(), ending.happened)
+    });
+    for (count, what) in endings {
+        forecasts += count;
+        what.into_iter().for_each(|(what, n)| *happened.entry(what).or_default() += n);
     }
     eprintln!("{forecasts} forecasts, {happened:?}");
     assert!(forecasts > 0);
@@ -533,19 +560,16 @@ async fn every_interleaving_publishes_what_a_calm_run_does_and_each_seed_twice_t
     }
 }
 
-#[tokio::test]
-async fn a_fault_in_the_protocol_is_found() {
+#[test]
+fn a_fault_in_the_protocol_is_found() {
     let plan = Arc::new(plan());
-    for flaw in FLAWS {
-        let mut found = None;
-        for seed in 0..seeds(1000) {
-            let ending = World::new(Arc::clone(&plan), seed, Some(flaw)).run().await;
-            if !ending.is_right() {
-                found = Some(seed);
-                break;
-            }
-        }
-        eprintln!("{flaw:?}: seed {found:?}");
-        assert!(found.is_some(), "{flaw:?} was not found");
+    let found = for_each(FLAWS.len() as u64, |index| {
+        let flaw = FLAWS[index as usize];
+        let seed = (0..seeds(1000)).find(|seed| !run(&plan, *seed, Some(flaw)).is_right());
+        eprintln!("{flaw:?}: seed {seed:?}");
+        (flaw, seed)
+    });
+    for (flaw, seed) in found {
+        assert!(seed.is_some(), "{flaw:?} was not found");
     }
 }
