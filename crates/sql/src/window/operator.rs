@@ -232,7 +232,9 @@ impl WindowOperator {
             return Ok(None);
         }
         let windows = self.open.values_mut().map(|window| window.save(&self.plan));
-        Ok(windows.collect::<Result<Vec<_>>>().map(Some)?)
+        let windows = windows.collect::<Result<Vec<_>>>()?;
+        let schema = self.saved_schema()?;
+        Ok(windows.iter().all(|window| window.is_of(&schema)).then_some(windows))
     }
 
     /// Takes up windows that an operator of the same query saved; the watermark it was

@@ -136,7 +136,8 @@ impl OpenWindows {
             start: window.start,
             first_offset: window.first_offset,
             failure: window.failure.clone(),
-            rows: window.rows,
+            // Without columns there is nothing to count rows of.
+            rows: if window.columns.is_empty() { 0 } else { window.rows },
         };
         Self {
             datafusion: DATAFUSION_VERSION.to_owned(),

@@ -1,10 +1,12 @@
 //! Open windows that were written down and taken up again.
 
 use proptest::prelude::*;
-use tidecast_sql::window::WindowOperator;
+use tidecast_sql::window::{WindowOperator, Windower, read_head};
+use tidecast_sql::{Refresh, ReplayPoint};
 
-use crate::harness::{Reading, View, feed, ranges, run};
+use crate::harness::{Reading, View, feed, ranges, reading, run};
 use crate::properties::{BY_PIECES, EXACT, all_aggregates, stream};
+use crate::replay::source_batch;
 
 /// Aggregates whose state cannot be merged to the bit: DataFusion divides means by
 /// counts and compresses digests when it merges. Their windows are read again.
@@ -90,9 +92,80 @@ fn long_windows_go_on_to_the_bit() {
     }
 }
 
+/// What is written to a file comes back from it: every type of state, and of key.
+#[test]
+fn windows_of_all_kinds_come_back_from_a_snapshot() {
+    let readings: Vec<Reading> = (0..300_i64)
+        .map(|i| Reading {
+            site: ["a", "b", "c"][i as usize % 3],
+            kw: (i % 7 != 0).then_some(i as f64 / 3.0),
+            n: (i % 5 != 0).then_some(i % 13),
+            flag: (i % 2 == 0).then_some(i % 3 == 0),
+            ts: Some(100_000_000 + i * 50_000),
+        })
+        .collect();
+    let aggregates = all().filter(|a| !is_read_again(a)).map(|a| (format!(", {a} AS a"), ""));
+    let keys = [
+        "n",
+        "flag",
+        "kw",
+        "ts",
+        "n, flag",
+        "CAST(n AS DECIMAL(9, 2))",
+        "date_trunc('minute', ts)",
+    ];
+    let keys = keys.map(|key| (String::new(), key));
+    for (aggregate, key) in aggregates.chain(keys).chain([(String::new(), "")]) {
+        let key = if key.is_empty() { String::new() } else { format!("{key}, ") };
+        let view = View::new(format!(
+            "SELECT site, window_end AS t, count(*) AS kw{aggregate} FROM windowed \
+             GROUP BY {key}site, window_end"
+        ));
+        let plan = view.pipeline(3, Refresh::OnClose);
+        let mut first = Windower::new(&plan).unwrap();
+        first.process(&source_batch(&readings, 0..250)).unwrap();
+        let bytes = first.snapshot().unwrap().unwrap().encode().unwrap();
+        let head = read_head(&bytes).unwrap();
+        assert_eq!(head.open_windows(), Some(first.open_windows()), "{}", view.sql);
+        assert!(first.open_windows() > 0);
+        let mut second = Windower::new(&plan).unwrap();
+        let from = second.restore_snapshot(&bytes, &ReplayPoint::default()).unwrap();
+        assert_eq!(from.0, 250);
+        for windower in [&mut first, &mut second] {
+            windower.process(&source_batch(&readings, 250..300)).unwrap();
+        }
+        let [first, second] = [first, second]
+            .map(|mut windower| windower.snapshot().unwrap().unwrap().encode().unwrap());
+        assert!(first == second, "{}", view.sql);
+    }
+}
+
+/// A view that aggregates nothing has windows with nothing in them.
+#[test]
+fn windows_without_columns_come_back_from_a_snapshot() {
+    let view = View {
+        delay_micros: 1_000_000_000,
+        ..View::new(
+            "SELECT 'a' AS site, window_end AS t, CAST(extract(second FROM window_end) AS DOUBLE) AS kw \
+             FROM windowed GROUP BY window_end",
+        )
+    };
+    let plan = view.pipeline(3, Refresh::OnClose);
+    let readings: Vec<Reading> = (0..9).map(|i| reading("a", 0.5, i * 10)).collect();
+    let mut first = Windower::new(&plan).unwrap();
+    first.process(&source_batch(&readings, 0..9)).unwrap();
+    let bytes = first.snapshot().unwrap().unwrap().encode().unwrap();
+    let mut second = Windower::new(&plan).unwrap();
+    second.restore_snapshot(&bytes, &ReplayPoint::default()).unwrap();
+    let contexts =
+        |windower: &mut Windower| format!("{:?}", windower.close_all().unwrap().contexts);
+    assert_eq!(second.open_windows(), 9);
+    assert_eq!(contexts(&mut second), contexts(&mut first));
+}
+
 #[test]
 fn what_cannot_be_merged_to_the_bit_is_not_written_down() {
-    let readings: Vec<Reading> = (0..9).map(|i| crate::harness::reading("a", 0.5, i)).collect();
+    let readings: Vec<Reading> = (0..9).map(|i| reading("a", 0.5, i)).collect();
     for aggregate in all().filter(is_read_again) {
         let mut operator = all_aggregates(&[&["count(*)", aggregate]]).operator();
         feed(&mut operator, &readings, &ranges(9, &[]));

@@ -54,6 +54,13 @@ impl SavedWindow {
             fields.into_iter().map(|(name, of)| Field::new(name, of, true)).collect();
         Ok(Arc::new(Schema::new(fields)))
     }
+
+    /// Whether the columns are of this schema, as they should be: some function's state
+    /// might be of another type than it says.
+    pub(crate) fn is_of(&self, schema: &Schema) -> bool {
+        let types = schema.fields().iter().map(|field| field.data_type());
+        self.columns.is_empty() || self.columns.iter().map(|column| column.data_type()).eq(types)
+    }
 }
 
 impl OpenWindow {
@@ -114,7 +121,9 @@ impl OpenWindow {
                 window.add(&input, rows, &mut Vec::new());
             }
         } else if failure.is_none() {
-            let (keys, mut states) = columns.split_at(plan.key_schema.fields().len());
+            let too_few = || internal_datafusion_err!("columns are missing");
+            let keys = plan.key_schema.fields().len();
+            let (keys, mut states) = columns.split_at_checked(keys).ok_or_else(too_few)?;
             if let Some(groups) = &mut window.groups {
                 groups.intern(keys, &mut Vec::new())?;
                 if groups.len() != rows {
@@ -122,7 +131,8 @@ impl OpenWindow {
                 }
             }
             for (state, aggregate) in window.states.iter_mut().zip(&plan.aggregates) {
-                let (own, others) = states.split_at(aggregate.saved_types()?.len());
+                let own = aggregate.saved_types()?.len();
+                let (own, others) = states.split_at_checked(own).ok_or_else(too_few)?;
                 *state = aggregate.restore(own, rows)?;
                 states = others;
             }
