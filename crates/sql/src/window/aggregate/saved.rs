@@ -168,7 +168,7 @@ impl Distinct {
     }
 }
 
-pub(super) fn list_of(data_type: DataType) -> DataType {
+fn list_of(data_type: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(data_type, true)))
 }
 
