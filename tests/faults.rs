@@ -2,8 +2,8 @@
 //! is not, message for message.
 //!
 //! `tests/faults.sh` runs many of these; the test here two, one of them with MOIRAI-MoE,
-//! so that the ways they go stay open. Each run follows from its seed, but for what the machine's speed
-//! decides. Settings (environment): `TIDECAST_FAULTS_RUNS`, `TIDECAST_FAULTS_SEED`, and
+//! so that the ways they go stay open. Each run follows from its seed, but for what the
+//! machine's speed decides. Settings (environment): `TIDECAST_FAULTS_RUNS`, `TIDECAST_FAULTS_SEED`, and
 //! `TIDECAST_FAULTS_BROKERS`: 1 or 3 brokers of its own, of which one is killed now and
 //! then; without it they are the other tests' and left alone.
 

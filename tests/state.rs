@@ -33,6 +33,11 @@ fn snapshots(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a snapshot is the state behind all records before this offset.
+fn is_at(path: &Path, offset: i64) -> bool {
+    path.file_name().unwrap().to_string_lossy().starts_with(&format!("{offset:020}."))
+}
+
 fn state(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = tidecast();
     command.arg("state").args(arguments);
@@ -64,14 +69,11 @@ fn a_restart_goes_on_from_the_newest_snapshot_that_can_be_used() {
     let service = Service::start(&script, broker.bootstrap(), &settings);
     subscriber.await_distinct(expected(50), &service);
     let end = topics.ends()[0].unwrap();
-    let newest = format!("{end:020}.");
-    let is_newest =
-        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&newest);
     // The state behind the last record is written once it is committed.
     topics.send_minutes(&SERIES, 50..51);
     subscriber.await_distinct(expected(51), &service);
     eventually(
-        || snapshots(folder.path()).iter().any(|path| !is_newest(path)).then_some(()),
+        || snapshots(folder.path()).iter().any(|path| !is_at(path, end)).then_some(()),
         || format!("a snapshot\n{}", service.log()),
     );
     service.kill();
@@ -147,14 +149,8 @@ fn a_restart_in_the_middle_of_a_long_window_reads_nothing_again() {
     let service = Service::start(&script, broker.bootstrap(), &settings);
     let end = topics.ends()[0].unwrap();
     // Of all the records, though none came after them.
-    let newest = format!("{end:020}.");
     eventually(
-        || {
-            let names = snapshots(folder.path())
-                .into_iter()
-                .filter_map(|path| Some(path.file_name()?.to_string_lossy().starts_with(&newest)));
-            names.into_iter().any(|is_newest| is_newest).then_some(())
-        },
+        || snapshots(folder.path()).iter().any(|path| is_at(path, end)).then_some(()),
         || format!("a snapshot at {end}\n{}", service.log()),
     );
     service.kill();

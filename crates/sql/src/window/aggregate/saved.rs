@@ -3,7 +3,7 @@
 //! DataFusion's accumulators have a state and can merge one, but asking for the state
 //! ends the accumulator, and merging may round: `(mean * n) / n` is not always `mean`.
 //! So only states of functions that are known to merge to the bit are written down
-//! ([`TO_THE_BIT`]), and whoever writes goes on from what was written, as whoever reads.
+//! ([`KNOWN`](super::KNOWN)), and whoever writes goes on from what was written, as whoever reads.
 
 use std::sync::Arc;
 
@@ -19,32 +19,10 @@ use datafusion::logical_expr::EmitTo;
 
 use super::{Accumulators, Aggregate, AggregateState, Distinct, PieceWise};
 
-/// Functions whose state, merged into an accumulator that has seen nothing, goes on
-/// to the same bits. `tests/window/restored.rs` proves it.
-const TO_THE_BIT: [&str; 17] = [
-    "approx_distinct",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "count",
-    "first_value",
-    "last_value",
-    "max",
-    "median",
-    "min",
-    "percentile_cont",
-    "string_agg",
-    "sum",
-];
-
 impl Aggregate {
     /// Whether a state that was written down goes on to the bit.
     pub(crate) fn is_restorable(&self) -> bool {
-        TO_THE_BIT.contains(&self.function.fun().name())
+        self.known().1
     }
 
     /// Returns the types of a saved state's columns: what the function says, and as

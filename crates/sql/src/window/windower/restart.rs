@@ -149,7 +149,7 @@ impl Windower {
     /// replay.
     ///
     /// # Errors
-    /// If the snapshot is damaged, of a later format, of another query, or older than
+    /// If the snapshot is damaged, of another format, of another query, or older than
     /// the closes that the commit knows of; the windower is as it was.
     pub fn restore_snapshot(
         &mut self,
