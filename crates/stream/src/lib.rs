@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod forecast;
+pub mod grid;
 pub mod memory;
 pub mod partition;
 pub mod sink;
@@ -27,6 +28,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use forecast::{
     ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
 };
+pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};

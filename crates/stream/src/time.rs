@@ -1,6 +1,7 @@
 //! Event time and the watermark.
 
 use std::fmt;
+use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -47,6 +48,15 @@ impl EventTime {
     }
 }
 
+impl FromStr for EventTime {
+    type Err = chrono::ParseError;
+
+    /// Reads RFC 3339, as [`Display`](fmt::Display) writes it.
+    fn from_str(text: &str) -> Result<Self, chrono::ParseError> {
+        DateTime::parse_from_rfc3339(text).map(|t| Self(t.timestamp_micros()))
+    }
+}
+
 impl fmt::Display for EventTime {
     /// RFC 3339 in UTC, with as many fractional digits as needed. Instants
     /// outside chrono's range are printed as microseconds.
@@ -67,9 +77,7 @@ impl Serialize for EventTime {
 impl<'de> Deserialize<'de> for EventTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
-            .map(|t| Self(t.timestamp_micros()))
-            .map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
