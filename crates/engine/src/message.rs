@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use tidecast_forecast::{Forecast, TaskError};
 use tidecast_sql::SeriesContext;
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, SeriesKey,
+    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, TimeGrid,
     VariateForecast,
 };
 
@@ -14,7 +14,8 @@ use tidecast_stream::{
 pub(crate) struct MessageTemplate {
     pub(crate) pipeline: String,
     pub(crate) model: ModelRef,
-    pub(crate) step_ms: i64,
+    pub(crate) step: TimeGrid,
+    pub(crate) horizon: usize,
     pub(crate) targets: Vec<String>,
     pub(crate) quantiles: Vec<f64>,
     pub(crate) min_context: usize,
@@ -55,7 +56,9 @@ impl MessageTemplate {
             pipeline: self.pipeline.clone(),
             series: context.key.clone(),
             origin: context.origin,
-            step_ms: self.step_ms,
+            step: self.step.iso8601(),
+            step_ms: self.step.fixed_micros().map(|micros| micros / 1_000),
+            times: self.times(context.origin),
             model: self.model.clone(),
             status,
             reason,
@@ -68,6 +71,15 @@ impl MessageTemplate {
         }
     }
 
+    /// Returns the times of the horizon's steps, where they are not of one length.
+    fn times(&self, origin: EventTime) -> Vec<EventTime> {
+        if self.step.fixed_micros().is_some() {
+            return Vec::new();
+        }
+        let steps = 1..=i64::try_from(self.horizon).unwrap_or(i64::MAX);
+        steps.map_while(|step| self.step.after(origin, step)).collect()
+    }
+
     fn variates(&self, forecast: &Forecast) -> Vec<VariateForecast> {
         self.targets
             .iter()
@@ -75,6 +87,7 @@ impl MessageTemplate {
             .enumerate()
             .map(|(variate, (name, mean))| VariateForecast {
                 name: name.clone(),
+                reason: None,
                 mean: mean.clone(),
                 quantiles: self
                     .quantiles

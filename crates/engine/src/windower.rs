@@ -124,14 +124,18 @@ impl WindowerActor {
         let prior = context
             .prior
             .iter()
-            .map(|prior| PriorHistory { sum: prior.sum, count: prior.count, last: prior.last })
+            .map(|prior| PriorHistory {
+                sum: prior.sum,
+                count: prior.count,
+                last: prior.last as f32,
+            })
             .collect();
         ForecastTask {
             context: Context {
-                variates: context.values.clone(),
+                variates: narrow(&context.values),
                 prior: Some(prior),
-                past_covariates: context.past_covariates.clone(),
-                future_covariates: context.future_covariates.clone(),
+                past_covariates: narrow(&context.past_covariates),
+                future_covariates: narrow(&context.future_covariates),
             },
             horizon: clause.horizon,
             samples: clause.samples,
@@ -175,4 +179,8 @@ impl Actor for WindowerActor {
         }
         Ok(())
     }
+}
+
+fn narrow(columns: &[Vec<f64>]) -> Vec<Vec<f32>> {
+    columns.iter().map(|column| column.iter().map(|value| *value as f32).collect()).collect()
 }

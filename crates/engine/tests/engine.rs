@@ -144,7 +144,8 @@ async fn every_closed_window_of_a_series_gets_a_message_in_order() {
     // The naive forecast repeats the newest value: site A had 8 in its last minute.
     let last_of_a = messages.iter().rev().find(|message| message.series.label() == "A").unwrap();
     assert_eq!(last_of_a.variates[0].quantile("0.5"), Some(vec![8.0, 8.0]));
-    assert_eq!(last_of_a.step_ms, 60_000);
+    assert_eq!(last_of_a.step_ms, Some(60_000));
+    assert_eq!(last_of_a.step, "PT1M");
 
     let commits: Vec<i64> = transactions
         .iter()

@@ -97,10 +97,14 @@ impl LongTable {
                 rows.push(self, message, None).map_err(failed)?;
             }
             for variate in &message.variates {
+                if variate.mean.is_empty() {
+                    rows.push(self, message, Some((variate, &[], None))).map_err(failed)?;
+                }
                 let quantiles: Vec<Option<Vec<f64>>> =
                     self.levels.iter().map(|level| variate.quantile(level)).collect();
                 for step in 0..variate.mean.len() {
-                    rows.push(self, message, Some((variate, &quantiles, step))).map_err(failed)?;
+                    rows.push(self, message, Some((variate, &quantiles, Some(step))))
+                        .map_err(failed)?;
                 }
             }
         }
@@ -169,11 +173,6 @@ fn wider(a: &DataType, b: &DataType) -> DataType {
     }
 }
 
-/// Returns the time that step `number` (from 1) is a forecast for.
-fn time_of_step(message: &ForecastMessage, number: i64) -> EventTime {
-    message.origin.plus_micros(number.saturating_mul(message.step_ms).saturating_mul(1_000))
-}
-
 /// The word for a status, as in the message.
 fn status_text(status: ForecastStatus) -> String {
     match serde_json::to_value(status) {
@@ -234,8 +233,9 @@ impl SeriesBuilder {
     }
 }
 
-/// One step of one variate, with the variate's quantiles by level.
-type Step<'a> = (&'a VariateForecast, &'a [Option<Vec<f64>>], usize);
+/// One step of one variate, with the variate's quantiles by level; no step of one that
+/// has no forecast.
+type Step<'a> = (&'a VariateForecast, &'a [Option<Vec<f64>>], Option<usize>);
 
 struct Rows {
     pipeline: StringBuilder,
@@ -279,22 +279,24 @@ impl Rows {
             builder.push(name, message.series.0.get(name).unwrap_or(&Value::Null))?;
         }
         self.origin.append_value(message.origin.as_micros());
-        let number = step.map(|(_, _, index)| i64::try_from(index + 1).unwrap_or(i64::MAX));
-        let time = number.map(|number| time_of_step(message, number).as_micros());
-        self.time.append_option(time);
+        let index = step.and_then(|(.., index)| index);
+        let number = index.map(|index| i64::try_from(index + 1).unwrap_or(i64::MAX));
+        let time = index.and_then(|index| message.time_of(index + 1));
+        self.time.append_option(time.map(EventTime::as_micros));
         self.step.append_option(number);
         self.variate.append_option(step.map(|(variate, ..)| &variate.name));
-        self.mean.append_option(step.and_then(|(variate, _, index)| {
+        self.mean.append_option(step.zip(index).and_then(|((variate, ..), index)| {
             variate.mean.get(index).copied().filter(|value| value.is_finite())
         }));
         for (level, builder) in self.quantiles.iter_mut().enumerate() {
-            builder.append_option(step.and_then(|(_, quantiles, index)| {
+            builder.append_option(step.zip(index).and_then(|((_, quantiles, _), index)| {
                 quantiles.get(level)?.as_ref()?.get(index).copied()
             }));
         }
         self.model.append_value(&message.model.name);
         self.status.append_value(status_text(message.status));
-        self.reason.append_option(message.reason.as_ref());
+        let of_variate = step.and_then(|(variate, ..)| variate.reason.as_ref());
+        self.reason.append_option(of_variate.or(message.reason.as_ref()));
         Ok(())
     }
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
+use tidecast_stream::TimeGrid;
 
-use crate::dialect::duration::format_duration;
+use crate::dialect::duration::{format_duration, format_micros};
 use crate::planner::sql_name;
 use crate::spec::{
     Delivery, FileFormat, ForecastClause, KafkaSourceOptions, LostRecords, ModelDefinition,
@@ -84,7 +85,7 @@ impl Page {
 }
 
 fn source(page: &mut Page, plan: &PipelinePlan) {
-    let SourceTable { name, schema, watermark, connector, max_future } = &plan.source;
+    let SourceTable { name, schema, watermark, connector, max_future, max_past } = &plan.source;
     page.line(1, &format!("source `{name}`"));
     match connector {
         SourceConnector::Kafka(options) => kafka_source(page, options, &plan.name),
@@ -103,15 +104,20 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
     let rows = condition.map(|condition| format!(", of rows for which {condition}"));
     let rows = rows.unwrap_or_default();
     let column = &watermark.column;
+    if plan.is_bounded() {
+        page.setting("watermark", "at the end of the file: no row of it is late");
+        return;
+    }
     page.setting(
         "watermark",
         &format!("the greatest {column} of the partition so far{rows}{delay}"),
     );
-    let bound = match max_future {
-        Some(bound) => format!("{} ahead of the record's timestamp", format_duration(*bound)),
+    let bound = |bound: &Option<Duration>, direction| match bound {
+        Some(bound) => format!("{} {direction} the record's timestamp", format_duration(*bound)),
         None => "no bound".to_owned(),
     };
-    page.setting("event time at most", &bound);
+    page.setting("event time at most", &bound(max_future, "ahead of"));
+    page.setting("event time at least", &bound(max_past, "behind"));
 }
 
 fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
@@ -172,11 +178,11 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
         };
         page.setting("their values ahead", ahead);
     }
-    page.setting("step", &format_duration(clause.step));
+    page.setting("step", &clause.step.describe());
     page.setting("context", &steps(clause.context, clause.step));
     page.setting("horizon", &steps(clause.horizon, clause.step));
     page.setting("least observed steps", &clause.min_context.to_string());
-    page.setting("missing steps", "masked, not filled");
+    page.setting("missing steps", &missing_steps(clause));
     page.setting("samples", &clause.samples.to_string());
     let levels: Vec<_> = clause.quantiles.iter().map(f64::to_string).collect();
     page.setting("quantiles", &levels.join(", "));
@@ -191,13 +197,29 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
     page.setting("seed", "of pipeline, series, origin and model, whatever else is in the batch");
 }
 
-fn steps(count: usize, step: Duration) -> String {
-    let length = u32::try_from(count).ok().and_then(|count| step.checked_mul(count));
+fn steps(count: usize, step: TimeGrid) -> String {
+    let number = i64::try_from(count).unwrap_or(i64::MAX);
+    let length = step.fixed_micros().and_then(|micros| micros.checked_mul(number));
     let unit = if count == 1 { "step" } else { "steps" };
     match length {
-        Some(length) => format!("{count} {unit} ({})", format_duration(length)),
+        Some(length) => format!("{count} {unit} ({})", format_micros(length)),
         None => format!("{count} {unit}"),
     }
+}
+
+fn missing_steps(clause: &ForecastClause) -> String {
+    let zero = clause.targets.iter().zip(&clause.zero_filled).filter(|(_, zero)| **zero);
+    let zero: Vec<&str> = zero.map(|(target, _)| target.as_str()).collect();
+    let mut text = match zero.len() {
+        0 => "masked, not filled".to_owned(),
+        count if count == clause.targets.len() => "0: nothing happened".to_owned(),
+        _ => format!("0 of {} (nothing happened), else masked", zero.join(", ")),
+    };
+    if !clause.unfilled_sums.is_empty() {
+        let sums = clause.unfilled_sums.join(", ");
+        text.push_str(&format!("; where no row means a sum of 0 ({sums}), say fill => 'zero'"));
+    }
+    text
 }
 
 fn model(page: &mut Page, model: &ModelDefinition) {

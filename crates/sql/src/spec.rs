@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use tidecast_stream::TimeGrid;
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -27,6 +28,13 @@ pub struct PipelinePlan {
     pub options: PipelineOptions,
 }
 
+impl PipelinePlan {
+    /// Whether the source ends, as a file does.
+    pub fn is_bounded(&self) -> bool {
+        matches!(self.source.connector, SourceConnector::Filesystem(_))
+    }
+}
+
 /// A `CREATE TABLE` with columns: records come from it.
 #[derive(Debug, Clone)]
 pub struct SourceTable {
@@ -43,6 +51,9 @@ pub struct SourceTable {
     /// (`'max.future'`); beyond, it is a bad record. `None`: no bound (`'none'`,
     /// and every file, whose records have no timestamp). 1 hour unless said.
     pub max_future: Option<Duration>,
+    /// How far it may lie behind (`'max.past'`), likewise. 50 years unless said: what
+    /// comes from 1970 is an empty time or one in another unit.
+    pub max_past: Option<Duration>,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL delay`, or the same behind
@@ -241,8 +252,8 @@ pub struct ForecastClause {
     /// Columns known ahead of the origin, too, from rows of windows that are
     /// still open.
     pub future_covariates: Vec<String>,
-    /// Distance of two steps: the window's size.
-    pub step: Duration,
+    /// The steps: the cells of the windows' grid.
+    pub step: TimeGrid,
     /// Steps to forecast.
     pub horizon: usize,
     /// Newest steps handed to the model; 1,024 unless said, what the built-in
@@ -257,6 +268,11 @@ pub struct ForecastClause {
     pub quantiles: Vec<f64>,
     /// When a forecast is made.
     pub refresh: Refresh,
+    /// By target, whether a step without a row is 0 rather than missing: what `count`
+    /// is, and all targets with `fill => 'zero'`.
+    pub zero_filled: Vec<bool>,
+    /// Targets that are a sum of rows and not said to be 0 without one.
+    pub unfilled_sums: Vec<String>,
 }
 
 impl ForecastClause {

@@ -63,7 +63,7 @@ fn the_demo_is_accepted_and_says_what_the_demo_needs() {
     assert_eq!(sink.topic, "grid_demand_forecasts");
     assert_eq!(sink.delivery, Delivery::AtLeastOnce);
     assert_eq!(plan.forecast.series, ["region"]);
-    assert_eq!(plan.forecast.step.as_secs(), 3_600);
+    assert_eq!(plan.forecast.step.fixed_micros(), Some(3_600_000_000));
     assert_eq!(
         (plan.forecast.horizon, plan.forecast.context, plan.forecast.samples),
         (24, 512, 100)

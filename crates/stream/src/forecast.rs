@@ -24,10 +24,20 @@ impl SeriesKey {
         Self(columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// Returns the values alone, joined by `/`, for people to read.
+    /// Returns the values alone, joined by `/`, for people to read. Two keys of the
+    /// same columns have two labels: a value that could be mistaken for another one, or
+    /// for several, or that a terminal or a picture would not show, is quoted.
+    ///
+    /// ```
+    /// use tidecast_stream::SeriesKey;
+    /// let label = |a: &str, b: &str| SeriesKey::new([("a", a.into()), ("b", b.into())]).label();
+    /// assert_eq!(label("p", "q"), "p/q");
+    /// assert_ne!(label("p/q", "r"), label("p", "q/r"));
+    /// ```
     pub fn label(&self) -> String {
         let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
+            Value::String(text) if is_plain(text) => text.clone(),
+            Value::String(text) => printable(&format!("{text:?}")),
             other => other.to_string(),
         };
         self.0.values().map(text).collect::<Vec<_>>().join("/")
@@ -40,6 +50,40 @@ impl fmt::Display for SeriesKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(&self.0).map_err(|_| fmt::Error)?)
     }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text != "null"
+        && text.trim() == text
+        && text.chars().all(|c| !matches!(c, '/' | '"') && !is_control(c))
+}
+
+/// Whether a character steers a terminal, or cannot stand in XML, or turns what stands
+/// around it about.
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// Returns text with what steers a terminal, or cannot stand in a picture's XML, as an
+/// escape: text of others must not be carried out.
+///
+/// ```
+/// use tidecast_stream::printable;
+/// assert_eq!(printable("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+/// assert_eq!(printable("Köln"), "Köln");
+/// ```
+pub fn printable(text: &str) -> String {
+    if !text.chars().any(is_control) {
+        return text.to_owned();
+    }
+    let show = |c: char| match is_control(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(show).collect()
 }
 
 /// How a forecast came out.
@@ -82,6 +126,10 @@ pub struct VariateForecast {
     /// Quantile per step, by level (`"0.1"`), in units of the series, levels
     /// ascending.
     pub quantiles: Map<String, Value>,
+    /// Why this one of several targets has no forecast, if it has none: `mean` and
+    /// `quantiles` are empty then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 impl VariateForecast {
@@ -92,7 +140,8 @@ impl VariateForecast {
 }
 
 /// One forecast: one series, one origin, all steps of the horizon (the `nested`
-/// layout). Step `k` (from 1) is for `origin + k * step_ms`.
+/// layout). Step `k` (from 1) is for `origin + k * step_ms` where steps are of one
+/// length, and for the `k`-th of `times` where they are not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForecastMessage {
     /// Hash of (pipeline, series, origin, revision): equal for a repeat.
@@ -103,8 +152,13 @@ pub struct ForecastMessage {
     pub series: SeriesKey,
     /// Time of the newest step of the context.
     pub origin: EventTime,
-    /// Distance of two steps, in milliseconds.
-    pub step_ms: i64,
+    /// Distance of two steps as an ISO 8601 duration: `PT1H`, `P1D`, `P1M`.
+    pub step: String,
+    /// Distance of two steps in milliseconds; null where it is not always the same.
+    pub step_ms: Option<i64>,
+    /// The time of each step of the horizon, where steps are not of one length.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub times: Vec<EventTime>,
     /// The model that made it.
     pub model: ModelRef,
     /// How it came out.
@@ -118,4 +172,18 @@ pub struct ForecastMessage {
     pub variates: Vec<VariateForecast>,
     /// Whether it was made from history rather than as the data came in.
     pub is_backfill: bool,
+}
+
+impl ForecastMessage {
+    /// Returns the time of step `step` of the horizon, from 1; `None` if the message
+    /// does not say.
+    pub fn time_of(&self, step: usize) -> Option<EventTime> {
+        match self.step_ms {
+            Some(step_ms) => {
+                let steps = i64::try_from(step).ok()?;
+                Some(self.origin.plus_micros(steps.checked_mul(step_ms)?.checked_mul(1_000)?))
+            }
+            None => self.times.get(step.checked_sub(1)?).copied(),
+        }
+    }
 }

@@ -16,7 +16,7 @@ use chrono::{
     DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta,
     TimeZone, Timelike, Utc,
 };
-use chrono_tz::Tz;
+pub use chrono_tz::Tz;
 
 pub use self::period::{Period, PeriodError, format_micros};
 use crate::time::EventTime;
@@ -349,6 +349,17 @@ impl fmt::Display for TimeGrid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
     }
+}
+
+/// Returns the time zone of that name (`Europe/Berlin`), however it is capitalised.
+pub fn zone(name: &str) -> Option<Tz> {
+    let found = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
+    found.copied()
+}
+
+/// Returns the names of all time zones.
+pub fn zone_names() -> impl Iterator<Item = &'static str> {
+    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())
 }
 
 /// Returns the local date and time of day, in microseconds, of an instant in a zone.

@@ -27,6 +27,7 @@ pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use forecast::{
     ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
+    printable,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};

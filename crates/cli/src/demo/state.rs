@@ -68,7 +68,7 @@ impl LatestForecast {
                 upper: *upper,
             })
             .collect();
-        let step_micros = message.step_ms.saturating_mul(1_000);
+        let step_micros = message.step_ms?.saturating_mul(1_000);
         Some(Self { origin: message.origin, step_micros, steps })
     }
 

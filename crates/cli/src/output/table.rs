@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveTime, Timelike, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use tidecast_stream::{EventTime, ForecastMessage, VariateForecast};
+use tidecast_stream::{EventTime, ForecastMessage, VariateForecast, printable};
 
 /// Returns a table with a row per series and step: the series columns, the time
 /// in UTC, the variate where there are several, the mean and the quantiles. A
@@ -29,6 +29,13 @@ pub fn forecast_table(messages: &[ForecastMessage]) -> String {
             table.add_row(row);
         }
         for variate in &message.variates {
+            if let (true, Some(reason)) = (variate.mean.is_empty(), &variate.reason) {
+                let mut row = series.clone();
+                row.push("-".to_owned());
+                row.extend(layout.has_variates.then(|| printable(&variate.name)));
+                row.push(format!("no forecast: {reason}"));
+                table.add_row(row);
+            }
             for row in layout.rows(message, variate) {
                 table.add_row(series.iter().cloned().chain(row));
             }
@@ -64,12 +71,14 @@ impl Layout {
             }
         }
         let times = || {
-            messages.iter().filter_map(|message| {
-                Some((date_time(message.origin)?, message.step_ms.rem_euclid(86_400_000)))
+            messages.iter().flat_map(|message| {
+                let steps = message.variates.iter().map(|variate| variate.mean.len()).max();
+                let times = (1..=steps.unwrap_or(0)).map_while(|step| message.time_of(step));
+                times.filter_map(date_time)
             })
         };
-        let all_midnight = times().all(|(time, step)| time.time() == NaiveTime::MIN && step == 0);
-        let whole_minutes = times().all(|(time, step)| time.second() == 0 && step % 60_000 == 0);
+        let all_midnight = times().all(|time| time.time() == NaiveTime::MIN);
+        let whole_minutes = times().all(|time| time.second() == 0 && time.nanosecond() == 0);
         let time_format = match (all_midnight, whole_minutes) {
             (true, _) => "%Y-%m-%d",
             (_, true) => "%Y-%m-%d %H:%M",
@@ -80,7 +89,7 @@ impl Layout {
     }
 
     fn header(&self) -> Vec<String> {
-        let mut header = self.series.clone();
+        let mut header: Vec<String> = self.series.iter().map(|name| printable(name)).collect();
         header.push("time (UTC)".to_owned());
         if self.has_variates {
             header.push("variate".to_owned());
@@ -97,18 +106,20 @@ impl Layout {
         variate: &'a VariateForecast,
     ) -> impl Iterator<Item = Vec<String>> + 'a {
         let decimals = decimals(&variate.mean);
-        let number = move |value: Option<f64>| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+        let number = move |value: Option<f64>| match (value, decimals) {
+            (None, _) => "-".to_owned(),
+            (Some(value), Some(decimals)) => format!("{value:.decimals$}"),
+            (Some(value), None) => format!("{value:.3e}"),
         };
         let quantiles: Vec<Option<Vec<f64>>> =
             self.levels.iter().map(|level| variate.quantile(level)).collect();
-        let mut time = message.origin;
         variate.mean.iter().enumerate().map(move |(index, mean)| {
-            time = time.plus_micros(message.step_ms.saturating_mul(1_000));
-            let text = date_time(time).map(|time| time.format(self.time_format).to_string());
-            let mut row = vec![text.unwrap_or_else(|| time.to_string())];
+            let time = message.time_of(index + 1);
+            let text = time.and_then(date_time).map(|t| t.format(self.time_format).to_string());
+            let text = text.or_else(|| time.map(|time| time.to_string()));
+            let mut row = vec![text.unwrap_or_else(|| "-".to_owned())];
             if self.has_variates {
-                row.push(variate.name.clone());
+                row.push(printable(&variate.name));
             }
             row.push(number(Some(*mean)));
             row.extend(quantiles.iter().map(|values| {
@@ -126,19 +137,31 @@ fn date_time(time: EventTime) -> Option<DateTime<Utc>> {
 /// Text without its quotes.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
 }
 
-/// Decimals that leave about four digits of a typical value.
-fn decimals(values: &[f64]) -> usize {
-    let largest = values.iter().filter(|value| value.is_finite()).map(|value| value.abs());
-    let largest = largest.fold(0.0, f64::max);
+/// Decimals that leave about four digits of a typical value, and of how much values
+/// differ; `None` where these would be too many to read.
+fn decimals(values: &[f64]) -> Option<usize> {
+    let finite = || values.iter().copied().filter(|value| value.is_finite());
+    let largest = finite().map(f64::abs).fold(0.0, f64::max);
     if largest <= 0.0 {
-        return 1;
+        return Some(1);
     }
+    if !(1e-5..1e15).contains(&largest) {
+        return None;
+    }
+    let spread =
+        finite().fold(f64::NEG_INFINITY, f64::max) - finite().fold(f64::INFINITY, f64::min);
+    let digits = |size: f64| 3.0 - size.log10().floor();
+    let wanted = match digits(spread) {
+        // On a high level values would all read the same.
+        of_spread if spread > 0.0 && of_spread > digits(largest) + 3.0 => of_spread,
+        _ => digits(largest),
+    };
     // Between 0 and 9 after the clamp, so the cast is exact.
-    (3.0 - largest.log10().floor()).clamp(0.0, 9.0) as usize
+    Some(wanted.clamp(0.0, 9.0) as usize)
 }

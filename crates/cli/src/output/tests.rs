@@ -13,12 +13,15 @@ fn forecasts() -> Vec<ForecastMessage> {
         pipeline: "forecast".to_owned(),
         series: SeriesKey::new([("store", "A".into()), ("item", 7.into())]),
         origin: EventTime::from_millis(1_722_470_400_000),
-        step_ms: 86_400_000,
+        step: "P1D".to_owned(),
+        step_ms: Some(86_400_000),
+        times: Vec::new(),
         model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
         status: ForecastStatus::Ok,
         reason: None,
         context: ContextSummary { steps: 8, observed: 8 },
         variates: vec![VariateForecast {
+            reason: None,
             name: "units".to_owned(),
             mean: vec![120.0, 125.5],
             quantiles: quantiles

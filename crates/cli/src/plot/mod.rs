@@ -17,7 +17,7 @@ use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::drawing::IntoDrawingArea;
 use plotters::style::{FontStyle, register_font};
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, VariateForecast};
+use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, VariateForecast, printable};
 
 const FONT: &[u8] = include_bytes!("../../data/fonts/DejaVuSans-subset.ttf");
 /// Bitmaps are drawn this much larger and averaged down: the backend draws
@@ -33,8 +33,8 @@ pub struct PlotSeries {
     pub history: Vec<(EventTime, f64)>,
     /// Time of the newest value the forecast knew.
     pub origin: EventTime,
-    /// Distance of two steps in microseconds.
-    pub step_micros: i64,
+    /// The times of the horizon's steps.
+    pub times: Vec<EventTime>,
     /// Mean per step; drawn where there is no median.
     pub mean: Vec<f64>,
     /// Quantile per step, by level, levels ascending. Drawn are 0.5, the band
@@ -86,7 +86,10 @@ fn picture(path: &Path) -> Result<Picture, PlotError> {
     }
 }
 
-/// Values by series label, each sorted by time.
+/// Values by series, as a message names it ([`SeriesKey`]'s JSON: labels may collide),
+/// each sorted by time.
+///
+/// [`SeriesKey`]: tidecast_stream::SeriesKey
 pub type Histories = BTreeMap<String, Vec<(EventTime, f64)>>;
 
 /// Draws the forecasts of the first `count` series, a panel for each target, with
@@ -106,9 +109,11 @@ pub fn draw_forecasts(
         .filter(|message| message.status == ForecastStatus::Ok)
         .take(count)
         .flat_map(|message| message.variates.iter().map(move |variate| (message, variate)))
+        .filter(|(_, variate)| !variate.mean.is_empty())
         .map(|(message, variate)| {
             let of_target = histories.get(&variate.name);
-            let history = of_target.and_then(|histories| histories.get(&message.series.label()));
+            let history =
+                of_target.and_then(|histories| histories.get(&message.series.to_string()));
             PlotSeries::of_variate(message, variate, history.map_or(&[], Vec::as_slice))
         })
         .collect();
@@ -139,15 +144,15 @@ impl PlotSeries {
         let (history, actuals) = values.split_at(known);
         let series = message.series.label();
         let label = match (series.is_empty(), message.variates.len() > 1) {
-            (true, _) => variate.name.clone(),
-            (false, true) => format!("{series}: {}", variate.name),
+            (true, _) => printable(&variate.name),
+            (false, true) => format!("{series}: {}", printable(&variate.name)),
             (false, false) => series,
         };
         Self {
             label,
             history: history.to_vec(),
             origin: message.origin,
-            step_micros: message.step_ms.saturating_mul(1_000),
+            times: (1..=variate.mean.len()).map_while(|step| message.time_of(step)).collect(),
             mean: variate.mean.clone(),
             quantiles,
             actuals: actuals.to_vec(),

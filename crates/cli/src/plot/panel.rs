@@ -121,28 +121,25 @@ struct Panel {
 impl Panel {
     fn of(series: &PlotSeries) -> Self {
         let seconds = |micros: i64| micros as f64 / 1e6;
-        let (origin, step) = (seconds(series.origin.as_micros()), seconds(series.step_micros));
-        let horizon = series
-            .quantiles
-            .iter()
-            .map(|(_, values)| values.len())
-            .chain([series.mean.len()])
-            .max()
-            .unwrap_or(0);
+        let origin = seconds(series.origin.as_micros());
+        let times: Vec<f64> = series.times.iter().map(|time| seconds(time.as_micros())).collect();
+        // The longest one, where a calendar makes them differ.
+        let step = std::iter::once(&origin).chain(&times).zip(&times);
+        let step = step.map(|(earlier, later)| later - earlier).fold(0.0, f64::max);
+        let horizon = times.len();
         let points = |values: &[(tidecast_stream::EventTime, f64)]| -> Vec<Point> {
             values.iter().map(|(time, value)| (seconds(time.as_micros()), *value)).collect()
         };
         let from = origin - (horizon * 5).max(48) as f64 * step;
-        let until = origin + horizon as f64 * step;
+        let until = times.last().copied().unwrap_or(origin);
         let mut history = points(&series.history);
         history.retain(|(x, _)| (from..=origin).contains(x));
         let mut actuals = points(&series.actuals);
         actuals.retain(|(x, _)| (origin..=until).contains(x));
         // The forecast grows out of the last value it knew.
-        let start = history.last().copied().filter(|(x, y)| y.is_finite() && origin - x < step);
+        let start = history.last().copied().filter(|(x, y)| y.is_finite() && origin - x <= step);
         let path = |values: &[f64]| -> Vec<Point> {
-            let steps = values.iter().enumerate();
-            let steps = steps.map(|(index, value)| (origin + (index + 1) as f64 * step, *value));
+            let steps = times.iter().copied().zip(values.iter().copied());
             start.into_iter().chain(steps).collect()
         };
         let at = |level: f64| {
@@ -198,7 +195,9 @@ impl Panel {
             extent = (self.origin, self.origin + 1.0, 0.0, 1.0);
         }
         let (left, right, bottom, top) = extent;
-        let margin = ((top - bottom) * 0.07).max(top.abs().max(bottom.abs()) * 1e-6).max(1e-9);
+        // A flat line has some room, too, whatever its unit.
+        let level = top.abs().max(bottom.abs());
+        let margin = ((top - bottom) * 0.07).max(if level > 0.0 { level * 1e-6 } else { 1.0 });
         (left, right.max(left + 1.0), bottom - margin, top + margin)
     }
 

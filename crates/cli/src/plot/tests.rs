@@ -14,7 +14,8 @@ const HOUR: i64 = 3_600_000_000;
 fn forecasts() -> (Vec<ForecastMessage>, Histories) {
     let mut histories = Histories::new();
     for record in records().unwrap() {
-        histories.entry(record.series).or_default().push((record.time, record.value));
+        let series = SeriesKey::new([("region", record.series.as_str().into())]);
+        histories.entry(series.to_string()).or_default().push((record.time, record.value));
     }
     let horizon = 48;
     let messages = histories
@@ -39,14 +40,21 @@ fn forecasts() -> (Vec<ForecastMessage>, Histories) {
             ForecastMessage {
                 forecast_id: "id".to_owned(),
                 pipeline: "p".to_owned(),
-                series: SeriesKey::new([("region", name.as_str().into())]),
+                series: serde_json::from_str(name).unwrap(),
                 origin: last_day[47].0,
-                step_ms: HOUR / 1_000,
+                step: "PT1H".to_owned(),
+                step_ms: Some(HOUR / 1_000),
+                times: Vec::new(),
                 model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
                 status: ForecastStatus::Ok,
                 reason: None,
                 context: ContextSummary { steps: 1, observed: 1 },
-                variates: vec![VariateForecast { name: "mw".to_owned(), mean: at(0.0), quantiles }],
+                variates: vec![VariateForecast {
+                    reason: None,
+                    name: "mw".to_owned(),
+                    mean: at(0.0),
+                    quantiles,
+                }],
                 is_backfill: false,
             }
         })
@@ -94,7 +102,9 @@ fn a_png_is_a_picture_of_the_stated_size_with_ink_in_it() {
     assert!(bytes.starts_with(b"\x89PNG"));
     let series: Vec<PlotSeries> = messages
         .iter()
-        .filter_map(|message| PlotSeries::of_message(message, &histories[&message.series.label()]))
+        .filter_map(|message| {
+            PlotSeries::of_message(message, &histories[&message.series.to_string()])
+        })
         .collect();
     let (width, height) = size_of(1, 1);
     register_builtin_font().unwrap();
@@ -122,11 +132,14 @@ fn what_cannot_be_drawn_is_said_before_any_work() {
 fn extremes_are_drawn_too() {
     let folder = TempDir::new().unwrap();
     let origin = EventTime::from_millis(0);
+    let steps = |step: i64, count: i64| -> Vec<EventTime> {
+        (1..=count).map(|k| origin.plus_micros(k * step)).collect()
+    };
     let base = PlotSeries {
         label: "№ 1".to_owned(),
         history: Vec::new(),
         origin,
-        step_micros: HOUR,
+        times: steps(HOUR, 10),
         mean: vec![1.0],
         quantiles: Vec::new(),
         actuals: Vec::new(),
@@ -138,7 +151,7 @@ fn extremes_are_drawn_too() {
     };
     let nothing = PlotSeries { mean: Vec::new(), ..base.clone() };
     let monthly = PlotSeries {
-        step_micros: 30 * 24 * HOUR,
+        times: steps(30 * 24 * HOUR, 24),
         quantiles: vec![(0.05, vec![-1.0; 24]), (0.95, vec![1e-3; 24])],
         ..base.clone()
     };
@@ -155,7 +168,11 @@ fn every_target_of_a_series_has_a_panel() {
     let folder = TempDir::new().unwrap();
     let (mut messages, histories) = forecasts();
     for message in &mut messages {
-        let second = VariateForecast { name: "price".to_owned(), ..message.variates[0].clone() };
+        let second = VariateForecast {
+            reason: None,
+            name: "price".to_owned(),
+            ..message.variates[0].clone()
+        };
         message.variates.push(second);
     }
     let path = folder.path().join("a.svg");

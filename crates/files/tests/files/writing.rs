@@ -19,12 +19,15 @@ fn forecast(site: Value) -> ForecastMessage {
         pipeline: "p".to_owned(),
         series: SeriesKey::new([("site", site), ("time", 2.into())]),
         origin: EventTime::from_millis(1_722_470_400_000),
-        step_ms: 3_600_000,
+        step: "PT1H".to_owned(),
+        step_ms: Some(3_600_000),
+        times: Vec::new(),
         model: ModelRef { name: "tiny".to_owned(), version: "v".to_owned() },
         status: ForecastStatus::Ok,
         reason: None,
         context: ContextSummary { steps: 8, observed: 7 },
         variates: vec![VariateForecast {
+            reason: None,
             name: "kw".to_owned(),
             mean: vec![2.0, 3.0],
             quantiles: quantiles

@@ -1,8 +1,11 @@
 //! Durations: `INTERVAL '1' MINUTE` in SQL, `'30s'` in options.
 
+use std::fmt;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{Expr, Interval, UnaryOperator, Value};
+use tidecast_stream::Period;
+pub(crate) use tidecast_stream::grid::format_micros;
 
 /// A length of time was not understood; says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +18,8 @@ pub(crate) enum DurationError {
         "unknown unit of time `{unit}` in `{text}`, expected one of ms, s, m, h, d, w or their long names"
     )]
     UnknownUnit { unit: String, text: String },
-    #[error("a {0} has no fixed length, expected weeks, days or shorter units")]
-    Calendar(&'static str),
+    #[error("a month, quarter or year has no fixed length, expected weeks, days or shorter units")]
+    Calendar,
     #[error("`{0}` is finer than a microsecond or longer than 292,000 years")]
     OutOfRange(String),
     #[error("expected an interval such as INTERVAL '1' MINUTE, found `{0}`")]
@@ -26,7 +29,9 @@ pub(crate) enum DurationError {
 /// Returns the length of time that `text` says: `'30s'`, `'200 ms'`, `'1 hour
 /// 30 minutes'`, `'1.5h'`. It is never negative.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    let micros = parse_micros(text)?;
+    let Length { months: 0, micros } = parse_length(text)? else {
+        return Err(DurationError::Calendar);
+    };
     let micros =
         u64::try_from(micros).map_err(|_| DurationError::Unreadable(text.trim().to_owned()))?;
     Ok(Duration::from_micros(micros))
@@ -34,38 +39,63 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 
 /// Returns the microseconds of an `INTERVAL …` expression; they may be negative.
 pub(crate) fn interval_micros(expression: &Expr) -> Result<i64, DurationError> {
+    match interval_length(expression)? {
+        Length { months: 0, micros } => Ok(micros),
+        _ => Err(DurationError::Calendar),
+    }
+}
+
+/// Returns the length of an `INTERVAL …` expression; it may be negative.
+pub(crate) fn interval_length(expression: &Expr) -> Result<Length, DurationError> {
     match expression {
-        Expr::Interval(interval) => micros_of(interval),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => interval_micros(expr)?
+        Expr::Interval(interval) => length_of(interval),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => interval_length(expr)?
             .checked_neg()
             .ok_or_else(|| DurationError::OutOfRange(expression.to_string())),
-        Expr::Nested(inner) => interval_micros(inner),
+        Expr::Nested(inner) => interval_length(inner),
         other => Err(DurationError::NotAnInterval(other.to_string())),
     }
 }
 
-/// Returns microseconds as people write them and [`parse_duration`] reads them:
-/// `1h 30m`.
-pub(crate) fn format_micros(micros: i64) -> String {
-    const UNITS: [(&str, u64); 6] = [
-        ("d", 86_400_000_000),
-        ("h", 3_600_000_000),
-        ("m", 60_000_000),
-        ("s", 1_000_000),
-        ("ms", 1_000),
-        ("us", 1),
-    ];
-    let mut rest = micros.unsigned_abs();
-    let mut parts = Vec::new();
-    for (unit, size) in UNITS {
-        if rest >= size {
-            parts.push(format!("{}{unit}", rest / size));
-            rest %= size;
+/// A length of time: months, which differ, and what has one length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Length {
+    /// A quarter has 3, a year 12.
+    pub(crate) months: i64,
+    pub(crate) micros: i64,
+}
+
+impl Length {
+    /// Returns how many steps of this period it is, if it is a whole number of them.
+    pub(crate) fn steps_of(self, step: Period) -> Option<i64> {
+        let (length, other, step) = match step {
+            Period::Months(step) => (self.months, self.micros, i64::from(step)),
+            step => (self.micros, self.months, step.typical_micros()),
+        };
+        (other == 0 && length.checked_rem(step)? == 0).then_some(length / step)
+    }
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        let months = self.months.checked_add(other.months)?;
+        Some(Self { months, micros: self.micros.checked_add(other.micros)? })
+    }
+
+    fn checked_neg(self) -> Option<Self> {
+        Some(Self { months: self.months.checked_neg()?, micros: self.micros.checked_neg()? })
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.months, u32::try_from(self.months)) {
+            (0, _) => f.write_str(&format_micros(self.micros)),
+            (_, Ok(months)) if self.micros == 0 => write!(f, "{}", Period::Months(months)),
+            (months, _) if self.micros == 0 => write!(f, "{months} months"),
+            (months, _) => {
+                write!(f, "{} and {}", Length { micros: 0, ..*self }, format_micros(self.micros))
+            }
         }
     }
-    let sign = if micros < 0 { "-" } else { "" };
-    let text = if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") };
-    format!("{sign}{text}")
 }
 
 /// [`format_micros`] of a [`Duration`].
@@ -73,7 +103,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     format_micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn micros_of(interval: &Interval) -> Result<i64, DurationError> {
+fn length_of(interval: &Interval) -> Result<Length, DurationError> {
     let Some(text) = literal_text(&interval.value) else {
         return Err(DurationError::NotAnInterval(interval.to_string()));
     };
@@ -81,8 +111,8 @@ fn micros_of(interval: &Interval) -> Result<i64, DurationError> {
         return Err(DurationError::NotAnInterval(interval.to_string()));
     }
     match &interval.leading_field {
-        None => parse_micros(&text),
-        Some(field) => scale(text.trim(), unit_micros(&field.to_string(), &text)?, &text),
+        None => parse_length(&text),
+        Some(field) => unit(&field.to_string(), &text)?.times(text.trim(), &text),
     }
 }
 
@@ -100,13 +130,13 @@ fn literal_text(expression: &Expr) -> Option<String> {
 }
 
 /// Sums `number unit` pairs, spaces optional.
-fn parse_micros(text: &str) -> Result<i64, DurationError> {
+fn parse_length(text: &str) -> Result<Length, DurationError> {
     let unreadable = || DurationError::Unreadable(text.trim().to_owned());
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(unreadable());
     }
-    let mut total = 0_i64;
+    let mut total = Length::default();
     while !rest.is_empty() {
         let number_end = rest
             .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+')))
@@ -118,19 +148,33 @@ fn parse_micros(text: &str) -> Result<i64, DurationError> {
         let after_number = after_number.trim_start();
         let unit_end =
             after_number.find(|c: char| !c.is_alphabetic()).unwrap_or(after_number.len());
-        let (unit, after_unit) = after_number.split_at(unit_end);
-        let micros = scale(number, unit_micros(unit, text)?, text)?;
+        let (name, after_unit) = after_number.split_at(unit_end);
         total = total
-            .checked_add(micros)
+            .checked_add(unit(name, text)?.times(number, text)?)
             .ok_or_else(|| DurationError::OutOfRange(text.trim().to_owned()))?;
         rest = after_unit.trim_start();
     }
     Ok(total)
 }
 
-/// Returns `number` units of `unit_micros`, exactly or not at all: decimal
+/// What a number counts.
+enum Unit {
+    Micros(i64),
+    Months(i64),
+}
+
+impl Unit {
+    fn times(&self, number: &str, text: &str) -> Result<Length, DurationError> {
+        Ok(match self {
+            Self::Micros(unit) => Length { micros: scale(number, *unit, text)?, months: 0 },
+            Self::Months(unit) => Length { months: scale(number, *unit, text)?, micros: 0 },
+        })
+    }
+}
+
+/// Returns `number` times `unit`, exactly or not at all: decimal
 /// digits are counted, never rounded through a float.
-fn scale(number: &str, unit_micros: i64, text: &str) -> Result<i64, DurationError> {
+fn scale(number: &str, unit: i64, text: &str) -> Result<i64, DurationError> {
     let unreadable = || DurationError::Unreadable(text.trim().to_owned());
     let out_of_range = || DurationError::OutOfRange(text.trim().to_owned());
     let (negative, digits) = match number.strip_prefix('-') {
@@ -147,7 +191,7 @@ fn scale(number: &str, unit_micros: i64, text: &str) -> Result<i64, DurationErro
     let places = u32::try_from(fraction.len()).map_err(|_| out_of_range())?;
     let scaled: i128 = format!("0{whole}{fraction}").parse().map_err(|_| out_of_range())?;
     let divisor = 10_i128.checked_pow(places).ok_or_else(out_of_range)?;
-    let micros = scaled.checked_mul(i128::from(unit_micros)).ok_or_else(out_of_range)?;
+    let micros = scaled.checked_mul(i128::from(unit)).ok_or_else(out_of_range)?;
     if micros % divisor != 0 {
         return Err(out_of_range());
     }
@@ -155,9 +199,9 @@ fn scale(number: &str, unit_micros: i64, text: &str) -> Result<i64, DurationErro
     Ok(if negative { -micros } else { micros })
 }
 
-fn unit_micros(unit: &str, text: &str) -> Result<i64, DurationError> {
+fn unit(name: &str, text: &str) -> Result<Unit, DurationError> {
     const SECOND: i64 = 1_000_000;
-    Ok(match unit.to_lowercase().as_str() {
+    Ok(Unit::Micros(match name.to_lowercase().as_str() {
         "us" | "µs" | "microsecond" | "microseconds" => 1,
         "ms" | "millisecond" | "milliseconds" => 1_000,
         "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
@@ -165,17 +209,17 @@ fn unit_micros(unit: &str, text: &str) -> Result<i64, DurationError> {
         "h" | "hour" | "hours" => 3_600 * SECOND,
         "d" | "day" | "days" => 86_400 * SECOND,
         "w" | "week" | "weeks" => 7 * 86_400 * SECOND,
-        "month" | "months" => return Err(DurationError::Calendar("month")),
-        "quarter" | "quarters" => return Err(DurationError::Calendar("quarter")),
-        "y" | "year" | "years" => return Err(DurationError::Calendar("year")),
+        "month" | "months" => return Ok(Unit::Months(1)),
+        "quarter" | "quarters" => return Ok(Unit::Months(3)),
+        "y" | "year" | "years" => return Ok(Unit::Months(12)),
         "" => return Err(DurationError::Unreadable(text.trim().to_owned())),
         _ => {
             return Err(DurationError::UnknownUnit {
-                unit: unit.to_owned(),
+                unit: name.to_owned(),
                 text: text.trim().to_owned(),
             });
         }
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Rows ahead of the origin: the condition under which rows move the watermark,
 //! and what future covariates need of a source.
 
+use std::time::Duration;
+
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -80,8 +82,10 @@ pub(super) fn check_ahead(
     source: &SourceTable,
     problems: &mut Vec<Problem>,
 ) {
+    let step = forecast.step.period().typical_micros().unsigned_abs();
+    let step = Duration::from_micros(step);
     let horizon = u32::try_from(forecast.horizon).unwrap_or(u32::MAX);
-    let horizon = forecast.step.saturating_mul(horizon);
+    let horizon = step.saturating_mul(horizon);
     let (name, table) = (&covariate.value, &source.name);
     if let (SourceConnector::Kafka(_), Some(bound)) = (&source.connector, source.max_future)
         && bound < horizon
@@ -97,7 +101,7 @@ pub(super) fn check_ahead(
         ));
     }
     let watermark = &source.watermark;
-    let closes_at_once = watermark.condition.is_none() && watermark.delay < forecast.step;
+    let closes_at_once = watermark.condition.is_none() && watermark.delay < step;
     if closes_at_once && forecast.refresh != Refresh::AtEnd {
         let column = &watermark.column;
         problems.push(Problem::new(

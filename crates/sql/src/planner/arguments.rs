@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, Spanned, UnaryOperator, Value};
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::Period;
 
 use super::tumble::{SpanOr, argument_parts};
 use crate::dialect::Placed;
-use crate::dialect::duration::{format_micros, interval_micros};
+use crate::dialect::duration::interval_length;
 use crate::error::{Problem, did_you_mean, one_of};
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "model",
     "series",
     "time",
@@ -23,10 +24,11 @@ const KNOWN: [&str; 12] = [
     "samples",
     "min_context",
     "refresh",
+    "fill",
 ];
 
-const UNSUPPORTED: [&str; 7] =
-    ["fill", "max_gap", "lead", "overload", "deadline", "confidence_level", "anomaly"];
+const UNSUPPORTED: [&str; 6] =
+    ["max_gap", "lead", "overload", "deadline", "confidence_level", "anomaly"];
 
 /// The named arguments of one call, being read.
 #[derive(Debug)]
@@ -154,11 +156,11 @@ impl<'a> Arguments<'a> {
     }
 
     /// Returns a number of steps from 1 to `most`, said as such or as an
-    /// interval, which must be a whole multiple of `step_micros`.
+    /// interval, which must be a whole multiple of the step.
     pub(super) fn steps(
         &self,
         name: &str,
-        step_micros: i64,
+        step: Period,
         most: usize,
         problems: &mut Vec<Problem>,
     ) -> Option<usize> {
@@ -170,10 +172,8 @@ impl<'a> Arguments<'a> {
             {
                 return Some(count);
             }
-            let expected = format!(
-                "a number of steps from 1 to {most}, or an INTERVAL: the step is {}",
-                format_micros(step_micros)
-            );
+            let expected =
+                format!("a number of steps from 1 to {most}, or an INTERVAL: the step is {step}");
             self.wrong(name, &expected, problems);
             return None;
         }
@@ -181,26 +181,23 @@ impl<'a> Arguments<'a> {
             Expr::Interval(interval) => interval.value.span().or(self.span(name)),
             _ => self.span(name),
         };
-        let micros = match interval_micros(value) {
-            Ok(micros) => micros,
+        let length = match interval_length(value) {
+            Ok(length) => length,
             Err(error) => {
                 problems.push(Problem::new(span, format!("argument `{name}`: {error}")));
                 return None;
             }
         };
-        let steps = micros / step_micros;
-        let count = usize::try_from(steps).ok().filter(|count| (1..=most).contains(count));
-        if micros % step_micros != 0 {
+        let Some(steps) = length.steps_of(step) else {
             problems.push(Problem::new(
                 span,
                 format!(
-                    "argument `{name}` is {}, expected a whole multiple of the step of {}",
-                    format_micros(micros),
-                    format_micros(step_micros)
+                    "argument `{name}` is {length}, expected a whole multiple of the step of {step}"
                 ),
             ));
             return None;
-        }
+        };
+        let count = usize::try_from(steps).ok().filter(|count| (1..=most).contains(count));
         if count.is_none() {
             problems.push(Problem::new(
                 span,

@@ -1,7 +1,5 @@
 //! `SELECT * FROM forecast(TABLE view, name => value, …)`: the top of a pipeline.
 
-use std::time::Duration;
-
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{
     FunctionArg, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, TableFactor,
@@ -151,18 +149,18 @@ impl<'a> ForecastCall<'a> {
         let arguments = Arguments::new(self.arguments, self.span, problems);
         let before = problems.len();
         let columns = Columns { plan, view, call: self.span };
-        let step_micros = view.tumble.size_micros;
+        let step = view.tumble.grid;
 
         let model = arguments.text("model", problems);
         let series = columns.series(&arguments, problems);
         let time = columns.time(&arguments, problems);
         let variates = columns.variates(&arguments, &series, time.as_ref(), problems);
-        let horizon = arguments.steps("horizon", step_micros, MOST_STEPS, problems);
+        let horizon = arguments.steps("horizon", step.period(), MOST_STEPS, problems);
         if arguments.lacks("horizon") {
             problems.push(self.missing("horizon", "horizon => 96"));
         }
         let context = arguments
-            .steps("context", step_micros, MOST_STEPS, problems)
+            .steps("context", step.period(), MOST_STEPS, problems)
             .unwrap_or(DEFAULT_CONTEXT);
         let min_context = arguments
             .count("min_context", context, problems)
@@ -175,6 +173,7 @@ impl<'a> ForecastCall<'a> {
             .text("refresh", problems)
             .and_then(|text| refresh(&text, problems))
             .unwrap_or(Refresh::OnClose);
+        let fill = arguments.text("fill", problems).and_then(|text| fill(&text, problems));
         if problems.len() > before {
             return None;
         }
@@ -182,13 +181,24 @@ impl<'a> ForecastCall<'a> {
             names.into_iter().map(|name| name.value).collect()
         };
         let known_ahead = variates.future_covariates.first().cloned();
+        let targets = names(variates.targets);
+        let is_zero = fill.unwrap_or_default() == Fill::Zero;
+        let aggregates: Vec<Option<&str>> =
+            targets.iter().map(|name| view.aggregate_of(plan, name)).collect();
+        let unfilled = targets.iter().zip(&aggregates).filter(|(_, name)| **name == Some("sum"));
+        let unfilled_sums = match fill {
+            None => unfilled.map(|(target, _)| target.clone()).collect(),
+            Some(_) => Vec::new(),
+        };
         let clause = ForecastClause {
             series: names(series),
             time: time?.value,
-            targets: names(variates.targets),
+            zero_filled: aggregates.iter().map(|name| is_zero || *name == Some("count")).collect(),
+            unfilled_sums,
+            targets,
             past_covariates: names(variates.past_covariates),
             future_covariates: names(variates.future_covariates),
-            step: Duration::from_micros(step_micros.unsigned_abs()),
+            step,
             horizon: horizon?,
             context,
             min_context,
@@ -238,6 +248,35 @@ fn only_table(select: &Select) -> Result<&TableFactor, Span> {
         [first, ..] => Err(first.joins.first().map_or(place, Spanned::span).or(place)),
         [] => Err(place),
     }
+}
+
+/// What a step without a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Fill {
+    /// Missing; of a count 0, as SQL counts.
+    #[default]
+    Null,
+    /// 0: nothing happened.
+    Zero,
+}
+
+/// Reads `'null'` or `'zero'`.
+fn fill(text: &Placed<String>, problems: &mut Vec<Problem>) -> Option<Fill> {
+    const WANTED: &str = "`null` (a step without a row is missing) or `zero` (it is 0)";
+    let said = text.value.trim().to_lowercase();
+    let message = match said.as_str() {
+        "null" => return Some(Fill::Null),
+        "zero" => return Some(Fill::Zero),
+        "locf" | "linear" => {
+            format!("fill => '{said}' is not supported in this version, expected {WANTED}")
+        }
+        _ => {
+            let remedy = did_you_mean(&said, ["null", "zero"]);
+            format!("unknown fill `{}`, expected {WANTED}{remedy}", text.value)
+        }
+    };
+    problems.push(Problem::new(text.span, message));
+    None
 }
 
 /// Reads `'on_close'`, `'every N steps'` or `'at_end'`.

@@ -123,6 +123,24 @@ impl<'a> WindowView<'a> {
     }
 }
 
+impl WindowView<'_> {
+    /// Returns the aggregate function whose result the view's column `name` is,
+    /// unchanged.
+    pub(super) fn aggregate_of(&self, plan: &LogicalPlan, name: &str) -> Option<&str> {
+        let mut column = column_named(plan, name)?;
+        let mut node = plan;
+        while !matches!(node, LogicalPlan::Aggregate(_)) {
+            (node, column) = below(node, &column)?;
+        }
+        let index = self.aggregate.schema.index_of_column(&column).ok()?;
+        let index = index.checked_sub(self.aggregate.group_expr.len())?;
+        match unaliased(self.aggregate.aggr_expr.get(index)?) {
+            Expr::AggregateFunction(function) => Some(function.func.name()),
+            _ => None,
+        }
+    }
+}
+
 /// Returns the column of a plan's output by its name.
 fn column_named(plan: &LogicalPlan, name: &str) -> Option<Column> {
     let (qualifier, field) = plan.schema().qualified_field_with_unqualified_name(name).ok()?;

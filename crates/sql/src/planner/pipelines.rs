@@ -381,5 +381,7 @@ pub(super) fn source_info(source: &SourceTable) -> SourceTableInfo {
         delay_micros: micros(source.watermark.delay),
         watermark_condition: source.watermark.condition.clone(),
         max_future_micros: source.max_future.map(micros),
+        max_past_micros: source.max_past.map(micros),
+        is_bounded: matches!(source.connector, SourceConnector::Filesystem(_)),
     }
 }

@@ -24,6 +24,10 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// than a wrong year.
 const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3_600);
 
+/// `'max.past'` when the table does not say: longer than what is replayed, less than
+/// what lies between today and 1970, where empty times and wrong units end.
+const DEFAULT_MAX_PAST: Duration = Duration::from_secs(50 * 365 * 86_400);
+
 const KAFKA_SOURCE: OptionRules = OptionRules {
     owner: "a kafka source table",
     known: &[
@@ -36,6 +40,7 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
         "lost.records",
         "idle.timeout",
         "max.future",
+        "max.past",
         "late.topic",
         "bad.topic",
     ],
@@ -85,7 +90,9 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "delivery" => Some("kafka sink tables, which have no columns"),
         "layout" => Some("sink tables, which have no columns"),
         "group.id" | "scan.startup.mode" | "lost.records" | "idle.timeout" | "max.future"
-        | "late.topic" | "bad.topic" => Some("kafka source tables, which have columns"),
+        | "max.past" | "late.topic" | "bad.topic" => {
+            Some("kafka source tables, which have columns")
+        }
         _ => None,
     }
 }
@@ -119,12 +126,14 @@ pub(super) fn source_table(
     let watermark = watermark(&statement.name, columns, &schema, problems);
     let place = statement.name.span;
     let options = &statement.options;
-    let mut max_future = None;
+    let (mut max_future, mut max_past) = (None, None);
     let connector = match connector(options, place, &["kafka", "filesystem"], problems)? {
         "kafka" => {
             let reader = OptionReader::new(options, KAFKA_SOURCE, problems);
             max_future =
                 reader.duration("max.future", true, problems).unwrap_or(Some(DEFAULT_MAX_FUTURE));
+            max_past =
+                reader.duration("max.past", true, problems).unwrap_or(Some(DEFAULT_MAX_PAST));
             kafka_source(&reader, place, problems).map(SourceConnector::Kafka)
         }
         _ => {
@@ -134,7 +143,7 @@ pub(super) fn source_table(
     };
     let (watermark, connector) = (watermark?, connector?);
     let name = statement.name.value.clone();
-    Some(SourceTable { name, schema, watermark, connector, max_future })
+    Some(SourceTable { name, schema, watermark, connector, max_future, max_past })
 }
 
 /// Returns the sink that `CREATE TABLE` without columns declares.

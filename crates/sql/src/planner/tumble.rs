@@ -2,8 +2,11 @@
 //! a relation planner that makes a [`TumbleNode`] of it.
 //!
 //! Also taken: Flink's `TABLE(TUMBLE(…))` and its named arguments `DATA`,
-//! `TIMECOL`, `SIZE`, `OFFSET`; RisingWave's `tumble(t, ts, INTERVAL …)`; and
+//! `TIMECOL`, `SIZE`, `OFFSET`; `TIMEZONE => 'Europe/Berlin'` for days, weeks and months of
+//! a zone's clocks and `CALENDAR => 'business'` for days of Monday to Friday; RisingWave's `tumble(t, ts, INTERVAL …)`; and
 //! `(SELECT …)` in the table's place.
+
+mod grid;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, DataFusionError};
@@ -19,7 +22,6 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::types::sql_name;
-use crate::dialect::duration::{format_micros, interval_micros};
 use crate::dialect::{Name, TABLE_ARGUMENT, name_of};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::window::TumbleNode;
@@ -62,10 +64,12 @@ impl<'a> WindowCall<'a> {
         (name.value == "tumble").then_some(Self { span: name.span, arguments })
     }
 
-    /// Returns table, time column, size and, where given, offset.
-    fn parts(&self) -> Result<[Option<&'a Expr>; 4], Problem> {
-        const NAMES: [&str; 4] = ["data", "timecol", "size", "offset"];
-        let mut parts = [None; 4];
+    /// Returns table, time column, size and, where given, offset, time zone and calendar.
+    fn parts(&self) -> Result<[Option<&'a Expr>; 6], Problem> {
+        const NAMES: [&str; 6] = ["data", "timecol", "size", "offset", "timezone", "calendar"];
+        let mut parts = [None; 6];
+        // Time zone and calendar are said by name alone.
+        const POSITIONAL: usize = 4;
         for (index, argument) in self.arguments.iter().enumerate() {
             let (name, expression) = argument_parts(argument);
             let (place, span) = match name {
@@ -79,17 +83,23 @@ impl<'a> WindowCall<'a> {
                     })?,
                     name.span,
                 ),
+                None if index >= POSITIONAL => {
+                    let span = expression.map_or(self.span, Spanned::span);
+                    return Err(self.too_many(span));
+                }
                 None => (index, expression.map_or(self.span, Spanned::span)),
             };
             let Some(slot) = parts.get_mut(place) else {
-                return Err(Problem::new(
-                    span.or(self.span),
-                    format!("TUMBLE has too many arguments, {USAGE} and an offset"),
-                ));
+                return Err(self.too_many(span));
             };
             *slot = expression;
         }
         Ok(parts)
+    }
+
+    fn too_many(&self, span: Span) -> Problem {
+        let message = format!("TUMBLE has too many arguments, {USAGE} and an offset");
+        Problem::new(span.or(self.span), message)
     }
 }
 
@@ -162,7 +172,7 @@ fn plan_tumble(
     call: &WindowCall<'_>,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
-    let [table, time, size, offset] = call.parts().map_err(external)?;
+    let [table, time, size, offset, zone, calendar] = call.parts().map_err(external)?;
     let (Some(table), Some(time), Some(size)) = (table, time, size) else {
         return Err(external(Problem::new(
             call.span,
@@ -171,12 +181,9 @@ fn plan_tumble(
     };
     let input = plan_input(table, call.span, context)?;
     let time = time_column(time, input.schema(), call.span).map_err(external)?;
-    let size_micros = positive_micros(size, call.span).map_err(external)?;
-    let offset_micros = match offset {
-        Some(offset) => offset_micros(offset, size_micros, call.span).map_err(external)?,
-        None => 0,
-    };
-    Ok(TumbleNode::try_new(input, &time.value, size_micros, offset_micros)?.into_plan())
+    let windows = grid::Windows { size, offset, zone, calendar, place: call.span };
+    let grid = windows.grid().map_err(external)?;
+    Ok(TumbleNode::try_new(input, &time.value, grid)?.into_plan())
 }
 
 fn plan_input(
@@ -258,38 +265,6 @@ fn descriptor(expression: &Expr) -> Option<&Ident> {
         }
         _ => None,
     }
-}
-
-fn positive_micros(size: &Expr, place: Span) -> Result<i64, Problem> {
-    let span = interval_span(size, place);
-    let micros = interval_micros(size).map_err(|error| Problem::new(span, error.to_string()))?;
-    if micros <= 0 || micros % 1_000 != 0 {
-        return Err(Problem::new(
-            span,
-            format!(
-                "a window of {} is not possible, expected a whole number of milliseconds above zero",
-                format_micros(micros)
-            ),
-        ));
-    }
-    Ok(micros)
-}
-
-fn offset_micros(offset: &Expr, size: i64, place: Span) -> Result<i64, Problem> {
-    let span = interval_span(offset, place);
-    let micros = interval_micros(offset).map_err(|error| Problem::new(span, error.to_string()))?;
-    if micros.unsigned_abs() >= size.unsigned_abs() || micros % 1_000 != 0 {
-        return Err(Problem::new(
-            span,
-            format!(
-                "an offset of {} is not possible, expected whole milliseconds and less than the \
-                 window's {}",
-                format_micros(micros),
-                format_micros(size)
-            ),
-        ));
-    }
-    Ok(micros)
 }
 
 /// Where an interval stands; sqlparser knows only of its number.

@@ -58,7 +58,7 @@ impl KnownAhead {
     pub(super) fn of_series<'a>(
         &'a self,
         key: &'a [u8],
-    ) -> impl Iterator<Item = (i64, &'a [f32])> + 'a {
+    ) -> impl Iterator<Item = (i64, &'a [f64])> + 'a {
         let known = self.windows.values().filter_map(|known| known.series.get(key));
         known.map(|(time, values)| (*time, values.as_slice()))
     }

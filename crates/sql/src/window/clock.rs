@@ -1,16 +1,20 @@
 //! Event time: reading it, its bound, and the window it lies in.
 
-use std::time::Duration;
-
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use datafusion::arrow::datatypes::{
     DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
 use tidecast_stream::EventTime;
+use tidecast_stream::grid::format_micros;
 
 use super::output::RejectedRow;
-use super::query::QueryPlan;
+use super::query::{QueryPlan, SourceTableInfo};
+
+/// Event times that can be meant: what 64-bit nanoseconds around 1970 reach. What lies
+/// outside (9999-12-31, say) stands for "not known" and would be the clock of all
+/// others.
+const POSSIBLE: std::ops::RangeInclusive<i64> = i64::MIN / 1_000..=i64::MAX / 1_000;
 
 /// Event time and window of the rows of a batch.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(crate) fn read(plan: &QueryPlan, column: &ArrayRef, records: &Int64Array) ->
         rejected: Vec::new(),
     };
     let read = reader(column);
+    let mut windows = Windows { plan, last: None };
     for row in 0..rows {
         let record = (row < records.len() && records.is_valid(row)).then(|| records.value(row));
         let usable = if column.is_null(row) {
@@ -42,16 +47,11 @@ pub(crate) fn read(plan: &QueryPlan, column: &ArrayRef, records: &Int64Array) ->
             ))
         } else {
             read(row)
-                .and_then(|micros| Some((micros, window_start(plan, micros)?)))
-                .ok_or_else(|| {
-                    format!(
-                        "event time `{}` is out of range; it must be within some 290 000 years \
-                         of 1970",
-                        plan.source.event_time
-                    )
-                })
+                .filter(|micros| POSSIBLE.contains(micros))
+                .and_then(|micros| Some((micros, windows.start_of(micros)?)))
+                .ok_or_else(|| out_of_range(plan, read(row)))
                 .and_then(|(micros, start)| {
-                    not_ahead(plan.source.max_future_micros, micros, record)?;
+                    not_far_off(&plan.source, micros, record)?;
                     Ok((micros, start))
                 })
         };
@@ -90,35 +90,91 @@ fn reader(column: &ArrayRef) -> Box<dyn Fn(usize) -> Option<i64> + '_> {
     }
 }
 
-/// Returns the first instant of the window `micros` lies in, or `None` where the
-/// window does not fit into 64 bits. `i64::MIN` means "no watermark", hence the
-/// room below.
-fn window_start(plan: &QueryPlan, micros: i64) -> Option<i64> {
-    let into = micros.checked_sub(plan.offset_micros)?.rem_euclid(plan.size_micros);
-    let start = micros.checked_sub(into)?;
-    start.checked_sub(plan.size_micros)?;
-    start.checked_add(plan.size_micros)?;
-    Some(start)
+/// Finds windows; neighbours mostly share theirs.
+struct Windows<'a> {
+    plan: &'a QueryPlan,
+    /// First instant of the last window, and the first one behind it.
+    last: Option<(i64, i64)>,
 }
 
-/// A single clock that runs ahead would otherwise close every window.
-fn not_ahead(bound: Option<i64>, micros: i64, record_millis: Option<i64>) -> Result<(), String> {
-    let (Some(bound), Some(record)) = (bound, record_millis) else {
+impl Windows<'_> {
+    /// Returns the first instant of the window `micros` lies in, or `None` where the
+    /// window does not fit into 64 bits. `i64::MIN` means "no watermark", hence the
+    /// room below.
+    fn start_of(&mut self, micros: i64) -> Option<i64> {
+        if let Some((start, end)) = self.last
+            && (start..end).contains(&micros)
+        {
+            return Some(start);
+        }
+        let start = self.plan.grid.floor(EventTime::from_micros(micros))?.as_micros();
+        start.checked_sub(self.plan.grid.period().typical_micros())?;
+        self.last = Some((start, self.plan.end_of(start)));
+        Some(start)
+    }
+}
+
+fn out_of_range(plan: &QueryPlan, micros: Option<i64>) -> String {
+    let column = &plan.source.event_time;
+    match micros.map(EventTime::from_micros) {
+        Some(time) => format!(
+            "event time `{column}` is {time}, which no series reaches (before 1677 or after \
+             2262): a placeholder for a time that is not known?"
+        ),
+        None => format!(
+            "event time `{column}` is out of range; it must be within some 290 000 years of 1970"
+        ),
+    }
+}
+
+/// A single clock that runs ahead would otherwise close every window, and a time
+/// that is none, or in another unit, would begin a series in 1970.
+fn not_far_off(
+    source: &SourceTableInfo,
+    micros: i64,
+    record_millis: Option<i64>,
+) -> Result<(), String> {
+    let Some(record) = record_millis.map(EventTime::from_millis) else {
         return Ok(());
     };
-    let record = EventTime::from_millis(record);
     let ahead = micros.saturating_sub(record.as_micros());
-    if ahead <= bound {
-        return Ok(());
+    let (bound, option, direction) = match ahead {
+        0.. => (source.max_future_micros, "max.future", "ahead of"),
+        _ => (source.max_past_micros, "max.past", "behind"),
+    };
+    match bound {
+        Some(bound) if ahead.unsigned_abs() > bound.unsigned_abs() => Err(format!(
+            "event time {} lies {} {direction} the record's timestamp {record}; `{option}` allows \
+             {}{}",
+            EventTime::from_micros(micros),
+            span(ahead),
+            span(bound),
+            other_unit(micros, record)
+        )),
+        _ => Ok(()),
     }
-    let (ahead, bound) = (span(ahead), span(bound));
-    Err(format!(
-        "event time {} lies {ahead} ahead of the record's timestamp {record}; `max.future` allows \
-         {bound}",
-        EventTime::from_micros(micros)
-    ))
+}
+
+/// Says whether a time far off would be near the record's if its number counted in
+/// another unit.
+fn other_unit(micros: i64, record: EventTime) -> &'static str {
+    const MONTH: u128 = 31 * 86_400_000_000;
+    let (micros, record) = (i128::from(micros), i128::from(record.as_micros()));
+    let near = |other: i128| (other - record).unsigned_abs() < MONTH;
+    let is_far = !near(micros);
+    let mut factors = [1_000, 1_000_000, 1_000_000_000].into_iter();
+    match factors.any(|factor| near(micros * factor) || near(micros / factor)) && is_far {
+        true => "; in another unit it would be near: say 'timestamp.unit'",
+        false => "",
+    }
 }
 
 fn span(micros: i64) -> String {
-    humantime::format_duration(Duration::from_micros(micros.unsigned_abs())).to_string()
+    const YEAR: u64 = 31_556_952_000_000;
+    let micros = micros.unsigned_abs();
+    match micros / YEAR {
+        0 => format_micros(i64::try_from(micros).unwrap_or(i64::MAX)),
+        1 => "1 year".to_owned(),
+        years => format!("{years} years"),
+    }
 }

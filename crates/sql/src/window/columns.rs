@@ -29,7 +29,7 @@ pub(super) struct ViewColumns {
 }
 
 /// By series the time of the step and the future covariates.
-pub(super) type FutureBySeries = HashMap<Box<[u8]>, (i64, Vec<f32>)>;
+pub(super) type FutureBySeries = HashMap<Box<[u8]>, (i64, Vec<f64>)>;
 
 /// The view's rows, read.
 pub(super) struct ViewRows {
@@ -168,17 +168,18 @@ impl ViewRows {
 
     /// Returns a row's targets, past covariates and future covariates; NaN where
     /// one is missing or not finite.
-    pub(super) fn values(&self, row: usize) -> Vec<f32> {
+    pub(super) fn values(&self, row: usize) -> Vec<f64> {
         self.values.iter().map(|column| value(column, row)).collect()
     }
 }
 
-fn value(column: &ArrayRef, row: usize) -> f32 {
+fn value(column: &ArrayRef, row: usize) -> f64 {
     if column.is_null(row) {
-        return f32::NAN;
+        return f64::NAN;
     }
-    let value = column.as_primitive::<Float64Type>().value(row) as f32;
-    if value.is_finite() { value } else { f32::NAN }
+    let value = column.as_primitive::<Float64Type>().value(row);
+    // Adding nothing makes -0 a 0: in a ring -0 is a step without a row.
+    if value.is_finite() { value + 0.0 } else { f64::NAN }
 }
 
 fn from_arrow(error: ArrowError) -> WindowError {

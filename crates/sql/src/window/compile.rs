@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::{
+    Aggregate as AggregateNode, Expr, ExprSchemable, LogicalPlan, TableScan, cast,
+};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use tidecast_stream::TimeGrid;
 
 use super::aggregate::Aggregate;
 use super::expression;
@@ -98,13 +101,7 @@ impl<'a> Compiler<'a> {
             return Err(CompileError::new(message).about(time));
         }
         origins.extend([Origin::WindowStart, Origin::WindowEnd]);
-        let (size, offset) = (tumble.size_micros, tumble.offset_micros);
-        self.description.push(match offset {
-            0 => format!("window: tumbling, {} by `{time}`", micros(size)),
-            _ => {
-                format!("window: tumbling, {} by `{time}`, offset {}", micros(size), micros(offset))
-            }
-        });
+        self.description.push(window_text(&tumble.grid, time));
         let above = self.stages(&above_nodes, &mut origins)?;
 
         let input = aggregate.input.schema();
@@ -128,8 +125,7 @@ impl<'a> Compiler<'a> {
         Ok(QueryPlan {
             source: self.source.clone(),
             time_index: self.time_index,
-            size_micros: size,
-            offset_micros: offset,
+            grid: tumble.grid,
             below,
             windowed: windowed_schema(tumble),
             above,
@@ -268,7 +264,7 @@ impl<'a> Compiler<'a> {
             },
         };
         let distinct = plain.params.distinct;
-        let plain = without_distinct(plain);
+        let plain = without_distinct(without_overflow(plain, input)?);
         let context = PhysicalPlanningContext::default();
         let lowered = LoweredAggregateBuilder::new(
             &plain,
@@ -357,9 +353,37 @@ fn without_distinct(mut function: AggregateFunction) -> Expr {
     Expr::AggregateFunction(function)
 }
 
+/// Adds whole numbers up in 38 digits: in 64 bits DataFusion's `sum` wraps around
+/// unsaid. The result becomes a BIGINT again, or the group fails.
+fn without_overflow(
+    mut function: AggregateFunction,
+    input: &DFSchema,
+) -> Result<AggregateFunction, CompileError> {
+    if function.func.name() == "sum"
+        && let [argument] = function.params.args.as_slice()
+        && argument.get_type(input)?.is_integer()
+    {
+        let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+        function.params.args = vec![cast(argument.clone(), wide)];
+    }
+    Ok(function)
+}
+
 fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
     use datafusion::logical_expr::UserDefinedLogicalNodeCore;
     Arc::clone(tumble.schema().inner())
+}
+
+/// Of windows of a fixed length these are the words that committed offsets are marked
+/// with: others would make a pipeline refuse its own state.
+fn window_text(grid: &TimeGrid, time: &str) -> String {
+    match (grid.fixed_micros(), grid.offset_micros()) {
+        (None, _) => format!("window: tumbling, {grid} by `{time}`"),
+        (Some(size), 0) => format!("window: tumbling, {} by `{time}`", micros(size)),
+        (Some(size), offset) => {
+            format!("window: tumbling, {} by `{time}`, offset {}", micros(size), micros(offset))
+        }
+    }
 }
 
 fn micros(length: i64) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
-use tidecast_stream::{EventTime, SeriesKey};
+use tidecast_stream::{EventTime, SeriesKey, TimeGrid};
 
 use super::ahead::KnownAhead;
 use super::columns::ViewColumns;
@@ -23,12 +23,12 @@ pub struct SeriesContext {
     pub origin: EventTime,
     /// Values by target and step, oldest first, at most `context` steps; NaN where
     /// the step is missing.
-    pub values: Vec<Vec<f32>>,
+    pub values: Vec<Vec<f64>>,
     /// Covariates known for the past only, over the same steps.
-    pub past_covariates: Vec<Vec<f32>>,
+    pub past_covariates: Vec<Vec<f64>>,
     /// Covariates over the same steps and then the horizon's, as far as they are
     /// known there; NaN where not.
-    pub future_covariates: Vec<Vec<f32>>,
+    pub future_covariates: Vec<Vec<f64>>,
     /// Steps of the context at which some target was observed.
     pub observed: usize,
     /// Per target what came before `values`.
@@ -37,10 +37,14 @@ pub struct SeriesContext {
 
 /// The context rings of one partition: per series the newest `context` steps.
 ///
-/// Steps are numbered by their time divided by the step length. A step for which
-/// no row comes is missing; so is a value that is null, not finite, or beyond
-/// `f32`. A series of which nothing came for more than `context` steps is
-/// forgotten: all of its context would be missing.
+/// Steps are numbered by the grid of the windows. A step for which no row comes is
+/// missing, or 0 where the clause says so; a value that is null or not finite is
+/// missing. On a stream a series of which nothing came for more than `context` steps is
+/// forgotten: all of its context would be missing. At the end of a bounded source each
+/// series is known up to its own end, whenever that was.
+///
+/// Values are kept in 8 bytes: 4 KiB a series and column at a context of 512. In 4 a
+/// meter that stands at 123,456,789 would be off by 3.
 ///
 /// Where a forecast is made at the end of a bounded source and there are future
 /// covariates, the origin is the newest step at which a target was observed, and
@@ -48,7 +52,9 @@ pub struct SeriesContext {
 pub struct ContextRings {
     columns: Arc<ViewColumns>,
     shape: Shape,
-    step_micros: i64,
+    step: TimeGrid,
+    /// Whether the source ends: then no series is forgotten.
+    is_bounded: bool,
     /// Whether steps without an observed target may be ahead of the origin.
     holds_back: bool,
     known_ahead: KnownAhead,
@@ -105,9 +111,12 @@ impl ContextRings {
     ///
     /// # Errors
     /// If there is no such column, or its type will not do.
-    pub fn new(clause: &ForecastClause, schema: &SchemaRef) -> Result<Self, WindowError> {
-        let step_micros = i64::try_from(clause.step.as_micros()).unwrap_or(i64::MAX);
-        if step_micros == 0 || clause.context == 0 {
+    pub fn new(
+        clause: &ForecastClause,
+        schema: &SchemaRef,
+        is_bounded: bool,
+    ) -> Result<Self, WindowError> {
+        if clause.step.period().typical_micros() == 0 || clause.context == 0 {
             return Err(WindowError::new("the step and the context must not be zero"));
         }
         let future_covariates = clause.future_covariates.len();
@@ -119,8 +128,11 @@ impl ContextRings {
                 targets: clause.targets.len(),
                 past_covariates: clause.past_covariates.len(),
                 future_covariates,
+                zero_filled: clause.zero_filled.clone(),
+                fills_long_gaps: is_bounded && clause.zero_filled.contains(&true),
             },
-            step_micros,
+            step: clause.step,
+            is_bounded,
             holds_back: future_covariates > 0 && clause.refresh == Refresh::AtEnd,
             known_ahead: KnownAhead::default(),
             rings: HashMap::new(),
@@ -170,12 +182,10 @@ impl ContextRings {
         Ok(absorbed)
     }
 
-    /// Returns the contexts of all series at the end of the source, in order of
+    /// Returns the contexts of all series at the end of a bounded source, in order of
     /// first appearance.
     pub(crate) fn final_contexts(&mut self) -> Vec<SeriesContext> {
-        let (context, newest) = (self.shape.context, self.newest);
-        let rings = self.rings.values_mut().filter(|ring| lives(ring, newest, context));
-        let mut rings: Vec<&mut Ring> = rings.map(Arc::make_mut).collect();
+        let mut rings: Vec<&mut Ring> = self.rings.values_mut().map(Arc::make_mut).collect();
         rings.sort_by_key(|ring| ring.serial);
         rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
     }
@@ -226,18 +236,19 @@ impl ContextRings {
     }
 
     /// Returns the first instant of the oldest window that a ring reaches back to.
-    pub(crate) fn reaches_back_to(&self, window_micros: i64) -> Option<i64> {
+    pub(crate) fn reaches_back_to(&self, windows: TimeGrid) -> Option<i64> {
         let context = self.shape.context;
         let oldest = |ring: &Ring| {
             let steps = ring.last_step.saturating_sub(ring.rebuilt_from(context as i64));
-            ring.last_window.saturating_sub(steps.saturating_mul(window_micros))
+            let last = EventTime::from_micros(ring.last_window);
+            windows.after(last, steps.saturating_neg()).unwrap_or(EventTime::MIN).as_micros()
         };
         let rings = self.rings.values();
         rings.filter(|ring| lives(ring, self.newest, context)).map(|ring| oldest(ring)).min()
     }
 
     fn step_of(&self, micros: i64) -> i64 {
-        micros.div_euclid(self.step_micros)
+        self.step.number(EventTime::from_micros(micros))
     }
 
     /// Adds a step to its series, and returns how many are missing before it.
@@ -289,7 +300,7 @@ impl ContextRings {
     /// Lets go of forgotten series, now and then: which ones are forgotten does
     /// not depend on when this looks.
     fn sweep(&mut self) {
-        let Some(newest) = self.newest else { return };
+        let Some(newest) = self.newest.filter(|_| !self.is_bounded) else { return };
         let context = self.shape.context;
         if newest.saturating_sub(self.swept) < (context as i64 / 8).max(1) {
             return;

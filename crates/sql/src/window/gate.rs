@@ -47,8 +47,8 @@ impl<'a> Gate<'a> {
     ) -> (Vec<(i64, Vec<u32>)>, usize) {
         let mut windows: Vec<(i64, Vec<u32>)> = Vec::new();
         let mut place: HashMap<i64, usize> = HashMap::new();
-        // Neighbours mostly share their window.
-        let mut last = (i64::MIN, 0);
+        // Neighbours mostly share their window: its start, end and place.
+        let mut last = (i64::MIN, EventTime::MIN, None);
         for (index, row) in origin.values().iter().enumerate().skip(from) {
             let row = *row as usize;
             self.advance_before(row);
@@ -57,19 +57,21 @@ impl<'a> Gate<'a> {
                 return (windows, index);
             }
             let Some(start) = self.times.starts.get(row).copied() else { continue };
-            let window_end = EventTime::from_micros(start + self.plan.size_micros);
+            if last.0 != start {
+                last = (start, EventTime::from_micros(self.plan.end_of(start)), None);
+            }
+            let window_end = last.1;
             if self.watermark.has_passed(window_end) {
                 late.push(LateRow { row, window_end, watermark: self.watermark });
                 continue;
             }
-            if last.0 != start {
-                let at = *place.entry(start).or_insert_with(|| {
+            let at = *last.2.get_or_insert_with(|| {
+                *place.entry(start).or_insert_with(|| {
                     windows.push((start, Vec::new()));
                     windows.len() - 1
-                });
-                last = (start, at);
-            }
-            if let Some((_, members)) = windows.get_mut(last.1) {
+                })
+            });
+            if let Some((_, members)) = windows.get_mut(at) {
                 members.push(index as u32);
             }
             oldest_end = oldest_end.map(|end| end.min(window_end.as_micros()));
@@ -85,6 +87,9 @@ impl<'a> Gate<'a> {
     }
 
     fn advance_before(&mut self, row: usize) {
+        if self.plan.source.is_bounded {
+            return;
+        }
         let times = self.times.micros.get(self.next..row).unwrap_or_default();
         let moves = self.moves.get(self.next..row).unwrap_or_default();
         let greatest =

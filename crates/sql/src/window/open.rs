@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
-use datafusion::arrow::compute::{concat, concat_batches, take_arrays};
+use datafusion::arrow::compute::{cast, concat, concat_batches, filter_record_batch, take_arrays};
+use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::logical_expr::EmitTo;
@@ -126,7 +128,7 @@ impl OpenWindow {
             false => Some(new_group_values(Arc::clone(&plan.key_schema), &GroupOrdering::None)?),
         };
         let states = plan.aggregates.iter().map(|a| a.start()).collect::<Result<_>>()?;
-        let end = start + plan.size_micros;
+        let end = plan.end_of(start);
         let kept = keeps.then(Kept::default);
         Ok(Self { start, end, first_offset, groups, states, failure: None, kept })
     }
@@ -211,13 +213,17 @@ impl OpenWindow {
         if let Some(reason) = self.failure {
             return Ok((closed(empty), vec![failed(None, reason)]));
         }
-        let grouped = match grouped(plan, start, end, self.groups, self.states) {
+        let (grouped, beyond) = match grouped(plan, start, end, self.groups, self.states) {
             Ok(grouped) => grouped,
             Err(error) => {
                 return Ok((closed(empty), vec![failed(None, stage::reason(&error))]));
             }
         };
-        let mut failures = Vec::new();
+        let mut failures: Vec<FailedGroup> = beyond
+            .iter()
+            .map(|(group, reason)| failed(Some(grouped.slice(*group, 1)), reason.clone()))
+            .collect();
+        let grouped = without(grouped, &beyond)?;
         let mut done = Vec::new();
         stage::run_apart(
             Selection::contiguous(grouped, 0),
@@ -260,7 +266,7 @@ fn grouped(
     end: i64,
     groups: Option<Box<dyn GroupValues>>,
     states: Vec<AggregateState>,
-) -> Result<RecordBatch> {
+) -> Result<(RecordBatch, Vec<Beyond>)> {
     let (count, keys) = match groups {
         Some(mut groups) => (groups.len(), groups.emit(EmitTo::All)?),
         None => (1, Vec::new()),
@@ -276,8 +282,47 @@ fn grouped(
             Key::Expression(_) => columns.extend(own_keys.next()),
         }
     }
+    let mut beyond: Vec<Beyond> = Vec::new();
     for state in states {
-        columns.push(state.finish()?);
+        let result = state.finish()?;
+        let field = plan.grouped.fields().get(columns.len());
+        columns.push(match field.filter(|field| field.data_type() != result.data_type()) {
+            Some(field) => fitted(&result, field, &mut beyond)?,
+            None => result,
+        });
     }
-    stage::batch(&plan.grouped, columns, count)
+    beyond.sort_by_key(|(group, _)| *group);
+    beyond.dedup_by_key(|(group, _)| *group);
+    Ok((stage::batch(&plan.grouped, columns, count)?, beyond))
+}
+
+/// A group whose result its column cannot hold, and what it was.
+type Beyond = (usize, String);
+
+/// Casts a result that was added up in more digits than its column has.
+fn fitted(result: &ArrayRef, field: &Field, beyond: &mut Vec<Beyond>) -> Result<ArrayRef> {
+    let column = cast(result, field.data_type())?;
+    if column.null_count() > result.null_count() {
+        let shown = ArrayFormatter::try_new(result, &FormatOptions::default())?;
+        let lost = (0..column.len()).filter(|row| column.is_null(*row) && result.is_valid(*row));
+        beyond.extend(lost.map(|row| {
+            let reason = format!(
+                "`{}` is {}, beyond what 64-bit whole numbers hold; add up CAST(… AS DOUBLE) instead",
+                field.name(),
+                shown.value(row)
+            );
+            (row, reason)
+        }));
+    }
+    Ok(column)
+}
+
+/// Leaves groups out.
+fn without(grouped: RecordBatch, beyond: &[Beyond]) -> Result<RecordBatch> {
+    if beyond.is_empty() {
+        return Ok(grouped);
+    }
+    let lost = |row: usize| beyond.iter().any(|(group, _)| *group == row);
+    let kept: BooleanArray = (0..grouped.num_rows()).map(|row| Some(!lost(row))).collect();
+    Ok(filter_record_batch(&grouped, &kept)?)
 }

@@ -156,7 +156,7 @@ impl WindowOperator {
         }
         let Some(newest) = self.newest else { return Ok(WindowOutput::default()) };
         let begun = self.open.range(..=newest).next_back();
-        match begun.map(|(start, _)| EventTime::from_micros(start + self.plan.size_micros)) {
+        match begun.map(|(start, _)| EventTime::from_micros(self.plan.end_of(*start))) {
             Some(end) => self.advance_to(Watermark::at(end)),
             None => Ok(WindowOutput::default()),
         }
@@ -170,7 +170,7 @@ impl WindowOperator {
     pub fn close_all(&mut self) -> Result<WindowOutput, WindowError> {
         match self.open.last_key_value() {
             Some((start, _)) => {
-                let end = EventTime::from_micros(start + self.plan.size_micros);
+                let end = EventTime::from_micros(self.plan.end_of(*start));
                 self.advance_to(Watermark::at(end))
             }
             None => Ok(WindowOutput::default()),
@@ -262,7 +262,7 @@ impl WindowOperator {
     }
 
     fn oldest_end(&self) -> i64 {
-        self.oldest_open().map_or(i64::MAX, |start| start + self.plan.size_micros)
+        self.oldest_open().map_or(i64::MAX, |start| self.plan.end_of(start))
     }
 
     fn check(&self, rows: &RecordBatch, offsets: &Int64Array) -> Result<(), WindowError> {
@@ -321,7 +321,7 @@ impl WindowOperator {
 
     fn close_due(&mut self, output: &mut WindowOutput) -> Result<(), WindowError> {
         while let Some(entry) = self.open.first_entry() {
-            let end = EventTime::from_micros(entry.key() + self.plan.size_micros);
+            let end = EventTime::from_micros(self.plan.end_of(*entry.key()));
             if !self.watermark.has_passed(end) {
                 break;
             }
@@ -337,9 +337,9 @@ impl WindowOperator {
     /// Returns what is known of the windows behind the one at `start`.
     fn peek(&mut self, start: i64) -> Result<Vec<Arc<AheadWindow>>> {
         let Some(windows) = self.look_ahead else { return Ok(Vec::new()) };
-        let length =
-            self.plan.size_micros.saturating_mul(i64::try_from(windows).unwrap_or(i64::MAX));
-        let ahead = self.open.range_mut(start..=start.saturating_add(length));
+        let windows = i64::try_from(windows).unwrap_or(i64::MAX);
+        let last = self.plan.grid.after(EventTime::from_micros(start), windows);
+        let ahead = self.open.range_mut(start..=last.map_or(i64::MAX, EventTime::as_micros));
         ahead.map(|(_, window)| window.peek(&self.plan)).collect()
     }
 }

@@ -69,7 +69,14 @@ pub(super) fn prepare(
         .iter()
         .filter_map(|row| times.starts.get(*row as usize).copied())
         .collect();
-    let ends = starts.iter().map(|start| start + plan.size_micros).collect::<Vec<_>>();
+    let mut last = (i64::MIN, i64::MIN);
+    let ends = starts.iter().map(|start| {
+        if last.0 != *start {
+            last = (*start, plan.end_of(*start));
+        }
+        last.1
+    });
+    let ends = ends.collect::<Vec<_>>();
     let mut columns = selection.rows.columns().to_vec();
     columns.push(Arc::new(TimestampMicrosecondArray::from(starts)));
     columns.push(Arc::new(TimestampMicrosecondArray::from(ends)));

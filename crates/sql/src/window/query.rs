@@ -8,6 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
+use tidecast_stream::{EventTime, TimeGrid};
 
 use super::aggregate::Aggregate;
 use super::compile::Compiler;
@@ -28,6 +29,11 @@ pub struct SourceTableInfo {
     /// How far event time may lie ahead of the record's timestamp, in
     /// microseconds. `None`: no bound.
     pub max_future_micros: Option<i64>,
+    /// How far it may lie behind, likewise.
+    pub max_past_micros: Option<i64>,
+    /// Whether the source ends, as a file does. Nothing is late then, and windows
+    /// close when it has ended.
+    pub is_bounded: bool,
 }
 
 /// A view over tumbling windows of one source table, ready to run. Clones share
@@ -42,8 +48,8 @@ pub(crate) struct QueryPlan {
     pub(crate) source: SourceTableInfo,
     /// Index of the event-time column in the source.
     pub(crate) time_index: usize,
-    pub(crate) size_micros: i64,
-    pub(crate) offset_micros: i64,
+    /// Whose cells are the windows.
+    pub(crate) grid: TimeGrid,
     /// What happens to rows before they know their window.
     pub(crate) below: Vec<Stage>,
     /// The schema with the window's bounds added, and what happens after.
@@ -97,9 +103,9 @@ impl WindowQuery {
         Arc::clone(&self.plan.output)
     }
 
-    /// Returns the length of a window in microseconds.
-    pub fn size_micros(&self) -> i64 {
-        self.plan.size_micros
+    /// Returns the grid whose cells are the windows.
+    pub fn grid(&self) -> TimeGrid {
+        self.plan.grid
     }
 
     /// Returns the functions whose state a snapshot cannot hold to the bit: if there are
@@ -116,6 +122,17 @@ impl WindowQuery {
     /// Returns what the view does, a line per step, in the order of execution.
     pub fn describe(&self) -> Vec<String> {
         self.plan.description.clone()
+    }
+}
+
+impl QueryPlan {
+    /// Returns the first instant behind the window that starts at `start`, in
+    /// microseconds.
+    pub(crate) fn end_of(&self, start: i64) -> i64 {
+        match self.grid.fixed_micros() {
+            Some(size) => start + size,
+            None => self.grid.ceil(EventTime::from_micros(start)).as_micros(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Prior {
     /// Their number.
     pub count: u64,
     /// The newest of them; 0 if there is none.
-    pub last: f32,
+    pub last: f64,
 }
 
 /// One step of a series.
@@ -31,7 +31,7 @@ pub(super) struct Step {
     /// First instant of its window.
     pub(super) window: i64,
     /// Targets, past covariates, future covariates; NaN where missing.
-    pub(super) values: Vec<f32>,
+    pub(super) values: Vec<f64>,
 }
 
 /// The newest steps of one series.
@@ -41,7 +41,7 @@ pub(super) struct Ring {
     pub(super) serial: u64,
     pub(super) key: SeriesKey,
     /// Targets, past covariates, future covariates.
-    columns: Vec<VecDeque<f32>>,
+    columns: Vec<VecDeque<f64>>,
     /// By target.
     prior: Vec<RunningPrior>,
     /// Steps at which some target was observed.
@@ -50,7 +50,7 @@ pub(super) struct Ring {
     pub(super) last_time: EventTime,
     /// First instant of the window of the newest step.
     pub(super) last_window: i64,
-    /// The newest step, of those the ring has lost, at which anything was observed.
+    /// The newest step, of those the ring has lost, for which a row came with a value.
     lost: Option<i64>,
     /// Steps without an observed target behind the newest step with one, where
     /// these may turn out to be ahead of the origin.
@@ -63,7 +63,7 @@ pub(super) struct RingParts {
     pub(super) serial: u64,
     pub(super) key: SeriesKey,
     /// Targets and past covariates, or all of them end to end.
-    pub(super) columns: Vec<Vec<f32>>,
+    pub(super) columns: Vec<Vec<f64>>,
     pub(super) prior: Vec<RunningPrior>,
     pub(super) observed: usize,
     pub(super) last_step: i64,
@@ -110,7 +110,7 @@ impl Ring {
     /// Cuts columns that lie end to end; `None` if they are not of this shape.
     pub(super) fn split(mut self, shape: &Shape) -> Option<Self> {
         let count = shape.targets + shape.past_covariates + shape.future_covariates;
-        let all: Vec<f32> = self.columns.pop()?.into();
+        let all: Vec<f64> = self.columns.pop()?.into();
         let fits = all.len().is_multiple_of(count) && all.len() / count <= shape.context;
         if !fits || self.prior.len() != shape.targets {
             return None;
@@ -168,14 +168,18 @@ impl Ring {
     pub(super) fn append(&mut self, step: Step, shape: &Shape) -> usize {
         let mut gaps = 0;
         if !self.is_empty() {
+            let mut first_missing = self.last_step + 1;
             if step.number.saturating_sub(self.last_step) > shape.context as i64 {
                 self.clear();
-            } else {
-                let gap = vec![f32::NAN; step.values.len()];
-                for missing in self.last_step + 1..step.number {
-                    self.push(missing, &gap, shape.context);
-                    gaps += 1;
-                }
+                first_missing = match shape.fills_long_gaps {
+                    true => step.number.saturating_sub(shape.context as i64 - 1),
+                    false => step.number,
+                };
+            }
+            let gap = shape.gap();
+            for missing in first_missing..step.number {
+                self.push(missing, &gap, shape.context);
+                gaps += 1;
             }
         }
         self.push(step.number, &step.values, shape.context);
@@ -197,7 +201,7 @@ impl Ring {
     pub(super) fn rebuilt_from(&self, context: i64) -> i64 {
         let steps = self.columns.first().map_or(0, VecDeque::len).saturating_sub(1) as i64;
         let first = self.last_step.saturating_sub(steps);
-        let begins = |ring: &VecDeque<f32>| ring.front().is_some_and(|value| !value.is_nan());
+        let begins = |ring: &VecDeque<f64>| ring.front().is_some_and(is_of_row);
         match self.lost {
             Some(lost)
                 if first.saturating_sub(lost) <= context && !self.columns.iter().any(begins) =>
@@ -208,15 +212,15 @@ impl Ring {
         }
     }
 
-    fn push(&mut self, step: i64, values: &[f32], context: usize) {
+    fn push(&mut self, step: i64, values: &[f64], context: usize) {
         let targets = self.prior.len();
-        let is_observed = |values: &[f32]| values.iter().any(|value| !value.is_nan());
+        let is_observed = |values: &[f64]| values.iter().any(|value| !value.is_nan());
         if self.columns.first().is_some_and(|ring| ring.len() == context) {
-            let evicted: Vec<f32> =
+            let evicted: Vec<f64> =
                 self.columns.iter_mut().filter_map(VecDeque::pop_front).collect();
             self.prior.iter_mut().zip(&evicted).for_each(|(prior, value)| prior.push(*value));
             self.observed -= usize::from(evicted.get(..targets).is_some_and(is_observed));
-            if is_observed(&evicted) {
+            if evicted.iter().any(is_of_row) {
                 self.lost = Some(step.saturating_sub(context as i64));
             }
         }
@@ -230,7 +234,7 @@ impl Ring {
     pub(super) fn context<'a>(
         &self,
         shape: &Shape,
-        ahead: impl Iterator<Item = (i64, &'a [f32])>,
+        ahead: impl Iterator<Item = (i64, &'a [f64])>,
     ) -> SeriesContext {
         let prior = self.prior.iter().zip(&self.columns).map(|(prior, values)| {
             prior.resolve(values.iter().copied().find(|value| !value.is_nan()))
@@ -243,10 +247,10 @@ impl Ring {
         });
         let values = columns.by_ref().take(shape.targets).collect();
         let past_covariates = columns.by_ref().take(shape.past_covariates).collect();
-        let mut future_covariates: Vec<Vec<f32>> = columns.collect();
+        let mut future_covariates: Vec<Vec<f64>> = columns.collect();
         let steps = self.columns.first().map_or(0, VecDeque::len);
         for covariate in &mut future_covariates {
-            covariate.resize(steps + shape.horizon, f32::NAN);
+            covariate.resize(steps + shape.horizon, f64::NAN);
         }
         for (number, values) in ahead {
             let behind = usize::try_from(number.saturating_sub(self.last_step)).unwrap_or(0);
@@ -282,14 +286,34 @@ impl Ring {
     }
 }
 
-/// How long contexts are and how many columns they have.
-#[derive(Debug, Clone, Copy)]
+/// How long contexts are, how many columns they have, and what a missing step is.
+#[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) context: usize,
     pub(super) horizon: usize,
     pub(super) targets: usize,
     pub(super) past_covariates: usize,
     pub(super) future_covariates: usize,
+    /// Which targets are 0 in a step without a row, by target.
+    pub(super) zero_filled: Vec<bool>,
+    /// Whether that holds of more steps than a context has, too: not on a stream, where
+    /// a series that was silent for so long is forgotten.
+    pub(super) fills_long_gaps: bool,
+}
+
+impl Shape {
+    /// Returns the values of a step without a row. A zero is written as -0, which no
+    /// row has, so that a ring knows from which of its steps on records make it.
+    fn gap(&self) -> Vec<f64> {
+        let columns = self.targets + self.past_covariates + self.future_covariates;
+        let is_zero = |column: usize| self.zero_filled.get(column) == Some(&true);
+        (0..columns).map(|column| if is_zero(column) { -0.0 } else { f64::NAN }).collect()
+    }
+}
+
+/// Whether a value came with a row: it is neither missing nor a step's zero.
+fn is_of_row(value: &f64) -> bool {
+    !value.is_nan() && !(*value == 0.0 && value.is_sign_negative())
 }
 
 /// [`Prior`] while the first observed value may still be to come.
@@ -301,7 +325,7 @@ pub(super) struct RunningPrior {
 }
 
 impl RunningPrior {
-    fn push(&mut self, value: f32) {
+    fn push(&mut self, value: f64) {
         let nothing_yet = self.known.count == 0;
         if value.is_nan() && nothing_yet {
             self.leading += 1;
@@ -311,20 +335,17 @@ impl RunningPrior {
             *self = Self { known: self.resolve(Some(value)), leading: 0 };
         }
         let filled = if value.is_nan() { self.known.last } else { value };
-        self.known.sum += f64::from(filled);
+        self.known.sum += filled;
         self.known.count += 1;
         self.known.last = filled;
     }
 
     /// Returns the sums, leading steps counted with the first observed value.
-    fn resolve(&self, first_observed: Option<f32>) -> Prior {
+    fn resolve(&self, first_observed: Option<f64>) -> Prior {
         match first_observed {
-            Some(first) if self.known.count == 0 && self.leading > 0 => Prior {
-                // Exact: 24 bits of value times fewer than 2^29 steps.
-                sum: f64::from(first) * self.leading as f64,
-                count: self.leading,
-                last: first,
-            },
+            Some(first) if self.known.count == 0 && self.leading > 0 => {
+                Prior { sum: first * self.leading as f64, count: self.leading, last: first }
+            }
             _ => self.known,
         }
     }

@@ -32,10 +32,10 @@ use super::contexts::Captured;
 use super::open::SavedWindow;
 use super::ring::Ring;
 use super::windower::ForcedClose;
-use crate::spec::PipelinePlan;
+use crate::spec::{ForecastClause, PipelinePlan};
 
 /// Version of the format.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The key of the head among the schema's metadata.
 const HEAD: &str = "tidecast.snapshot";
@@ -188,17 +188,24 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
         ("the source's columns", columns.join(", ")),
         ("the watermark", format!("{watermark:?}")),
         ("max.future", format!("{:?}", plan.source.max_future)),
+        ("max.past", format!("{:?}", plan.source.max_past)),
         ("the window query", plan.window.describe().join("\n")),
         ("the series", clause.series.join(", ")),
         ("the time", clause.time.clone()),
-        ("the step", format!("{:?}", clause.step)),
+        ("the step", clause.step.describe()),
         ("the targets", clause.targets.join(", ")),
+        ("what a step without a row is", zero_filled(clause)),
         ("the past covariates", clause.past_covariates.join(", ")),
         ("the future covariates", clause.future_covariates.join(", ")),
         ("the context", clause.context.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+fn zero_filled(clause: &ForecastClause) -> String {
+    let zero = clause.targets.iter().zip(&clause.zero_filled).filter(|(_, zero)| **zero);
+    zero.map(|(target, _)| format!("{target} 0")).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns what windows follow from: what a pipeline cannot change and go on with the

@@ -12,6 +12,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, lit,
 };
+use tidecast_stream::TimeGrid;
 
 /// Name of the column that holds a window's first instant.
 pub const WINDOW_START: &str = "window_start";
@@ -22,18 +23,16 @@ pub const WINDOW_END: &str = "window_end";
 ///
 /// The schema is the input's plus [`WINDOW_START`] and [`WINDOW_END`]: timestamps
 /// in microseconds without zone, never null, with the time column's qualifier.
-/// Windows are `[offset + k·size, offset + (k + 1)·size)` for every integer `k`;
-/// a time finer than a microsecond is rounded down first.
+/// Windows are the cells of the grid; a time finer than a microsecond is rounded down
+/// first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TumbleNode {
     /// Where the rows come from.
     pub input: Arc<LogicalPlan>,
     /// The column of the input that is the time.
     pub time_column: String,
-    /// Length of a window in microseconds, positive.
-    pub size_micros: i64,
-    /// Where windows start, counted from the epoch, in microseconds.
-    pub offset_micros: i64,
+    /// The grid whose cells are the windows.
+    pub grid: TimeGrid,
     schema: DFSchemaRef,
 }
 
@@ -41,17 +40,9 @@ impl TumbleNode {
     /// Returns the node over `input`.
     ///
     /// # Errors
-    /// If there is no such column, it is no timestamp, the size is not positive,
-    /// or the input has a column named like those that are added.
-    pub fn try_new(
-        input: LogicalPlan,
-        time_column: &str,
-        size_micros: i64,
-        offset_micros: i64,
-    ) -> Result<Self> {
-        if size_micros <= 0 {
-            return plan_err!("the window's size is `{size_micros}` us; it must be positive");
-        }
+    /// If there is no such column, it is no timestamp, or the input has a column named
+    /// like those that are added.
+    pub fn try_new(input: LogicalPlan, time_column: &str, grid: TimeGrid) -> Result<Self> {
         let (qualifier, time) = time_field(&input, time_column)?;
         if !matches!(time, DataType::Timestamp(_, _)) {
             return plan_err!(
@@ -72,13 +63,7 @@ impl TumbleNode {
             fields.push((qualifier.clone(), field));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
-        Ok(Self {
-            input: Arc::new(input),
-            time_column: time_column.to_owned(),
-            size_micros,
-            offset_micros,
-            schema,
-        })
+        Ok(Self { input: Arc::new(input), time_column: time_column.to_owned(), grid, schema })
     }
 
     /// Returns the node as a plan.
@@ -90,14 +75,18 @@ impl TumbleNode {
     /// DataFusion can run it over a bounded table.
     ///
     /// # Errors
-    /// If DataFusion refuses the expressions.
+    /// If DataFusion refuses the expressions, or windows are a calendar's, which plain
+    /// expressions cannot say.
     pub fn to_projection(&self) -> Result<LogicalPlan> {
+        let Some(size) = self.grid.fixed_micros() else {
+            return plan_err!("windows of a {} are no plain expression", self.grid);
+        };
         let (qualifier, time) = time_field(&self.input, &self.time_column)?;
         let micros = self.micros(time)?;
-        let floored = floor_to(micros, self.size_micros, self.offset_micros);
+        let floored = floor_to(micros, size, self.grid.offset_micros());
         let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
         let start = cast(floored.clone(), instant.clone());
-        let end = cast(floored + lit(self.size_micros), instant);
+        let end = cast(floored + lit(size), instant);
         let columns = self.input.schema().columns().into_iter().map(Expr::Column);
         let bounds = [(start, WINDOW_START), (end, WINDOW_END)]
             .map(|(bound, name)| bound.alias_qualified(qualifier.clone(), name));
@@ -165,7 +154,7 @@ pub fn to_batch_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 impl PartialOrd for TumbleNode {
     /// Orders by what tells two nodes apart beside their inputs' schemas.
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        let key = |node: &Self| (node.size_micros, node.offset_micros, node.time_column.clone());
+        let key = |node: &Self| (node.grid.describe(), node.time_column.clone());
         match key(self).cmp(&key(other)) {
             Ordering::Equal => self.input.partial_cmp(&other.input),
             different => Some(different),
@@ -191,8 +180,8 @@ impl UserDefinedLogicalNodeCore for TumbleNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { time_column, size_micros, offset_micros, .. } = self;
-        write!(f, "Tumble: time={time_column}, size={size_micros}us, offset={offset_micros}us")
+        let Self { time_column, grid, .. } = self;
+        write!(f, "Tumble: time={time_column}, windows={grid}")
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -203,6 +192,6 @@ impl UserDefinedLogicalNodeCore for TumbleNode {
         let Ok([input]) = <[LogicalPlan; 1]>::try_from(inputs) else {
             return plan_err!("a window has exactly one input");
         };
-        Self::try_new(input, &time_column, self.size_micros, self.offset_micros)
+        Self::try_new(input, &time_column, self.grid)
     }
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use tidecast_stream::{
-    BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SourceBatch, Watermark,
+    BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SourceBatch, TimeGrid,
+    Watermark,
 };
 
 use super::contexts::{ContextRings, SeriesContext};
@@ -56,7 +57,7 @@ pub struct Windower {
     operator: WindowOperator,
     rings: ContextRings,
     refresh: Refresh,
-    window_micros: i64,
+    windows: TimeGrid,
     /// What the state follows from.
     identity: Vec<(String, String)>,
     partition: Option<Partition>,
@@ -110,9 +111,9 @@ impl Windower {
         }
         Ok(Self {
             operator,
-            rings: ContextRings::new(&plan.forecast, &plan.window.output_schema())?,
+            rings: ContextRings::new(clause, &plan.window.output_schema(), plan.is_bounded())?,
             refresh: plan.forecast.refresh,
-            window_micros: plan.window.size_micros(),
+            windows: plan.window.grid(),
             identity: snapshot::state_identity(plan),
             partition: None,
             position: Offset::default(),
@@ -335,7 +336,7 @@ impl Windower {
             }
             self.closed.push_back((window.start, window.first_offset));
         }
-        self.reach = self.rings.reaches_back_to(self.window_micros);
+        self.reach = self.rings.reaches_back_to(self.windows);
         let reach = self.reach.map_or(EventTime::from_micros(i64::MAX), EventTime::from_micros);
         self.closed.retain(|(start, _)| *start >= reach);
         Ok(())

@@ -44,8 +44,8 @@ fn measured(site: &'static str, kw: f64, n: i64, seconds: i64) -> Reading {
 }
 
 /// Values with `-1` for a missing step.
-fn plain(columns: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let plain = |value: &f32| if value.is_nan() { -1.0 } else { *value };
+fn plain(columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let plain = |value: &f64| if value.is_nan() { -1.0 } else { *value };
     columns.iter().map(|column| column.iter().map(plain).collect()).collect()
 }
 
@@ -206,7 +206,7 @@ fn outcome(
 }
 
 /// What is known ahead, as the documentation says it, one row at a time.
-fn known_ahead(view: &View, readings: &[Reading]) -> Vec<(String, i64, Vec<f32>)> {
+fn known_ahead(view: &View, readings: &[Reading]) -> Vec<(String, i64, Vec<f64>)> {
     let size = view.size_micros;
     let mut watermark = i64::MIN;
     let mut open: BTreeMap<i64, Vec<&Reading>> = BTreeMap::new();
@@ -235,7 +235,7 @@ fn known_ahead(view: &View, readings: &[Reading]) -> Vec<(String, i64, Vec<f32>)
                 let at = |step: i64| {
                     let rows = open.get(&(start + step * size)).into_iter().flatten();
                     let values = rows.filter(|row| row.site == site).filter_map(|row| row.n);
-                    values.max().map_or(f32::NAN, |n| n as f32)
+                    values.max().map_or(f64::NAN, |n| n as f64)
                 };
                 let ahead = (1..=HORIZON as i64).map(at).collect();
                 found.push((site.to_owned(), start + size, ahead));

@@ -22,6 +22,8 @@ use tidecast_sql::{
     ForecastClause, ModelDefinition, PipelineOptions, PipelinePlan, Refresh, SinkConnector,
     SinkTable, SourceConnector, SourceTable, WatermarkClause, WatermarkCondition,
 };
+use tidecast_stream::grid::Tz;
+use tidecast_stream::{Period, TimeGrid};
 
 /// One record of the table `readings`.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +75,9 @@ pub(crate) struct View {
     pub offset_micros: i64,
     pub delay_micros: i64,
     pub max_future_micros: Option<i64>,
+    pub max_past_micros: Option<i64>,
+    /// Whether the source ends.
+    pub is_bounded: bool,
     /// Which rows move the watermark.
     pub moves_if: Option<String>,
 }
@@ -86,8 +91,14 @@ impl View {
             offset_micros: 0,
             delay_micros: 2_000_000,
             max_future_micros: None,
+            max_past_micros: None,
+            is_bounded: false,
             moves_if: None,
         }
+    }
+
+    pub(crate) fn grid(&self) -> TimeGrid {
+        TimeGrid::new(Period::Fixed(self.size_micros), self.offset_micros, Tz::UTC)
     }
 
     pub(crate) fn source(&self) -> SourceTableInfo {
@@ -97,6 +108,8 @@ impl View {
             delay_micros: self.delay_micros,
             watermark_condition: self.moves_if.as_deref().map(condition),
             max_future_micros: self.max_future_micros,
+            max_past_micros: self.max_past_micros,
+            is_bounded: self.is_bounded,
         }
     }
 
@@ -126,8 +139,7 @@ impl View {
         let readings = wait(context.table("readings")).unwrap().into_unoptimized_plan();
         let plan = plan.transform_up(|node| match &node {
             LogicalPlan::TableScan(scan) if scan.table_name.table() == "windowed" => {
-                let (size, offset) = (self.size_micros, self.offset_micros);
-                let tumble = TumbleNode::try_new(readings.clone(), "ts", size, offset)?;
+                let tumble = TumbleNode::try_new(readings.clone(), "ts", self.grid())?;
                 let aliased = LogicalPlanBuilder::from(tumble.into_plan()).alias("windowed")?;
                 Ok(Transformed::yes(aliased.build()?))
             }
@@ -149,10 +161,18 @@ impl View {
                     delay: Duration::from_micros(self.delay_micros as u64),
                     condition: None,
                 },
-                connector: SourceConnector::Filesystem(tidecast_sql::FileOptions {
-                    path: "readings.csv".to_owned(),
-                    format: tidecast_sql::FileFormat::Csv,
+                connector: SourceConnector::Kafka(tidecast_sql::KafkaSourceOptions {
+                    topic: "readings".to_owned(),
+                    bootstrap_servers: None,
+                    group_id: None,
+                    startup: tidecast_sql::StartupMode::Earliest,
+                    lost_records: tidecast_sql::LostRecords::Skip,
+                    idle_timeout: None,
+                    late_topic: None,
+                    bad_topic: None,
+                    properties: std::collections::BTreeMap::new(),
                 }),
+                max_past: None,
                 max_future: self.max_future_micros.map(|bound| Duration::from_micros(bound as u64)),
             },
             window: self.compile().unwrap(),
@@ -162,7 +182,9 @@ impl View {
                 targets: vec!["kw".to_owned()],
                 past_covariates: Vec::new(),
                 future_covariates: Vec::new(),
-                step: Duration::from_micros(self.size_micros as u64),
+                step: self.grid(),
+                zero_filled: vec![false],
+                unfilled_sums: Vec::new(),
                 horizon: 1,
                 context,
                 min_context: 1,

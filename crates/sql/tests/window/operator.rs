@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use tidecast_sql::window::{WindowOperator, WindowQuery};
-use tidecast_stream::{EventTime, Offset, Watermark};
+use tidecast_stream::grid::Tz;
+use tidecast_stream::{EventTime, Offset, Period, TimeGrid, Watermark};
 
 use crate::harness::{Reading, View, batch, floats, ranges, reading, run};
 
@@ -156,10 +157,37 @@ fn a_time_too_far_ahead_is_rejected_and_does_not_close_windows() {
 fn a_time_at_the_end_of_the_calendar_is_rejected() {
     let mut operator = sums().operator();
     let edge = |ts| Reading { ts: Some(ts), ..reading("a", 1.0, 0) };
-    let output = push(&mut operator, &[edge(i64::MAX), edge(i64::MIN), reading("a", 1.0, 5)]);
-    assert_eq!(output.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 1]);
-    assert!(output.rejected[0].reason.contains("out of range"), "{}", output.rejected[0].reason);
+    let output = push(
+        &mut operator,
+        &[edge(i64::MAX), edge(i64::MIN), edge(253_402_214_400_000_000), reading("a", 1.0, 5)],
+    );
+    assert_eq!(output.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        output.rejected[2].reason,
+        "event time `ts` is 9999-12-31T00:00:00Z, which no series reaches (before 1677 or after \
+         2262): a placeholder for a time that is not known?"
+    );
     assert_eq!(operator.open_windows(), 1);
+}
+
+#[test]
+fn a_time_far_behind_the_record_is_rejected_with_the_likely_unit() {
+    let view = View { max_past_micros: Some(50 * 365 * 86_400_000_000), ..sums() };
+    let mut operator = view.operator();
+    // Milliseconds of 2025 taken for microseconds; 1970; a replay of ten years.
+    let stamp = 1_763_805_600_000;
+    let times = [stamp, 0, (stamp - 10 * 365 * 86_400_000) * 1_000];
+    let readings = times.map(|ts| Reading { ts: Some(ts), ..reading("a", 1.0, 0) });
+    let stamps = Int64Array::from(vec![Some(stamp); 3]);
+    let output = push_stamped(&mut operator, &readings, stamps);
+    assert_eq!(output.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(
+        output.rejected[0].reason,
+        "event time 1970-01-21T09:56:45.600Z lies 55 years behind the record's timestamp \
+         2025-11-22T10:00:00Z; `max.past` allows 49 years; in another unit it would be near: say \
+         'timestamp.unit'"
+    );
+    assert!(output.rejected[1].reason.ends_with("`max.past` allows 49 years"));
 }
 
 #[test]
@@ -251,7 +279,8 @@ fn compile_over(schema: &Arc<Schema>) -> WindowQuery {
     let table = MemTable::try_new(Arc::clone(schema), vec![vec![]]).unwrap();
     let scan = LogicalPlanBuilder::scan("readings", provider_as_source(Arc::new(table)), None);
     let scan = scan.unwrap().build().unwrap();
-    let tumble = TumbleNode::try_new(scan, "ts", 10_000_000, 0).unwrap().into_plan();
+    let grid = TimeGrid::new(Period::Fixed(10_000_000), 0, Tz::UTC);
+    let tumble = TumbleNode::try_new(scan, "ts", grid).unwrap().into_plan();
     let plan = LogicalPlanBuilder::from(tumble)
         .aggregate(vec![col("window_end")], vec![sum(col("kw"))])
         .unwrap()
@@ -263,6 +292,8 @@ fn compile_over(schema: &Arc<Schema>) -> WindowQuery {
         delay_micros: 0,
         watermark_condition: None,
         max_future_micros: None,
+        max_past_micros: None,
+        is_bounded: false,
     };
     WindowQuery::compile(&plan, &datafusion::prelude::SessionContext::new().state(), &source)
         .unwrap()

@@ -155,13 +155,13 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
         assert!(matches!(error, SnapshotError::Damaged(_)), "{end}: {error}");
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    assert!(text.contains("\"format\":2"));
-    let find = |bytes: &[u8]| bytes.windows(10).position(|at| at == b"\"format\":2");
+    assert!(text.contains("\"format\":3"));
+    let find = |bytes: &[u8]| bytes.windows(10).position(|at| at == b"\"format\":3");
     let mut later = bytes.clone();
     while let Some(at) = find(&later) {
-        later[at + 9] = b'3';
+        later[at + 9] = b'4';
     }
-    assert_eq!(refused(&plan, &later), SnapshotError::Format { found: 3 });
+    assert_eq!(refused(&plan, &later), SnapshotError::Format { found: 4 });
     assert_eq!(refused(&plan, b"ARROW1 and so on"), SnapshotError::Format { found: 1 });
 }
 

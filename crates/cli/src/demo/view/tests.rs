@@ -34,12 +34,15 @@ fn a_week_in() -> DemoState {
             pipeline: "demo".to_owned(),
             series: SeriesKey::new([("region", record.series.as_str().into())]),
             origin: record.time,
-            step_ms: HOUR / 1_000,
+            step: "PT1H".to_owned(),
+            step_ms: Some(HOUR / 1_000),
+            times: Vec::new(),
             model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
             status: ForecastStatus::Ok,
             reason: None,
             context: ContextSummary { steps: 1, observed: 1 },
             variates: vec![VariateForecast {
+                reason: None,
                 name: "mw".to_owned(),
                 mean: vec![record.value; 24],
                 quantiles: quantiles

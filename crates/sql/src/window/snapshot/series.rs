@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float32Builder, Float64Builder, Int64Array, ListBuilder, RecordBatch,
-    StringArray, UInt64Array, UInt64Builder,
+    Array, ArrayRef, AsArray, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+    UInt64Array, UInt64Builder,
 };
 use datafusion::arrow::compute::concat;
-use datafusion::arrow::datatypes::{
-    DataType, Field, Float32Type, Float64Type, Int64Type, Schema, UInt64Type,
-};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use tidecast_stream::SeriesKey;
 
@@ -50,8 +48,8 @@ fn batch(keys: Vec<ArrayRef>, parts: &[RingParts]) -> Result<RecordBatch, ArrowE
         }
         Arc::new(builder.finish())
     };
-    let floats = |field: &dyn Fn(&RingParts) -> Vec<f32>| -> ArrayRef {
-        let mut builder = ListBuilder::new(Float32Builder::new());
+    let floats = |field: &dyn Fn(&RingParts) -> Vec<f64>| -> ArrayRef {
+        let mut builder = ListBuilder::new(Float64Builder::new());
         for part in parts {
             builder.values().append_slice(&field(part));
             builder.append(true);
@@ -139,10 +137,10 @@ impl Columns<'_> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
         let series = self.column("series", &DataType::Utf8)?.as_string::<i32>();
         let serial = self.column("serial", &DataType::UInt64)?.as_primitive::<UInt64Type>();
-        let values = self.list("values", DataType::Float32)?;
+        let values = self.list("values", DataType::Float64)?;
         let sums = self.list("prior_sum", DataType::Float64)?;
         let counts = self.list("prior_count", DataType::UInt64)?;
-        let lasts = self.list("prior_last", DataType::Float32)?;
+        let lasts = self.list("prior_last", DataType::Float64)?;
         let leading = self.list("prior_leading", DataType::UInt64)?;
         let (observed, last_step) = (self.whole("observed")?, self.whole("last_step")?);
         let (last_time, last_window) = (self.whole("last_time")?, self.whole("last_window")?);
@@ -153,7 +151,7 @@ impl Columns<'_> {
                 serde_json::from_str(series.value(row)).map_err(|e| damaged(&e.to_string()))?;
             let sums = sums[row].as_primitive::<Float64Type>();
             let counts = counts[row].as_primitive::<UInt64Type>();
-            let lasts = lasts[row].as_primitive::<Float32Type>();
+            let lasts = lasts[row].as_primitive::<Float64Type>();
             let leading = leading[row].as_primitive::<UInt64Type>();
             let targets = sums.len();
             if [counts.len(), lasts.len(), leading.len()].iter().any(|len| *len != targets) {
@@ -170,7 +168,7 @@ impl Columns<'_> {
             rings.push(RingParts {
                 serial: serial.value(row),
                 key,
-                columns: vec![values[row].as_primitive::<Float32Type>().values().to_vec()],
+                columns: vec![values[row].as_primitive::<Float64Type>().values().to_vec()],
                 prior: prior.collect(),
                 observed: usize::try_from(observed.value(row))
                     .map_err(|_| damaged("a count is negative"))?,

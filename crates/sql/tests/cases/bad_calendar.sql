@@ -1,0 +1,13 @@
+CREATE TABLE s (site VARCHAR, y DOUBLE, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) WITH ('connector'='kafka', 'topic'='s');
+CREATE VIEW zone AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' DAY, timezone => 'Europe/Berln') GROUP BY site, window_end;
+CREATE VIEW hours AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '6' HOUR, timezone => 'Europe/Berlin') GROUP BY site, window_end;
+CREATE VIEW mixed AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1 month 3 days') GROUP BY site, window_end;
+CREATE VIEW half AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '0.5' MONTH) GROUP BY site, window_end;
+CREATE VIEW far AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MONTH, INTERVAL '40' DAY) GROUP BY site, window_end;
+CREATE VIEW calendar AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' DAY, calendar => 'lunar') GROUP BY site, window_end;
+CREATE VIEW week AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '7' DAY, calendar => 'business') GROUP BY site, window_end;
+CREATE VIEW fifth AS SELECT site FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' DAY, INTERVAL '1' HOUR, 'Europe/Berlin') GROUP BY site, window_end;
+CREATE TABLE o WITH ('connector'='stdout');
+CREATE MODEL m WITH ('provider'='seasonal-naive');
+CREATE VIEW v AS SELECT site, window_end AS t, sum(y) AS y FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MONTH) GROUP BY site, window_end;
+CREATE PIPELINE p AS INSERT INTO o SELECT * FROM forecast(TABLE v, model => 'm', series => 'site', time => 't', target => 'y', horizon => INTERVAL '30' DAY, fill => 'nul');
