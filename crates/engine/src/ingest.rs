@@ -16,6 +16,7 @@ use tidecast_stream::{Partition, PartitionCommit, Source, SourceBatch, SourceErr
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::findings::{Findings, SeriesHomes};
 use crate::forecaster::ModelHandle;
 use crate::observe;
 use crate::partition::PartitionWork;
@@ -35,6 +36,8 @@ pub(crate) struct Ingest {
     pub(crate) publisher: Mailbox<PublisherMessage>,
     pub(crate) snapshots: Option<Snapshots>,
     /// Whether state that another query built is left behind.
+    pub(crate) homes: SeriesHomes,
+    pub(crate) findings: Findings,
     pub(crate) reset_state: bool,
     pub(crate) mailbox_capacity: usize,
     pub(crate) idle_timeout: Option<Duration>,
@@ -152,6 +155,8 @@ impl Ingest {
             self.model.clone(),
             self.publisher.clone(),
             self.snapshots.clone(),
+            self.homes.clone(),
+            self.findings.clone(),
         );
         let name = format!("windower-{}-{partition}", self.plan.name);
         let (mailbox, receiver) = mailbox(name, self.mailbox_capacity);
@@ -179,6 +184,7 @@ impl Ingest {
         leaving: &[Partition],
     ) -> Result<(), ActorExit> {
         let deadline = Instant::now() + self.drain_timeout;
+        self.homes.leave(leaving);
         let leaving: Vec<Assigned> =
             leaving.iter().filter_map(|partition| partitions.remove(partition)).collect();
         for Assigned { mailbox, actor, .. } in leaving {

@@ -7,6 +7,7 @@
 mod commit;
 mod config;
 mod connect;
+mod findings;
 mod forecaster;
 mod ingest;
 mod message;
@@ -26,10 +27,12 @@ use tidecast_sql::PipelinePlan;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use crate::findings::Finding;
 pub use crate::forecaster::model_info;
 pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};
 pub use tidecast_actors::Status;
 
+use crate::findings::Findings;
 use crate::forecaster::ModelPool;
 use crate::pipeline::Pipeline;
 
@@ -37,6 +40,8 @@ use crate::pipeline::Pipeline;
 #[derive(Debug)]
 pub struct Engine {
     pipelines: Vec<SupervisorHandle>,
+    /// By pipeline, in the same order.
+    findings: Vec<Findings>,
     models: Arc<ModelPool>,
 }
 
@@ -52,15 +57,18 @@ impl Engine {
     ) -> Self {
         let config = Arc::new(config);
         let models = Arc::new(ModelPool::new(config.model, config.mailbox_capacity));
+        let findings: Vec<Findings> = plans.iter().map(|plan| Findings::new(&plan.name)).collect();
         let pipelines = plans
             .into_iter()
-            .map(|plan| {
+            .zip(&findings)
+            .map(|(plan, findings)| {
                 let name = plan.name.clone();
                 let pipeline = Arc::new(Pipeline {
                     plan: Arc::new(plan),
                     config: Arc::clone(&config),
                     connectors: Arc::clone(&connectors),
                     models: Arc::clone(&models),
+                    findings: findings.clone(),
                 });
                 Supervisor::new(name)
                     .policy(restart_policy(&config.restart))
@@ -68,7 +76,7 @@ impl Engine {
                     .spawn(move |generation| Arc::clone(&pipeline).run_generation(generation))
             })
             .collect();
-        Self { pipelines, models }
+        Self { pipelines, findings, models }
     }
 
     /// Returns each pipeline's name and where it stands.
@@ -77,6 +85,12 @@ impl Engine {
             .iter()
             .map(|handle| (handle.name().to_owned(), handle.status().borrow().clone()))
             .collect()
+    }
+
+    /// Returns what each pipeline has found out about its data that nobody may have
+    /// meant, in the order of [`status`](Self::status).
+    pub fn findings(&self) -> Vec<Vec<Finding>> {
+        self.findings.iter().map(Findings::all).collect()
     }
 
     /// Waits until every pipeline has ended, its bounded source finished or given

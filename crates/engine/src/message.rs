@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use tidecast_forecast::{Forecast, TaskError};
 use tidecast_sql::SeriesContext;
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, TimeGrid,
-    VariateForecast,
+    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Partition, SeriesKey,
+    TimeGrid, VariateForecast,
 };
 
 /// What all messages of a pipeline share.
@@ -37,6 +37,7 @@ impl MessageTemplate {
     pub(crate) fn message(
         &self,
         context: &SeriesContext,
+        partition: &Partition,
         outcome: Outcome,
         is_backfill: bool,
     ) -> ForecastMessage {
@@ -52,7 +53,7 @@ impl MessageTemplate {
             }
         };
         ForecastMessage {
-            forecast_id: forecast_id(&self.pipeline, &context.key, context.origin, 0),
+            forecast_id: forecast_id(&self.pipeline, &context.key, context.origin, 0, partition),
             pipeline: self.pipeline.clone(),
             series: context.key.clone(),
             origin: context.origin,
@@ -110,12 +111,14 @@ fn number(value: f64) -> Value {
 }
 
 /// Returns the id of a forecast: the first 128 bits, in hexadecimal, of the
-/// SHA-256 of pipeline, series, origin and revision. A repeat has the same id.
+/// SHA-256 of pipeline, series, origin, revision and partition. A repeat has the same
+/// id; two halves of a series that lies in two partitions have two.
 pub(crate) fn forecast_id(
     pipeline: &str,
     series: &SeriesKey,
     origin: EventTime,
     revision: u32,
+    partition: &Partition,
 ) -> String {
     let mut hash = Sha256::new();
     for part in [pipeline.as_bytes(), series.to_string().as_bytes()] {
@@ -125,5 +128,6 @@ pub(crate) fn forecast_id(
     }
     hash.update(origin.as_micros().to_le_bytes());
     hash.update(revision.to_le_bytes());
+    hash.update(partition.number.to_le_bytes());
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::config::EngineConfig;
 use crate::connect::Connectors;
+use crate::findings::{Findings, SeriesHomes};
 use crate::forecaster::ModelPool;
 use crate::ingest::Ingest;
 use crate::message::MessageTemplate;
@@ -21,6 +22,7 @@ pub(crate) struct Pipeline {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) connectors: Arc<dyn Connectors>,
     pub(crate) models: Arc<ModelPool>,
+    pub(crate) findings: Findings,
 }
 
 impl Pipeline {
@@ -102,6 +104,8 @@ impl Pipeline {
                 let interval = self.config.state.interval;
                 Snapshots { store, interval, committed }
             }),
+            homes: SeriesHomes::new(self.findings.clone()),
+            findings: self.findings.clone(),
             reset_state: self.config.state.reset,
             mailbox_capacity: self.config.mailbox_capacity,
             drain_timeout: self.config.drain_timeout,

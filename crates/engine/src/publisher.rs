@@ -125,7 +125,8 @@ impl Publisher {
                 Some(Err(error)) => Outcome::Failed(error),
                 None => Outcome::TooShort,
             };
-            let message = self.template.message(context, outcome, batch.is_backfill);
+            let message =
+                self.template.message(context, &batch.commit.partition, outcome, batch.is_backfill);
             observe::forecast(&self.pipeline, message.status);
             self.ready.transaction.forecasts.push(message);
         }

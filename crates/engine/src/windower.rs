@@ -8,6 +8,7 @@ use tidecast_forecast::{Context, ForecastTask, PriorHistory, seed_for};
 use tidecast_sql::{PipelinePlan, SeriesContext};
 use tidecast_stream::SourceBatch;
 
+use crate::findings::{EmptySums, Findings, SeriesHomes};
 use crate::forecaster::ModelHandle;
 use crate::observe;
 use crate::partition::{PartitionWork, Stretch};
@@ -42,6 +43,8 @@ pub(crate) struct WindowerActor {
     model: ModelHandle,
     publisher: Mailbox<PublisherMessage>,
     snapshots: Option<Snapshotting>,
+    homes: SeriesHomes,
+    empty_sums: EmptySums,
 }
 
 impl WindowerActor {
@@ -51,10 +54,13 @@ impl WindowerActor {
         model: ModelHandle,
         publisher: Mailbox<PublisherMessage>,
         snapshots: Option<Snapshots>,
+        homes: SeriesHomes,
+        findings: Findings,
     ) -> Self {
         let snapshots =
             snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), work.partition().clone()));
-        Self { plan, work, model, publisher, snapshots }
+        let empty_sums = EmptySums::new(findings, plan.forecast.unfilled_sums.clone());
+        Self { plan, work, model, publisher, snapshots, homes, empty_sums }
     }
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
@@ -93,6 +99,8 @@ impl WindowerActor {
     /// Sends what is due to the forecaster, and everything to the publisher.
     async fn hand_on(&mut self, stretch: Stretch, is_backfill: bool) -> Result<(), ActorExit> {
         let Stretch { output, commit } = stretch;
+        self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
+        self.empty_sums.count(output.steps, output.gap_steps);
         let (partition, windower) = (self.work.partition(), self.work.windower());
         observe::windowed(&self.plan.name, partition, &output, windower);
         let min_context = self.plan.forecast.min_context;

@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 pub use crate::metrics::{
     Metric, MetricKind, Metrics, RecorderError, describe_metrics, install_recorder,
 };
-pub use crate::status::{PipelineState, PipelineStatus, StatusSource};
+pub use crate::status::{Finding, PipelineState, PipelineStatus, StatusSource};
 
 /// Where the service listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";

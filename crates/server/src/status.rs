@@ -36,12 +36,33 @@ pub struct PipelineStatus {
     /// In backoff, seconds until it starts again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts_in_seconds: Option<f64>,
+    /// What it has found out about its data that nobody may have meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// One thing found out about a pipeline's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of thing, for programs.
+    pub kind: String,
+    /// How often, in whatever the text counts.
+    pub count: u64,
+    /// What was found, and the remedy.
+    pub text: String,
 }
 
 impl PipelineStatus {
     /// Returns the status of the pipeline `name` with nothing said but its state.
     pub fn new(name: impl Into<String>, state: PipelineState) -> Self {
-        Self { name: name.into(), state, generation: None, reason: None, restarts_in_seconds: None }
+        Self {
+            name: name.into(),
+            state,
+            generation: None,
+            reason: None,
+            restarts_in_seconds: None,
+            findings: Vec::new(),
+        }
     }
 }
 

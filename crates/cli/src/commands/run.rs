@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, Status};
-use tidecast_server::{PipelineState, PipelineStatus, Server, StatusSource};
+use tidecast_server::{Finding, PipelineState, PipelineStatus, Server, StatusSource};
 
 use crate::arguments::RunArguments;
 use crate::commands::plan::load_plans;
@@ -81,7 +81,16 @@ struct EngineStatus(Arc<Engine>);
 
 impl StatusSource for EngineStatus {
     fn pipelines(&self) -> Vec<PipelineStatus> {
-        self.0.status().into_iter().map(|(name, status)| of_status(name, &status)).collect()
+        let status = self.0.status().into_iter().zip(self.0.findings());
+        let of = |((name, status), findings): ((String, Status), Vec<tidecast_engine::Finding>)| {
+            let findings = findings.into_iter().map(|finding| Finding {
+                kind: finding.kind.to_owned(),
+                count: finding.count,
+                text: finding.text,
+            });
+            PipelineStatus { findings: findings.collect(), ..of_status(name, &status) }
+        };
+        status.map(of).collect()
     }
 }
 

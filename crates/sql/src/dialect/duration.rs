@@ -91,7 +91,7 @@ impl fmt::Display for Length {
             (0, _) => f.write_str(&format_micros(self.micros)),
             (_, Ok(months)) if self.micros == 0 => write!(f, "{}", Period::Months(months)),
             (months, _) if self.micros == 0 => write!(f, "{months} months"),
-            (months, _) => {
+            _ => {
                 write!(f, "{} and {}", Length { micros: 0, ..*self }, format_micros(self.micros))
             }
         }

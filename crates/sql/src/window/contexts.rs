@@ -66,6 +66,8 @@ pub struct ContextRings {
     /// When rings were last looked through for forgotten series.
     swept: i64,
     next_serial: u64,
+    /// Series that are new since somebody asked.
+    appeared: Vec<SeriesKey>,
 }
 
 /// The rings at some moment, which cost next to nothing to keep: their values are
@@ -102,6 +104,8 @@ pub(crate) struct Absorbed {
     pub(crate) refused: Vec<(usize, String)>,
     /// Values that were null or not finite.
     pub(crate) missing_values: usize,
+    /// Steps for which a row came.
+    pub(crate) steps: usize,
     /// Steps for which no row came, now that a later one has.
     pub(crate) gap_steps: usize,
 }
@@ -139,6 +143,7 @@ impl ContextRings {
             newest: None,
             swept: i64::MIN,
             next_serial: 0,
+            appeared: Vec::new(),
         })
     }
 
@@ -171,6 +176,7 @@ impl ContextRings {
             let missing = targets.filter(|value| value.is_nan()).count();
             match self.push(rows, row, key, step) {
                 Ok(gap_steps) => {
+                    absorbed.steps += 1;
                     absorbed.missing_values += missing;
                     absorbed.gap_steps += gap_steps;
                     absorbed.contexts.extend(self.context_if(key, &is_due));
@@ -219,6 +225,7 @@ impl ContextRings {
         (newest, swept, next_serial): (Option<i64>, i64, u64),
     ) -> Result<(), String> {
         let keys = self.columns.keys_of(keys, rings.len()).map_err(|error| error.to_string())?;
+        self.appeared = rings.iter().map(|ring| ring.key.clone()).collect();
         let mut restored = HashMap::with_capacity(rings.len());
         for (key, ring) in keys.into_iter().zip(rings) {
             let ring = ring.split(&self.shape);
@@ -228,6 +235,11 @@ impl ContextRings {
         self.rings = restored;
         (self.newest, self.swept, self.next_serial) = (newest, swept, next_serial);
         Ok(())
+    }
+
+    /// Returns the series that are new since this was asked the last time.
+    pub(super) fn take_appeared(&mut self) -> Vec<SeriesKey> {
+        std::mem::take(&mut self.appeared)
     }
 
     /// Returns how many series there are.
@@ -269,6 +281,7 @@ impl ContextRings {
             Some(ring) => Arc::make_mut(ring),
             None => {
                 let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
+                self.appeared.push(series.clone());
                 let ring = Ring::new(series, self.next_serial, &self.shape, &step);
                 self.next_serial += 1;
                 Arc::make_mut(self.rings.entry(key.into()).or_insert(Arc::new(ring)))

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use tidecast_stream::{
-    BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SourceBatch, TimeGrid,
-    Watermark,
+    BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SeriesKey, SourceBatch,
+    TimeGrid, Watermark,
 };
 
 use super::contexts::{ContextRings, SeriesContext};
@@ -92,6 +92,8 @@ pub struct WindowerOutput {
     pub windows_closed: usize,
     /// Rows taken in.
     pub rows: usize,
+    /// Steps of some series for which a row came.
+    pub steps: usize,
     /// Steps of some series for which no row came.
     pub gap_steps: usize,
     /// Target values of closed windows that were null or not finite.
@@ -211,6 +213,12 @@ impl Windower {
         self.rings.series()
     }
 
+    /// Returns the series that have appeared since this was asked the last time, those
+    /// of a snapshot among them.
+    pub fn take_appeared(&mut self) -> Vec<SeriesKey> {
+        self.rings.take_appeared()
+    }
+
     /// Returns how many windows are open.
     pub fn open_windows(&self) -> usize {
         self.operator.open_windows()
@@ -324,6 +332,7 @@ impl Windower {
         for window in closed {
             let absorbed = self.rings.absorb(&window, is_due)?;
             output.contexts.extend(absorbed.contexts);
+            output.steps += absorbed.steps;
             output.gap_steps += absorbed.gap_steps;
             output.missing_values += absorbed.missing_values;
             if let Some(partition) = &self.partition {
