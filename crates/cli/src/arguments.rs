@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidecast_forecast::Precision;
+use tidecast_stream::Period;
+use tidecast_stream::grid::{self, Tz};
 
 use crate::commands::backtest::arguments::BacktestArguments;
+use crate::commands::series::Fill;
 
 /// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
 /// probabilistic forecasts out. Pipelines are SQL files.
@@ -237,13 +240,25 @@ pub struct ForecastArguments {
     /// Steps to forecast.
     #[arg(long, value_name = "STEPS")]
     pub horizon: usize,
-    /// Distance of two steps (`15m`, `1h`, `1d`); found in the data when absent.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub step: Option<Duration>,
-    /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `max`, `last_value`);
-    /// covariates are averaged.
+    /// Distance of two steps: `15min`, `1h`, `1d`, `1w`, `1month`, `1quarter`, `1y`, `1 business day`, or ISO
+    /// 8601 (`P1M`); found in the data, for each series, when absent.
+    #[arg(long, value_name = "PERIOD")]
+    pub step: Option<Period>,
+    /// The time zone whose days, weeks and months are meant (`Europe/Berlin`); found in the data or UTC when
+    /// absent.
+    #[arg(long, value_name = "ZONE", value_parser = time_zone)]
+    pub time_zone: Option<Tz>,
+    /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `count`, `max`, `last_value`);
+    /// covariates are averaged. Of sums and counts, a first or last step that the file covers in part is
+    /// left out.
     #[arg(long, value_name = "NAME", default_value = "avg")]
     pub aggregate: String,
+    /// What a step without a row is; missing when absent, of a count 0.
+    #[arg(long, value_enum, value_name = "VALUE")]
+    pub fill: Option<Fill>,
+    /// Stop if any row cannot be used.
+    #[arg(long)]
+    pub strict: bool,
     /// Newest steps handed to the model.
     #[arg(long, value_name = "STEPS", default_value_t = 1024)]
     pub context: usize,
@@ -281,6 +296,16 @@ pub struct ForecastArguments {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArguments,
+}
+
+/// Reads the name of a time zone.
+pub(crate) fn time_zone(name: &str) -> Result<Tz, String> {
+    grid::zone(name).ok_or_else(|| {
+        let nearest = grid::zone_names()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let nearest = nearest.map(|zone| format!("; did you mean `{zone}`?")).unwrap_or_default();
+        format!("no time zone has that name, expected for instance `Europe/Berlin`{nearest}")
+    })
 }
 
 /// How forecasts are printed.

@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use tidecast_forecast::{Context, ForecastTask, LayerUsage, Provider};
 
 use crate::arguments::UsageArguments;
+use crate::commands::series::plan::SaidSteps;
 use crate::commands::series::table::InputColumns;
-use crate::commands::series::{StepAggregate, read};
+use crate::commands::series::{Series, StepAggregate, read};
 use crate::print::note;
 
 /// Newest steps handed to a model whose card recommends no number.
@@ -34,7 +35,8 @@ pub(super) fn layers(
     let (time, target) = (arguments.time.as_ref(), arguments.target.as_ref());
     let columns = InputColumns::univariate(path, time, target, &arguments.series)?;
     let before = model.expert_usage().context("the model is no mixture of experts")?;
-    let (series, _) = read(columns, None, StepAggregate::Avg)?;
+    let found = read(columns, SaidSteps::default(), StepAggregate::Avg, None, false)?;
+    let series: Vec<Series> = found.into_iter().flat_map(|same| same.series).collect();
     let newest = model.info().recommended_context.unwrap_or(USUAL_CONTEXT);
     let (mut forecast, mut refused) = (0, None);
     for some in series.chunks(AT_ONCE) {

@@ -1,12 +1,13 @@
 //! What can be said to `tidecast backtest`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
+use tidecast_stream::Period;
+use tidecast_stream::grid::Tz;
 
-use crate::arguments::RolloutChoice;
-use crate::commands::series::StepAggregate;
+use crate::arguments::{RolloutChoice, time_zone};
+use crate::commands::series::{Fill, StepAggregate};
 
 /// `tidecast backtest`.
 #[derive(Debug, Args)]
@@ -57,9 +58,20 @@ pub struct BacktestArguments {
     /// Season length in steps; a day (of days: a week) when absent.
     #[arg(long, value_name = "STEPS", conflicts_with = "suite")]
     pub season: Option<usize>,
-    /// Distance of two steps (`15m`, `1h`, `1d`); found in the data when absent.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "suite")]
-    pub step: Option<Duration>,
+    /// Distance of two steps: `15min`, `1h`, `1d`, `1w`, `1month`, `1y`, `1 business day`, or ISO 8601 (`P1M`);
+    /// found in the data, for each series, when absent. Series with different steps are scored apart.
+    #[arg(long, value_name = "PERIOD", conflicts_with = "suite")]
+    pub step: Option<Period>,
+    /// The time zone whose days, weeks and months are meant (`Europe/Berlin`); found in the data or UTC when
+    /// absent.
+    #[arg(long, value_name = "ZONE", value_parser = time_zone, conflicts_with = "suite")]
+    pub time_zone: Option<Tz>,
+    /// What a step without a row is; missing when absent, of a count 0.
+    #[arg(long, value_enum, value_name = "VALUE", conflicts_with = "suite")]
+    pub fill: Option<Fill>,
+    /// Stop if any row cannot be used.
+    #[arg(long, conflicts_with = "suite")]
+    pub strict: bool,
     /// How rows of one step become one value.
     #[arg(long, value_enum, default_value_t = StepAggregate::Avg, conflicts_with = "suite")]
     pub aggregate: StepAggregate,

@@ -10,24 +10,44 @@ use super::placement::{Placement, gift_windows};
 use super::task::Task;
 use crate::commands::counted;
 use crate::commands::series::regular::usual_season;
+use crate::commands::series::plan::SaidSteps;
 use crate::commands::series::table::InputColumns;
-use crate::commands::series::{Series, read};
+use crate::commands::series::{SameSteps, Series, read};
 use crate::print::note;
 
-/// Reads the file and chooses what was not said; the choices are noted.
+/// Reads the file and chooses what was not said; the choices are noted. Series with
+/// different steps are a task each.
 ///
 /// # Errors
 /// If the file or an argument is wrong, or no series is long enough.
-pub(super) fn task(arguments: &BacktestArguments) -> anyhow::Result<Task> {
+pub(super) fn tasks(arguments: &BacktestArguments) -> anyhow::Result<Vec<Task>> {
     let path = arguments.input.as_deref().context("--input is missing: name a file, or --suite")?;
     let horizon = arguments.horizon.context("--horizon is missing: the steps to forecast")?;
     let (time, target) = (arguments.time.as_ref(), arguments.target.as_ref());
     let columns = InputColumns::univariate(path, time, target, &arguments.series)?;
-    let (series, step) = read(columns, arguments.step, arguments.aggregate)?;
+    let said = SaidSteps { period: arguments.step, zone: arguments.time_zone };
+    let (aggregate, fill) = (arguments.aggregate, arguments.fill);
+    let found = read(columns, said, aggregate, fill, arguments.strict)?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let several = found.len() > 1;
+    let named = |same: &SameSteps| match several {
+        true => format!("{name}, step {}", same.period),
+        false => name.clone(),
+    };
+    found.into_iter().map(|same| task(arguments, horizon, named(&same), same)).collect()
+}
+
+fn task(
+    arguments: &BacktestArguments,
+    horizon: usize,
+    name: String,
+    same: SameSteps,
+) -> anyhow::Result<Task> {
+    let SameSteps { period, series } = same;
     let placement = placement(arguments, horizon, &series)?;
-    let season = season(arguments, usual_season(step), placement, &series)?;
+    let season = season(arguments, usual_season(period), placement, &series)?;
     Ok(Task {
-        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        name,
         series,
         placement,
         season,

@@ -57,7 +57,11 @@ pub fn run(arguments: &BacktestArguments, log: Option<&str>) -> anyhow::Result<(
     let mut models = Models { arguments, season: 0, loaded: Vec::new() };
     let mut outcomes = Vec::new();
     match &arguments.suite {
-        None => outcomes.push(backtest(input::task(arguments)?, &mut models)?),
+        None => {
+            for task in input::tasks(arguments)? {
+                outcomes.push(backtest(task, &mut models)?);
+            }
+        }
         Some(path) => {
             let suite = Suite::read(path, &arguments.only)?;
             let beside = path.parent().unwrap_or(Path::new("."));

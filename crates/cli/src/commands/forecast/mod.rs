@@ -1,31 +1,42 @@
 //! `forecast`: the series of a file, without Kafka.
 
+mod groups;
 mod script;
+mod source;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use tidecast_engine::{
-    ConnectError, Connection, Connectors, Engine, EngineConfig, SqlConnectors, Status,
-};
+use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, Status};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tidecast_stream::memory::MemorySink;
-use tidecast_stream::{ForecastMessage, ForecastStatus, Transaction};
+use tidecast_stream::{
+    Blame, ForecastMessage, ForecastStatus, SourceError, Transaction, printable,
+};
 
 use crate::arguments::{ForecastArguments, OutputFormat};
-use crate::commands::{configuration, start_logging};
+use crate::commands::series::plan::{SaidSteps, SeriesPlan};
+use crate::commands::series::read_rows;
+use crate::commands::series::rows::FileRows;
+use crate::commands::series::said::{NAMED, share_left_out};
+use crate::commands::series::table::{InputColumns, InputTable};
+use crate::commands::{configuration, counted, start_logging};
 use crate::output;
 use crate::plot::Histories;
 use crate::print::note;
 
-use crate::commands::series::table::{InputColumns, InputTable, infer_step};
+use self::groups::{LeftOut, rows_of};
+use self::script::script;
+use self::source::{GroupRows, GroupSource};
 
 /// Runs `tidecast forecast`.
 ///
 /// # Errors
-/// If the file or an argument is wrong, or the model cannot be loaded.
+/// If the file or an argument is wrong, the model cannot be loaded, or no series has a
+/// forecast.
 pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<()> {
     let config = configuration(&arguments.config)?;
     // The result is on the terminal; only warnings belong beside it.
@@ -43,44 +54,55 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         future_covariates: &arguments.future_covariates,
         series: &arguments.series,
     })?;
-    let observed = table.observed(&arguments.input)?;
-    let histories = observed.histories.values().flat_map(Histories::values);
-    let times = histories.map(|history| history.iter().map(|(time, _)| *time));
-    let step = match arguments.step {
-        Some(step) => step,
-        None => infer_step(times).with_context(|| {
-            format!(
-                "the step cannot be found: no series of `{}` has rows at two times; give --step",
-                arguments.input.display()
-            )
-        })?,
-    };
-    note(format_args!(
-        "{} series, {} rows, step {}",
-        observed.series.len(),
-        observed.rows,
-        humantime::format_duration(step)
-    ));
+    let said = SaidSteps { period: arguments.step, zone: arguments.time_zone };
+    let path = &arguments.input;
+    let (rows, plan) = read_rows(&table, path, said, &arguments.series, arguments.strict)?;
+    let rows = Arc::new(rows);
 
-    let text = script::script(arguments, &table.schema, step, format_name(&table));
-    tracing::debug!(sql = %text, "the flags as SQL");
-    let plans = parse_scripts(&[("the arguments of `tidecast forecast`".to_owned(), text)])
-        .map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    let transactions = forecast(plans, config.engine())?;
+    let mut left_out = LeftOut::default();
+    let mut sources = BTreeMap::new();
+    let mut plans = Vec::new();
+    for (index, group) in plan.groups.iter().enumerate() {
+        let name = format!("input{index}");
+        let text = script(arguments, &name, &group.steps.grid);
+        tracing::debug!(sql = %text, "the flags as SQL");
+        plans.extend(
+            parse_scripts(&[("the arguments of `tidecast forecast`".to_owned(), text)])
+                .map_err(|errors| anyhow::anyhow!("{errors}"))?,
+        );
+        let of_group = rows_of(&rows, &plan, group, arguments, &mut left_out);
+        sources.insert(name, Arc::new(of_group));
+    }
+    left_out.note(arguments);
+    let transactions = forecast(plans, config.engine(), sources)?;
     let messages = messages_of(transactions);
+    report(&messages, &rows, &arguments.series);
 
     output::write(&messages, format, arguments.output.as_deref())?;
-    if let Some(plot) = &arguments.plot {
-        crate::plot::draw_forecasts(&messages, &observed.histories, arguments.plot_series, plot)?;
+    if let Some(plot) = &arguments.plot
+        && messages.iter().any(|message| message.status == ForecastStatus::Ok)
+    {
+        let histories = histories(&rows, &plan, &table, &arguments.series);
+        crate::plot::draw_forecasts(&messages, &histories, arguments.plot_series, plot)?;
         note(format_args!("drawn to {}", plot.display()));
+    }
+    if let Some(text) = share_left_out(&rows) {
+        note(format_args!("{text}"));
+    }
+    if !messages.iter().any(|message| message.status == ForecastStatus::Ok) {
+        bail!("no series has a forecast");
     }
     Ok(())
 }
 
-/// Runs the pipeline to the end of its file.
-fn forecast(plans: Vec<PipelinePlan>, config: EngineConfig) -> anyhow::Result<Vec<Transaction>> {
+/// Runs the pipelines to the end of their rows.
+fn forecast(
+    plans: Vec<PipelinePlan>,
+    config: EngineConfig,
+    sources: BTreeMap<String, Arc<GroupRows>>,
+) -> anyhow::Result<Vec<Transaction>> {
     let sink = MemorySink::default();
-    let connectors = Arc::new(IntoMemory(sink.clone()));
+    let connectors = Arc::new(InMemory { sources, sink: sink.clone() });
     let progress = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?)
         .with_message("forecasting");
@@ -106,17 +128,25 @@ fn forecast(plans: Vec<PipelinePlan>, config: EngineConfig) -> anyhow::Result<Ve
     Ok(sink.take())
 }
 
-/// The SQL's source, and memory instead of its sink.
-struct IntoMemory(MemorySink);
+/// Rows that were read already, by the source table's name, and memory as the sink.
+struct InMemory {
+    sources: BTreeMap<String, Arc<GroupRows>>,
+    sink: MemorySink,
+}
 
-impl Connectors for IntoMemory {
+impl Connectors for InMemory {
     fn connect(
         &self,
         plan: &PipelinePlan,
-        config: &EngineConfig,
+        _config: &EngineConfig,
     ) -> Result<Connection, ConnectError> {
-        let Connection { source, .. } = SqlConnectors.connect(plan, config)?;
-        Ok(Connection { source, sink: Box::new(self.0.clone()) })
+        let rows = self.sources.get(&plan.source.name).ok_or_else(|| SourceError {
+            message: format!("no rows for `{}`", plan.source.name),
+            blame: Blame::Internal,
+            retriable: false,
+        })?;
+        let source = Box::new(GroupSource::new(Arc::clone(rows)));
+        Ok(Connection { source, sink: Box::new(self.sink.clone()) })
     }
 }
 
@@ -129,22 +159,79 @@ fn messages_of(transactions: Vec<Transaction>) -> Vec<ForecastMessage> {
         bad.extend(transaction.bad);
     }
     if let Some(first) = bad.first() {
-        let count = bad.len();
-        let rows = if count == 1 { "row" } else { "rows" };
         note(format_args!(
-            "warning: {count} {rows} could not be used; the first at {}: {}",
-            first.position, first.error
-        ));
-    }
-    for message in messages.iter().filter(|message| message.status != ForecastStatus::Ok) {
-        note(format_args!(
-            "warning: no forecast for {}: {}",
-            message.series,
-            message.reason.as_deref().unwrap_or("no reason given")
+            "warning: {} could not be used; the first: {}",
+            counted(bad.len(), "row", "rows"),
+            printable(&first.error)
         ));
     }
     messages.sort_by_cached_key(|message| message.series.to_string());
     messages
+}
+
+/// Says of each series without a forecast why it has none.
+fn report(messages: &[ForecastMessage], rows: &FileRows, names: &[String]) {
+    let mut without: Vec<(String, String)> = Vec::new();
+    let mut told = BTreeSet::new();
+    for message in messages {
+        told.insert(message.series.to_string());
+        if message.status != ForecastStatus::Ok {
+            let reason = message.reason.clone().unwrap_or_else(|| "no reason given".to_owned());
+            without.push((message.series.label(), reason));
+        }
+        for variate in &message.variates {
+            if let Some(reason) = &variate.reason {
+                note(format_args!(
+                    "warning: no forecast of `{}`{}: {reason}",
+                    printable(&variate.name),
+                    match message.series.label() {
+                        label if label.is_empty() => String::new(),
+                        label => format!(" in series {label}"),
+                    }
+                ));
+            }
+        }
+    }
+    for series in 0..rows.keys.len() {
+        let key = rows.key_of(series, names);
+        if !told.contains(&key.to_string()) {
+            without.push((key.label(), "no row of it has both a time and a value".to_owned()));
+        }
+    }
+    for (label, reason) in without.iter().take(NAMED) {
+        let of = if label.is_empty() { String::new() } else { format!(" for {label}") };
+        note(format_args!("warning: no forecast{of}: {reason}"));
+    }
+    if without.len() > NAMED {
+        note(format_args!(
+            "warning: {} of {} series have no forecast; the output has a line with the reason for \
+             each",
+            without.len(),
+            rows.keys.len()
+        ));
+    }
+}
+
+/// Returns what is observed of each target of each series, for the picture.
+fn histories(
+    rows: &FileRows,
+    plan: &SeriesPlan,
+    table: &InputTable,
+    names: &[String],
+) -> BTreeMap<String, Histories> {
+    let mut by_target = BTreeMap::<String, Histories>::new();
+    for (target, values) in table.target_names().zip(&rows.values) {
+        let histories = by_target.entry(target.clone()).or_default();
+        for (series, own) in plan.rows.iter().enumerate() {
+            let value = |row: &usize| {
+                let value = values.get(*row).copied().filter(|value| !value.is_nan())?;
+                Some((rows.time(*row), value))
+            };
+            let key = rows.key_of(series, names).to_string();
+            histories.insert(key, own.iter().filter_map(value).collect());
+        }
+    }
+    by_target
 }
 
 fn output_format(arguments: &ForecastArguments) -> anyhow::Result<OutputFormat> {
@@ -166,12 +253,4 @@ fn output_format(arguments: &ForecastArguments) -> anyhow::Result<OutputFormat> 
         bail!("Parquet is not for the terminal; give --output FILE");
     }
     Ok(by_name)
-}
-
-fn format_name(table: &InputTable) -> &'static str {
-    match table.format {
-        tidecast_files::FileFormat::Csv => "csv",
-        tidecast_files::FileFormat::JsonLines => "json",
-        tidecast_files::FileFormat::Parquet => "parquet",
-    }
 }

@@ -1,52 +1,87 @@
 //! The SQL that the flags of `tidecast forecast` stand for.
 //!
 //! Going through SQL keeps one way of saying what a pipeline is: what a flag
-//! cannot express, a file run with `tidecast run` can.
+//! cannot express, a file run with `tidecast run` can. Columns of the file have names of
+//! ours in the source table, so that no name of theirs can be one of SQL's.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use arrow::datatypes::{DataType, Schema};
+use tidecast_stream::grid::Tz;
+use tidecast_stream::{MonthDay, Period, TimeGrid};
 
+use super::source::{TIME, series_name, value_name};
 use crate::arguments::ForecastArguments;
+use crate::commands::series::Fill;
 
-/// Returns the pipeline for these arguments.
-pub(super) fn script(
-    arguments: &ForecastArguments,
-    schema: &Schema,
-    step: Duration,
-    format: &str,
-) -> String {
-    let time = identifier(&arguments.time);
-    let columns: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let null = if field.is_nullable() { "" } else { " NOT NULL" };
-            format!("{} {}{null}", identifier(field.name()), sql_type(field.data_type()))
-        })
-        .collect();
-    let series: Vec<String> = arguments.series.iter().map(|name| identifier(name)).collect();
-    let leading: String = series.iter().fold(String::new(), |mut text, name| {
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Name of the pipeline, whatever the file and its steps: the sample paths of a series
+/// follow from it.
+const PIPELINE: &str = "forecast";
+
+/// Returns the pipeline for these arguments over the source table `table`, in windows
+/// that are the cells of `steps`.
+pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGrid) -> String {
+    let targets = &arguments.target;
+    let (past, future) = (&arguments.past_covariates, &arguments.future_covariates);
+    let values = targets.len() + past.len() + future.len();
+    let series = &arguments.series;
+    let mut columns = vec![format!("{TIME} TIMESTAMP NOT NULL")];
+    columns.extend((0..values).map(|index| format!("{} DOUBLE", value_name(index))));
+    columns.extend((0..series.len()).map(|index| format!("{} VARCHAR", series_name(index))));
+
+    let names = targets.iter().chain(past).chain(future);
+    let aggregated = names.enumerate().map(|(index, name)| {
+        let aggregate = if index < targets.len() { arguments.aggregate.as_str() } else { "avg" };
+        format!("{aggregate}({}) AS {}", value_name(index), identifier(name))
+    });
+    let keys = series.iter().enumerate();
+    let keys = keys.map(|(index, name)| format!("{} AS {}", series_name(index), identifier(name)));
+    let time = format!("window_start AS {}", identifier(&arguments.time));
+    let selected: Vec<String> = keys.chain([time]).chain(aggregated).collect();
+    let grouped: String = (0..series.len()).fold(String::new(), |mut text, index| {
         // Writing to a string cannot fail.
-        let _infallible = write!(text, "{name}, ");
+        let _infallible = write!(text, "{}, ", series_name(index));
         text
     });
-    let aggregated = |names: &[String], aggregate: &str| -> Vec<String> {
-        let column = |name: &String| format!("{aggregate}({0}) AS {0}", identifier(name));
-        names.iter().map(column).collect()
+    let covariates: String = [("past_covariates", past), ("future_covariates", future)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(role, names)| format!(" {role} => {},", literals(names)))
+        .collect();
+    let fill = match arguments.fill {
+        None => "",
+        Some(Fill::Null) => " fill => 'null',",
+        Some(Fill::Zero) => " fill => 'zero',",
     };
-    let mut values = aggregated(&arguments.target, &arguments.aggregate);
-    values.extend(aggregated(&arguments.past_covariates, "avg"));
-    values.extend(aggregated(&arguments.future_covariates, "avg"));
-    let covariates: String = [
-        ("past_covariates", &arguments.past_covariates),
-        ("future_covariates", &arguments.future_covariates),
-    ]
-    .into_iter()
-    .filter(|(_, names)| !names.is_empty())
-    .map(|(role, names)| format!(" {role} => {},", literals(names)))
-    .collect();
+    format!(
+        "CREATE TABLE {table} ({columns}, WATERMARK FOR {TIME} AS {TIME})\n\
+         WITH ('connector'='filesystem', 'path'={input}, 'format'='csv');\n\
+         {model};\n\
+         CREATE TABLE forecasts WITH ('connector'='stdout');\n\
+         CREATE VIEW steps AS SELECT {selected}\n\
+         FROM TUMBLE(TABLE {table}, DESCRIPTOR({TIME}), {windows})\n\
+         GROUP BY {grouped}window_start, window_end;\n\
+         CREATE PIPELINE {PIPELINE} AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
+           model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}{fill}\n  \
+           horizon => {horizon}, context => {context}, samples => {samples}, min_context => 1,\n  \
+           quantiles => [{quantiles}], refresh => 'at_end');\n",
+        columns = columns.join(", "),
+        input = literal(&arguments.input.display().to_string()),
+        model = model(arguments),
+        selected = selected.join(", "),
+        windows = windows(steps),
+        names = literals(series),
+        time_name = literal(&arguments.time),
+        targets = literals(targets),
+        horizon = arguments.horizon,
+        context = arguments.context,
+        samples = arguments.samples,
+        quantiles = levels(&arguments.quantiles).join(", "),
+    )
+}
+
+fn model(arguments: &ForecastArguments) -> String {
     let (provider, path) = match arguments.model.as_str() {
         "seasonal-naive" => ("seasonal-naive", String::new()),
         path => ("moirai-moe", format!(", 'path'={}", literal(path))),
@@ -54,35 +89,43 @@ pub(super) fn script(
     let licence = arguments.accept_license.as_ref();
     let licence = licence.map(|name| format!(", 'license.accept'={}", literal(name)));
     let season = arguments.season.map(|season| format!(", 'season'='{season}'"));
-    // A file may be sorted by series rather than by time, so no row of it is
-    // late: every window stays open until its end.
     format!(
-        "CREATE TABLE input ({columns}, WATERMARK FOR {time} AS {time} - INTERVAL '36500' DAY)\n\
-         WITH ('connector'='filesystem', 'path'={input}, 'format'='{format}');\n\
-         CREATE MODEL model WITH ('provider'='{provider}', 'device'={device}{path}{licence}{season});\n\
-         CREATE TABLE forecasts WITH ('connector'='stdout');\n\
-         CREATE VIEW steps AS SELECT {leading}window_start AS {time}, {values}\n\
-         FROM TUMBLE(TABLE input, DESCRIPTOR({time}), INTERVAL '{seconds}' SECOND)\n\
-         GROUP BY {leading}window_start, window_end;\n\
-         CREATE PIPELINE forecast AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
-           model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}\n  \
-           horizon => {horizon}, context => {context}, samples => {samples}, min_context => 1,\n  \
-           quantiles => [{quantiles}], refresh => 'at_end');\n",
-        columns = columns.join(", "),
-        input = literal(&arguments.input.display().to_string()),
-        device = literal(&arguments.device),
-        licence = licence.unwrap_or_default(),
-        season = season.unwrap_or_default(),
-        values = values.join(", "),
-        seconds = step.as_secs_f64(),
-        names = literals(&arguments.series),
-        time_name = literal(&arguments.time),
-        targets = literals(&arguments.target),
-        horizon = arguments.horizon,
-        context = arguments.context,
-        samples = arguments.samples,
-        quantiles = levels(&arguments.quantiles).join(", "),
+        "CREATE MODEL model WITH ('provider'='{provider}', 'device'={}{path}{}{})",
+        literal(&arguments.device),
+        licence.unwrap_or_default(),
+        season.unwrap_or_default()
     )
+}
+
+/// Returns what TUMBLE is told of its windows: size, offset, time zone and calendar.
+fn windows(steps: &TimeGrid) -> String {
+    let size = match steps.period() {
+        Period::Fixed(micros) => format!("{micros} us"),
+        Period::Days(days) => format!("{days} days"),
+        Period::BusinessDays => "1 day".to_owned(),
+        Period::Months(months) => format!("{months} months"),
+    };
+    let mut text = format!("INTERVAL '{size}'");
+    // Writing to a string cannot fail.
+    let mut say = |name: &str, value: &str| {
+        let _infallible = write!(text, ", {name} => {value}");
+    };
+    let (months, days) = match (steps.period(), steps.month_anchor()) {
+        (Period::Months(_), (phase, MonthDay::FromFirst(day))) => (phase, i64::from(day) - 1),
+        (Period::Months(_), (phase, MonthDay::FromLast(before))) => (phase, -1 - i64::from(before)),
+        _ => (0, 0),
+    };
+    let micros = days * DAY_MICROS + steps.offset_micros();
+    if months > 0 || micros != 0 {
+        say("offset", &format!("INTERVAL '{months} months {micros} us'"));
+    }
+    if steps.zone() != Tz::UTC {
+        say("timezone", &literal(steps.zone().name()));
+    }
+    if steps.period() == Period::BusinessDays {
+        say("calendar", "'business'");
+    }
+    text
 }
 
 fn levels(quantiles: &[f64]) -> Vec<String> {
@@ -100,14 +143,4 @@ fn literal(text: &str) -> String {
 fn literals(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
     format!("[{}]", names.join(", "))
-}
-
-fn sql_type(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Timestamp(..) => "TIMESTAMP",
-        DataType::Boolean => "BOOLEAN",
-        data_type if data_type.is_integer() => "BIGINT",
-        data_type if data_type.is_numeric() => "DOUBLE",
-        _ => "VARCHAR",
-    }
 }

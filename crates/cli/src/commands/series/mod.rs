@@ -1,26 +1,30 @@
 //! A file's series, as the commands take them that work without Kafka.
 
+pub(super) mod edges;
+pub(super) mod plan;
 pub(super) mod regular;
+pub(super) mod rows;
+pub(super) mod said;
+pub(super) mod steps;
 pub(super) mod table;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
-use tidecast_stream::EventTime;
+use tidecast_stream::Period;
 
+use self::plan::{SaidSteps, SeriesPlan, plan};
 use self::regular::regular;
-use self::table::{BadRows, InputColumns, InputTable, infer_step};
-use super::counted;
-use crate::print::note;
+use self::rows::FileRows;
+use self::table::{InputColumns, InputTable};
 
-/// A series of equidistant steps.
+/// A series of adjacent steps.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
     pub(super) name: String,
     /// NaN where a step is missing.
-    pub(super) values: Vec<f32>,
+    pub(super) values: Vec<f64>,
 }
 
 /// How rows of one step become one value.
@@ -30,70 +34,79 @@ pub enum StepAggregate {
     Avg,
     /// Their sum.
     Sum,
+    /// How many there are.
+    Count,
 }
 
-/// Reads a file's series and makes them regular; returns the step, too, which is
-/// found in the data if it was not said.
+/// What a step without a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fill {
+    /// Missing; of a count 0.
+    Null,
+    /// 0: nothing happened.
+    Zero,
+}
+
+/// Series whose steps have one length.
+#[derive(Debug)]
+pub(super) struct SameSteps {
+    pub(super) period: Period,
+    pub(super) series: Vec<Series>,
+}
+
+/// Reads a file's series and makes them regular, those of one step together; steps are
+/// found in the data if none was said.
 ///
 /// # Errors
 /// If the file or a column is wrong, or no step can be found.
 pub(super) fn read(
     columns: InputColumns<'_>,
-    step: Option<Duration>,
+    said: SaidSteps,
     aggregate: StepAggregate,
-) -> anyhow::Result<(Vec<Series>, Duration)> {
-    let path = columns.path;
-    let mut rows = BTreeMap::<Vec<String>, Vec<(EventTime, Option<f64>)>>::new();
-    let bad = InputTable::open(columns)?.for_each_row(path, |row| {
-        rows.entry(row.series)
-            .or_default()
-            .push((row.time, row.values.into_iter().next().flatten()));
-    })?;
-    warn_of(&bad);
-
-    let step = match step {
-        Some(step) if step.as_micros() == 0 => bail!("--step is too short: expected 1us or more"),
-        Some(step) => step,
-        None => infer_step(rows.values().map(|rows| observed_times(rows))).with_context(|| {
-            let path = path.display();
-            format!(
-                "the step cannot be found: no series of `{path}` has rows at two times; give --step"
-            )
-        })?,
-    };
-    let count = rows.values().map(Vec::len).sum::<usize>();
-    let series = rows
-        .into_iter()
-        .map(|(key, rows)| {
-            let name = key.join("/");
-            let values = regular(&name, &rows, step, aggregate)?;
-            Ok(Series { name, values })
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    note(format_args!(
-        "{}, {}, step {}",
-        counted(series.len(), "series", "series"),
-        counted(count, "row", "rows"),
-        humantime::format_duration(step)
-    ));
-    Ok((series, step))
-}
-
-fn warn_of(bad: &BadRows) {
-    if let Some(first) = &bad.first {
-        note(format_args!(
-            "warning: {} could not be used; the first at {}: {}",
-            counted(bad.count, "row", "rows"),
-            first.position,
-            first.error
-        ));
+    fill: Option<Fill>,
+    strict: bool,
+) -> anyhow::Result<Vec<SameSteps>> {
+    let names = columns.series;
+    let (rows, plan) = read_rows(&InputTable::open(columns)?, columns.path, said, names, strict)?;
+    let is_zero = aggregate == StepAggregate::Count || fill == Some(Fill::Zero);
+    let mut found: Vec<SameSteps> = Vec::new();
+    for group in &plan.groups {
+        for &series in &group.series {
+            let name = rows.key_of(series, names).label();
+            let own = plan.rows.get(series).map(Vec::as_slice).unwrap_or_default();
+            let mut values = regular(&name, &rows, own, group.steps, aggregate)?;
+            if is_zero {
+                values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+            }
+            let period = group.steps.grid.period();
+            let series = Series { name, values };
+            match found.iter_mut().find(|same| same.period == period) {
+                Some(same) => same.series.push(series),
+                None => found.push(SameSteps { period, series: vec![series] }),
+            }
+        }
     }
+    found.iter_mut().for_each(|same| same.series.sort_by(|a, b| a.name.cmp(&b.name)));
+    Ok(found)
 }
 
-/// As `tidecast forecast` looks for the step: only where something was observed.
-fn observed_times(rows: &[(EventTime, Option<f64>)]) -> Vec<EventTime> {
-    let observed = rows.iter().filter(|(_, value)| value.is_some_and(f64::is_finite));
-    let mut times: Vec<EventTime> = observed.map(|(time, _)| *time).collect();
-    times.sort_unstable();
-    times
+/// Reads a file, lays its series out and says what was found.
+///
+/// # Errors
+/// If the file is wrong, no step can be found, or `strict` and some row cannot be used.
+pub(super) fn read_rows(
+    table: &InputTable,
+    path: &Path,
+    steps: SaidSteps,
+    names: &[String],
+    strict: bool,
+) -> anyhow::Result<(FileRows, SeriesPlan)> {
+    let rows = table.read(path)?;
+    let plan = plan(&rows, steps).with_context(|| {
+        let path = path.display();
+        format!("the step cannot be found: no series of `{path}` has rows at two times; give --step")
+    })?;
+    said::what_was_read(&rows, &plan, steps);
+    said::what_was_not(&rows, &plan, names, strict)?;
+    Ok((rows, plan))
 }

@@ -1,21 +1,15 @@
-//! A file's series in memory: to find the step, and to draw the history.
+//! A file's columns by the part they play, and its rows read.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
-};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tidecast_files::{FileFormat, FileSource, FileSourceConfig, InferredSchema, infer_schema};
-use tidecast_stream::{BadRecord, EventTime, Source, SourceEvent};
+use tidecast_stream::{BadRecord, Source, SourceEvent};
 
-use crate::plot::Histories;
+use super::rows::FileRows;
 
 /// Which columns of a file are meant.
 #[derive(Debug, Clone, Copy)]
@@ -62,33 +56,15 @@ pub(in crate::commands) struct InputTable {
     covariates: usize,
 }
 
-/// A row that has a time.
-#[derive(Debug)]
-pub(in crate::commands) struct InputRow {
-    /// The values of the series columns, as text.
-    pub(in crate::commands) series: Vec<String>,
-    pub(in crate::commands) time: EventTime,
-    /// By target; `None` if the cell is empty.
-    pub(in crate::commands) values: Vec<Option<f64>>,
-}
-
 /// The rows of a file that are none of its table.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct BadRows {
     pub(in crate::commands) count: usize,
-    pub(in crate::commands) first: Option<BadRecord>,
+    pub(in crate::commands) first: Vec<BadRecord>,
 }
 
-/// What is observed in a file.
-#[derive(Debug, Default)]
-pub(in crate::commands) struct Observed {
-    /// By target.
-    pub(in crate::commands) histories: BTreeMap<String, Histories>,
-    /// Labels of the series of which a target was observed.
-    pub(in crate::commands) series: BTreeSet<String>,
-    /// Rows with a time and at least one target.
-    pub(in crate::commands) rows: usize,
-}
+/// Places of bad rows that are named.
+const PLACES_NAMED: usize = 3;
 
 impl InputTable {
     /// Finds the columns in the file.
@@ -132,8 +108,9 @@ impl InputTable {
             }
         }
         for name in columns.series {
-            let series = column(&schema, name, path)?;
-            add(&mut fields, Field::new(name, series.data_type().clone(), true))?;
+            column(&schema, name, path)?;
+            // What a series is called is text, whatever it looks like: `007` is not 7.
+            add(&mut fields, Field::new(name, DataType::Utf8, true))?;
         }
         Ok(Self {
             schema: Arc::new(Schema::new(fields)),
@@ -143,54 +120,19 @@ impl InputTable {
         })
     }
 
-    /// Reads all series, each sorted by time; what has no value is left out.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or no row of it can be used.
-    pub(in crate::commands) fn observed(&self, path: &Path) -> anyhow::Result<Observed> {
-        let mut observed = Observed::default();
-        self.for_each_row(path, |row| {
-            let label = row.series.join("/");
-            let mut any = false;
-            for (name, value) in self.target_names().zip(&row.values) {
-                let Some(value) = value.filter(|value| value.is_finite()) else { continue };
-                any = true;
-                let histories = observed.histories.entry(name.clone()).or_default();
-                histories.entry(label.clone()).or_default().push((row.time, value));
-            }
-            if any {
-                observed.rows += 1;
-                observed.series.insert(label);
-            }
-        })?;
-        for history in observed.histories.values_mut().flat_map(Histories::values_mut) {
-            history.sort_by_key(|(time, _)| *time);
-        }
-        Ok(observed)
-    }
-
-    /// Reads all rows that have a time, in the order of the file; returns those
-    /// that could not be used.
+    /// Reads all rows that have a time, in the order of the file.
     ///
     /// # Errors
     /// If the file cannot be read, or no row of it has a number.
-    pub(in crate::commands) fn for_each_row(
-        &self,
-        path: &Path,
-        mut take: impl FnMut(InputRow),
-    ) -> anyhow::Result<BadRows> {
-        let mut bad = BadRows::default();
-        let mut is_empty = true;
-        let mut take = |row: InputRow| {
-            is_empty &= !row.values.iter().flatten().any(|value| value.is_finite());
-            take(row);
-        };
+    pub(in crate::commands) fn read(&self, path: &Path) -> anyhow::Result<FileRows> {
+        let mut rows = FileRows::new(self.targets, self.targets + self.covariates);
         let mut source = FileSource::open(FileSourceConfig {
             path: path.to_owned(),
             format: self.format,
             schema: Arc::clone(&self.schema),
             batch_rows: tidecast_files::BATCH_ROWS,
         })?;
+        let mut bad = BadRows::default();
         loop {
             match source.poll(Duration::ZERO)? {
                 SourceEvent::Assigned(partitions) => {
@@ -199,17 +141,19 @@ impl InputTable {
                     }
                 }
                 SourceEvent::Batch(batch) => {
-                    self.rows_of(&batch.rows, &mut take)?;
+                    rows.append(&batch.rows)?;
                     bad.count += batch.bad.len();
-                    bad.first = bad.first.or(batch.bad.into_iter().next());
+                    let room = PLACES_NAMED.saturating_sub(bad.first.len());
+                    bad.first.extend(batch.bad.into_iter().take(room));
                 }
                 SourceEvent::Finished => break,
                 _ => {}
             }
         }
-        if is_empty {
+        if !rows.has_a_value() {
             let first_bad = bad
                 .first
+                .first()
                 .map(|bad| format!("; the first row that cannot be used: {}", bad.error))
                 .unwrap_or_default();
             let targets: Vec<String> =
@@ -221,45 +165,12 @@ impl InputTable {
                 targets.join(" or "),
             );
         }
-        Ok(bad)
+        rows.bad = bad;
+        Ok(rows)
     }
 
-    fn target_names(&self) -> impl Iterator<Item = &String> {
+    pub(in crate::commands) fn target_names(&self) -> impl Iterator<Item = &String> {
         self.schema.fields().iter().skip(1).take(self.targets).map(|field| field.name())
-    }
-
-    /// Hands over the rows that have a time; the columns are those of the schema.
-    fn rows_of(&self, rows: &RecordBatch, take: &mut impl FnMut(InputRow)) -> anyhow::Result<()> {
-        let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
-        let targets = rows
-            .columns()
-            .iter()
-            .skip(1)
-            .take(self.targets)
-            .map(|column| {
-                Ok(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
-            })
-            .collect::<anyhow::Result<Vec<_>>>()
-            .context("target columns")?;
-        let options = FormatOptions::default();
-        let series = rows
-            .columns()
-            .iter()
-            .skip(1 + self.targets + self.covariates)
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<Vec<_>, _>>()
-            .context("series columns")?;
-        for row in (0..rows.num_rows()).filter(|&row| times.is_valid(row)) {
-            let value = |values: &arrow::array::Float64Array| {
-                values.is_valid(row).then(|| values.value(row))
-            };
-            take(InputRow {
-                series: series.iter().map(|column| column.value(row).to_string()).collect(),
-                time: EventTime::from_micros(times.value(row)),
-                values: targets.iter().map(value).collect(),
-            });
-        }
-        Ok(())
     }
 }
 
@@ -287,48 +198,4 @@ fn column<'a>(schema: &'a Schema, name: &str, path: &Path) -> anyhow::Result<&'a
         .map(|known| format!("; did you mean `{known}`?"))
         .unwrap_or_default();
     bail!("no column `{name}` in `{}`{hint} (columns: {})", path.display(), names.join(", "));
-}
-
-/// Finds the distance of two steps: the most frequent distance of neighbours in
-/// time, the smaller of two equally frequent ones. The times of each series are
-/// in order.
-pub(in crate::commands) fn infer_step<S: IntoIterator<Item = EventTime>>(
-    series: impl IntoIterator<Item = S>,
-) -> Option<Duration> {
-    let mut counts = BTreeMap::<i64, usize>::new();
-    for times in series {
-        let mut earlier = None;
-        for later in times {
-            let distance = earlier.map_or(0, |earlier: EventTime| {
-                later.as_micros().saturating_sub(earlier.as_micros())
-            });
-            if distance > 0 {
-                *counts.entry(distance).or_default() += 1;
-            }
-            earlier = Some(later);
-        }
-    }
-    let most = counts.values().copied().max()?;
-    let step = counts.into_iter().find(|(_, count)| *count == most)?.0;
-    u64::try_from(step).ok().map(Duration::from_micros)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn times(hours: &[i64]) -> Vec<EventTime> {
-        hours.iter().map(|hour| EventTime::from_millis(hour * 3_600_000)).collect()
-    }
-
-    #[test]
-    fn the_step_is_the_most_frequent_distance() {
-        let series = [times(&[0, 1, 2, 5, 6]), times(&[0, 24])];
-        assert_eq!(infer_step(series), Some(Duration::from_secs(3600)));
-    }
-
-    #[test]
-    fn rows_at_one_time_have_no_step() {
-        assert_eq!(infer_step([times(&[3, 3, 3])]), None);
-    }
 }
