@@ -124,14 +124,18 @@ impl WindowerActor {
         let prior = context
             .prior
             .iter()
-            .map(|prior| PriorHistory { sum: prior.sum, count: prior.count, last: prior.last })
+            .map(|prior| PriorHistory {
+                sum: prior.sum,
+                count: prior.count,
+                last: f64::from(prior.last),
+            })
             .collect();
         ForecastTask {
             context: Context {
-                variates: context.values.clone(),
+                variates: widened(&context.values),
                 prior: Some(prior),
-                past_covariates: context.past_covariates.clone(),
-                future_covariates: context.future_covariates.clone(),
+                past_covariates: widened(&context.past_covariates),
+                future_covariates: widened(&context.future_covariates),
             },
             horizon: clause.horizon,
             samples: clause.samples,
@@ -145,6 +149,11 @@ impl WindowerActor {
             keep_samples: false,
         }
     }
+}
+
+/// Returns the columns as the model takes them.
+fn widened(columns: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    columns.iter().map(|column| column.iter().copied().map(f64::from).collect()).collect()
 }
 
 impl Actor for WindowerActor {

@@ -20,7 +20,7 @@ use crate::print::note;
 pub(super) struct Series {
     pub(super) name: String,
     /// NaN where a step is missing.
-    pub(super) values: Vec<f32>,
+    pub(super) values: Vec<f64>,
 }
 
 /// How rows of one step become one value.

@@ -24,7 +24,7 @@ pub(super) fn regular(
     rows: &[(EventTime, Option<f64>)],
     step: Duration,
     aggregate: StepAggregate,
-) -> anyhow::Result<Vec<f32>> {
+) -> anyhow::Result<Vec<f64>> {
     let step_micros = i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1);
     let number = |time: EventTime| time.as_micros().div_euclid(step_micros);
     let numbers = || rows.iter().map(|(time, _)| number(*time));
@@ -54,9 +54,9 @@ pub(super) fn regular(
             (0, _) => f64::NAN,
             (_, StepAggregate::Avg) => sum / count as f64,
             (_, StepAggregate::Sum) => sum,
-        } as f32;
-        // What is beyond f32 is missing, as in a context.
-        if value.is_finite() { value } else { f32::NAN }
+        };
+        // What is beyond f64 is missing, as in a context.
+        if value.is_finite() { value } else { f64::NAN }
     };
     Ok(sums.iter().map(value).collect())
 }
@@ -87,7 +87,7 @@ mod tests {
         EventTime::from_millis(minutes * 60_000)
     }
 
-    fn hourly(rows: &[(i64, Option<f64>)], aggregate: StepAggregate) -> Vec<f32> {
+    fn hourly(rows: &[(i64, Option<f64>)], aggregate: StepAggregate) -> Vec<f64> {
         let rows: Vec<_> = rows.iter().map(|(minutes, value)| (at(*minutes), *value)).collect();
         regular("a", &rows, HOUR, aggregate).expect("few steps")
     }
