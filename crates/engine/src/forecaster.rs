@@ -483,8 +483,7 @@ mod tests {
             self.answered.fetch_add(tasks.len(), Ordering::Relaxed);
             let forecast = |task: &ForecastTask| Forecast {
                 mean: vec![vec![self.number], vec![task.seed as f64]],
-                quantiles: Vec::new(),
-                samples: None,
+                ..Forecast::default()
             };
             tasks.iter().map(|task| Ok(forecast(task))).collect()
         }

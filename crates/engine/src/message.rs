@@ -41,8 +41,9 @@ impl MessageTemplate {
         outcome: Outcome,
         is_backfill: bool,
     ) -> ForecastMessage {
+        let steps = context.values.first().map_or(0, Vec::len);
         let (status, reason, variates) = match outcome {
-            Outcome::Made(forecast) => (ForecastStatus::Ok, None, self.variates(&forecast)),
+            Outcome::Made(forecast) => (ForecastStatus::Ok, None, self.variates(&forecast, steps)),
             Outcome::Failed(error) => (ForecastStatus::Failed, Some(error.to_string()), Vec::new()),
             Outcome::TooShort => {
                 let reason = format!(
@@ -63,10 +64,7 @@ impl MessageTemplate {
             model: self.model.clone(),
             status,
             reason,
-            context: ContextSummary {
-                steps: context.values.first().map_or(0, Vec::len),
-                observed: context.observed,
-            },
+            context: ContextSummary { steps, observed: context.observed },
             variates,
             is_backfill,
         }
@@ -81,24 +79,34 @@ impl MessageTemplate {
         steps.map_while(|step| self.step.after(origin, step)).collect()
     }
 
-    fn variates(&self, forecast: &Forecast) -> Vec<VariateForecast> {
+    fn variates(&self, forecast: &Forecast, steps: usize) -> Vec<VariateForecast> {
         self.targets
             .iter()
             .zip(&forecast.mean)
             .enumerate()
-            .map(|(variate, (name, mean))| VariateForecast {
-                name: name.clone(),
-                reason: None,
-                mean: mean.clone(),
-                quantiles: self
-                    .quantiles
-                    .iter()
-                    .zip(&forecast.quantiles)
-                    .filter_map(|(level, by_variate)| {
-                        let values = by_variate.get(variate)?;
-                        Some((level.to_string(), values.iter().copied().map(number).collect()))
-                    })
-                    .collect::<Map<_, _>>(),
+            .map(|(variate, (name, mean))| match forecast.unobserved.contains(&variate) {
+                true => VariateForecast {
+                    name: name.clone(),
+                    mean: Vec::new(),
+                    quantiles: Map::new(),
+                    reason: Some(format!("none of the `{steps}` steps was observed")),
+                },
+                false => VariateForecast {
+                    name: name.clone(),
+                    mean: mean.clone(),
+                    quantiles: self.quantiles_of(forecast, variate),
+                    reason: None,
+                },
+            })
+            .collect()
+    }
+
+    fn quantiles_of(&self, forecast: &Forecast, variate: usize) -> Map<String, Value> {
+        let levels = self.quantiles.iter().zip(&forecast.quantiles);
+        levels
+            .filter_map(|(level, by_variate)| {
+                let values = by_variate.get(variate)?;
+                Some((level.to_string(), values.iter().copied().map(number).collect()))
             })
             .collect()
     }

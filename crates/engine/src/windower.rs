@@ -132,18 +132,14 @@ impl WindowerActor {
         let prior = context
             .prior
             .iter()
-            .map(|prior| PriorHistory {
-                sum: prior.sum,
-                count: prior.count,
-                last: prior.last as f32,
-            })
+            .map(|prior| PriorHistory { sum: prior.sum, count: prior.count, last: prior.last })
             .collect();
         ForecastTask {
             context: Context {
-                variates: narrow(&context.values),
+                variates: context.values.clone(),
                 prior: Some(prior),
-                past_covariates: narrow(&context.past_covariates),
-                future_covariates: narrow(&context.future_covariates),
+                past_covariates: context.past_covariates.clone(),
+                future_covariates: context.future_covariates.clone(),
             },
             horizon: clause.horizon,
             samples: clause.samples,
@@ -187,8 +183,4 @@ impl Actor for WindowerActor {
         }
         Ok(())
     }
-}
-
-fn narrow(columns: &[Vec<f64>]) -> Vec<Vec<f32>> {
-    columns.iter().map(|column| column.iter().map(|value| *value as f32).collect()).collect()
 }

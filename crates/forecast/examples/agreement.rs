@@ -75,12 +75,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Two seasons and a little noise, of scale one.
 fn example(steps: usize, index: usize) -> Context {
     let mut state = index as u64 + 1;
-    let values: Vec<f32> = (0..steps)
+    let values: Vec<f64> = (0..steps)
         .map(|step| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let noise = (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
             let step = step as f32 + 7.0 * index as f32;
-            (step * 0.26).sin() + 0.7 * (step * 0.037).sin() + noise
+            f64::from((step * 0.26).sin() + 0.7 * (step * 0.037).sin() + noise)
         })
         .collect();
     Context::univariate(&values)

@@ -53,9 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn read(path: &str, context: usize) -> std::io::Result<Vec<Vec<f32>>> {
+fn read(path: &str, context: usize) -> std::io::Result<Vec<Vec<f64>>> {
     let bytes = std::fs::read(path)?;
-    let numbers: Vec<f32> =
-        bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
-    Ok(numbers.chunks_exact(context).map(<[f32]>::to_vec).collect())
+    let number = |word: &[u8; 4]| f64::from(f32::from_le_bytes(*word));
+    let numbers: Vec<f64> = bytes.as_chunks::<4>().0.iter().map(number).collect();
+    Ok(numbers.chunks_exact(context).map(<[f64]>::to_vec).collect())
 }

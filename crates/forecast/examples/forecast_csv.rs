@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn read(path: &str, column: &str) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+fn read(path: &str, column: &str) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
     let mut reader = csv::Reader::from_path(path)?;
     let names = reader.headers()?.clone();
     let place = names.iter().position(|name| name == column).ok_or_else(|| {
@@ -47,7 +47,7 @@ fn read(path: &str, column: &str) -> Result<Vec<f32>, Box<dyn std::error::Error>
         format!("{path} has no column `{column}`: expected one of `{}`", names.join("`, `"))
     })?;
     let number = |record: csv::StringRecord| {
-        record.get(place).and_then(|cell| cell.trim().parse().ok()).unwrap_or(f32::NAN)
+        record.get(place).and_then(|cell| cell.trim().parse().ok()).unwrap_or(f64::NAN)
     };
     reader.records().map(|record| Ok(number(record?))).collect()
 }

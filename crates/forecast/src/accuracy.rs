@@ -17,6 +17,7 @@
 //! ```
 
 use crate::normal::normal_quantile;
+use crate::scaler::root_mean_square;
 
 /// Scores of forecasts, gathered window by window.
 ///
@@ -134,7 +135,7 @@ impl Accuracy {
     /// then nothing was taken in.
     pub fn add(
         &mut self,
-        labels: &[f32],
+        labels: &[f64],
         quantiles: &[Vec<f64>],
         seasonal_error: Option<f64>,
     ) -> Result<(), AccuracyError> {
@@ -144,7 +145,7 @@ impl Accuracy {
         self.unscaled_windows += u64::from(scale.is_none());
         let observed = labels.iter().enumerate().filter(|(_, label)| label.is_finite());
         for (step, label) in observed {
-            let label = f64::from(*label);
+            let label = *label;
             let value = |level: usize| quantiles[level][step];
             for (level, (sum, q)) in self.pinball.iter_mut().zip(&self.levels).enumerate() {
                 *sum += 2.0 * pinball(*q, label - value(level));
@@ -160,7 +161,7 @@ impl Accuracy {
         Ok(())
     }
 
-    fn check(&self, labels: &[f32], quantiles: &[Vec<f64>]) -> Result<(), AccuracyError> {
+    fn check(&self, labels: &[f64], quantiles: &[Vec<f64>]) -> Result<(), AccuracyError> {
         let shape = |what, found, expected| AccuracyError::Shape { what, found, expected };
         if quantiles.len() != self.levels.len() {
             return Err(shape("levels", quantiles.len(), self.levels.len()));
@@ -244,11 +245,11 @@ fn pinball(level: f64, difference: f64) -> f64 {
 
 /// Returns the mean of |x(t) − x(t − season)| over the whole past, in units of
 /// the series; pairs with a missing end are left out. `None` without any pair.
-pub fn seasonal_error(past: &[f32], season: usize) -> Option<f64> {
+pub fn seasonal_error(past: &[f64], season: usize) -> Option<f64> {
     let pairs = past.iter().zip(past.iter().skip(season));
     let (mut sum, mut count) = (0.0, 0_u64);
     for (before, after) in pairs.filter(|(a, b)| a.is_finite() && b.is_finite()) {
-        sum += (f64::from(*after) - f64::from(*before)).abs();
+        sum += (after - before).abs();
         count += 1;
     }
     (count > 0).then(|| sum / count as f64)
@@ -276,14 +277,13 @@ pub struct Yardstick {
 impl Yardstick {
     /// Returns the quantiles `[level][step]`. Of a past of which nothing was
     /// observed they are all zero.
-    pub fn quantiles(&self, past: &[f32], horizon: usize, levels: &[f64]) -> Vec<Vec<f64>> {
+    pub fn quantiles(&self, past: &[f64], horizon: usize, levels: &[f64]) -> Vec<Vec<f64>> {
         let filled = forward_filled(past);
         let season = if filled.len() > self.season { self.season.max(1) } else { 1 };
         let start = filled.len().saturating_sub(season);
         let last_season = filled.get(start..).filter(|steps| !steps.is_empty()).unwrap_or(&[0.0]);
         let differences = filled.iter().zip(filled.iter().skip(season));
-        let squares: f64 = differences.map(|(before, after)| (after - before).powi(2)).sum();
-        let sigma = (squares / start.max(1) as f64).sqrt();
+        let sigma = root_mean_square(differences.map(|(before, after)| after - before));
         let spread = |step: usize| sigma * ((step / season + 1) as f64).sqrt();
         let of_level = |&level: &f64| {
             let z = normal_quantile(level);
@@ -294,13 +294,13 @@ impl Yardstick {
     }
 }
 
-fn forward_filled(past: &[f32]) -> Vec<f64> {
+fn forward_filled(past: &[f64]) -> Vec<f64> {
     let mut last = past.iter().copied().find(|value| value.is_finite()).unwrap_or(0.0);
-    let mut fill = |&value: &f32| {
+    let mut fill = |&value: &f64| {
         if value.is_finite() {
             last = value;
         }
-        f64::from(last)
+        last
     };
     past.iter().map(&mut fill).collect()
 }

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::provider::PROCESSOR_BATCH;
+
 /// How large a batch may get and how long it may wait for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -19,8 +21,10 @@ pub struct BatchLimits {
 }
 
 impl Default for BatchLimits {
+    /// What suits a processor.
     fn default() -> Self {
-        Self { max_tokens: 65_536, max_tasks: 256, max_wait: Duration::from_millis(5) }
+        let (max_tokens, max_tasks) = PROCESSOR_BATCH;
+        Self { max_tokens, max_tasks, max_wait: Duration::from_millis(5) }
     }
 }
 

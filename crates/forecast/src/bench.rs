@@ -146,7 +146,7 @@ pub fn load_and_forecast(spec: &ModelSpec) -> Result<(Box<dyn Provider>, Duratio
 pub fn measure(
     model: &mut dyn Provider,
     point: Point,
-    series: Option<&[Vec<f32>]>,
+    series: Option<&[Vec<f64>]>,
     repeats: usize,
     machine: &Machine,
 ) -> Result<Measured, BenchError> {
@@ -194,8 +194,8 @@ fn once(
     Ok(started.elapsed())
 }
 
-fn tasks(point: Point, series: Option<&[Vec<f32>]>) -> Vec<ForecastTask> {
-    let made: Vec<Vec<f32>>;
+fn tasks(point: Point, series: Option<&[Vec<f64>]>) -> Vec<ForecastTask> {
+    let made: Vec<Vec<f64>>;
     let series = match series {
         Some(series) if !series.is_empty() => series,
         _ => {
@@ -203,7 +203,7 @@ fn tasks(point: Point, series: Option<&[Vec<f32>]>) -> Vec<ForecastTask> {
             &made
         }
     };
-    let task = |(index, values): (usize, &Vec<f32>)| {
+    let task = |(index, values): (usize, &Vec<f64>)| {
         let newest = &values[values.len().saturating_sub(point.context)..];
         let mut task = ForecastTask::new(Context::univariate(newest), point.horizon);
         (task.samples, task.seed) = (point.samples, index as u64);
@@ -213,13 +213,13 @@ fn tasks(point: Point, series: Option<&[Vec<f32>]>) -> Vec<ForecastTask> {
 }
 
 /// A daily and a weekly season with some noise that is the same on every run.
-fn wave(index: usize, steps: usize) -> Vec<f32> {
+fn wave(index: usize, steps: usize) -> Vec<f64> {
     let mut noise = index as u32 + 1;
     let mut value = |step: usize| {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let noise = (noise >> 8) as f32 / 16_777_216.0 - 0.5;
         let turns = |season: f32| (step as f32 / season * std::f32::consts::TAU).sin();
-        10.0 + turns(24.0) + 0.5 * turns(168.0) + 0.3 * noise
+        f64::from(10.0 + turns(24.0) + 0.5 * turns(168.0) + 0.3 * noise)
     };
     (0..steps).map(&mut value).collect()
 }
@@ -361,7 +361,7 @@ mod tests {
         let measured = measure(&mut *model, point, Some(&series), 2, &machine).expect("measured");
         assert_eq!((measured.repeats, measured.rollout.as_str()), (2, "cached"));
         assert!(measured.floor_bytes > 0.0 && measured.over_floor > 0.0);
-        let missing = [vec![f32::NAN; 4]];
+        let missing = [vec![f64::NAN; 4]];
         let error = measure(&mut *model, point, Some(&missing), 1, &machine).expect_err("refused");
         assert!(error.to_string().starts_with("context 32, horizon 20: "), "{error}");
     }

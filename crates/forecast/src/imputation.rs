@@ -1,22 +1,25 @@
 //! Stand-ins for missing values.
 //!
 //! The network sees a stand-in as any other value; only the scaler leaves it
-//! out. One variate: the causal mean, as gluonts' `CausalMeanValueImputation`.
-//! Several variates and all covariates: zero.
+//! out. Every column of a forecast gets its causal mean (gluonts'
+//! `CausalMeanValueImputation`). The reference does so with one variate only:
+//! with several, and for covariates, a gap is zero, which lies a hundred
+//! standard deviations off a series on a level. That is kept for the
+//! comparison with it.
 
 use crate::task::PriorHistory;
 
 /// One column with its gaps filled.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Vec<f64>,
     pub(crate) observed: Vec<bool>,
 }
 
 impl Column {
-    /// Sets gaps to zero.
-    pub(crate) fn zero_filled(raw: &[f32]) -> Self {
-        let fill = |&value: &f32| if value.is_finite() { value } else { 0.0 };
+    /// Sets gaps to zero, as the reference does unless there is one variate.
+    pub(crate) fn zero_filled(raw: &[f64]) -> Self {
+        let fill = |&value: &f64| if value.is_finite() { value } else { 0.0 };
         Self { values: raw.iter().map(fill).collect(), observed: observed(raw) }
     }
 
@@ -28,7 +31,7 @@ impl Column {
     ///
     /// The sums are f64 from the start of the history, in order, so a context
     /// with its [`PriorHistory`] is filled as the whole history would be.
-    pub(crate) fn causal_mean_filled(raw: &[f32], prior: &PriorHistory) -> Self {
+    pub(crate) fn causal_mean_filled(raw: &[f64], prior: &PriorHistory) -> Self {
         let observed = observed(raw);
         let first = raw.iter().copied().find(|value| value.is_finite());
         let Some(mut last) = (if prior.count > 0 { Some(prior.last) } else { first }) else {
@@ -41,12 +44,15 @@ impl Column {
                 let filled = match value.is_finite() {
                     true => value,
                     false if count == 0 => last,
-                    false => (sum / count as f64) as f32,
+                    // The sum of very large values may be infinite.
+                    false => {
+                        Some(sum / count as f64).filter(|mean| mean.is_finite()).unwrap_or(last)
+                    }
                 };
                 if value.is_finite() {
                     last = value;
                 }
-                sum += f64::from(last);
+                sum += last;
                 count += 1;
                 filled
             })
@@ -59,7 +65,7 @@ impl Column {
     }
 }
 
-fn observed(raw: &[f32]) -> Vec<bool> {
+fn observed(raw: &[f64]) -> Vec<bool> {
     raw.iter().map(|value| value.is_finite()).collect()
 }
 
@@ -69,9 +75,9 @@ mod tests {
     use crate::task::Context;
     use proptest::prelude::*;
 
-    const NAN: f32 = f32::NAN;
+    const NAN: f64 = f64::NAN;
 
-    fn fill(raw: &[f32]) -> Vec<f32> {
+    fn fill(raw: &[f64]) -> Vec<f64> {
         Column::causal_mean_filled(raw, &PriorHistory::default()).values
     }
 
@@ -80,7 +86,7 @@ mod tests {
         // Forward-filled: 2 2 6 6 6 10.
         assert_eq!(fill(&[2.0, NAN, 6.0, NAN, NAN, 10.0]), [2.0, 2.0, 6.0, 10.0 / 3.0, 4.0, 10.0]);
         assert_eq!(fill(&[NAN, NAN, 3.0]), [3.0, 3.0, 3.0]);
-        assert_eq!(fill(&[NAN, f32::INFINITY]), [0.0, 0.0]);
+        assert_eq!(fill(&[NAN, f64::INFINITY]), [0.0, 0.0]);
         assert_eq!(Column::zero_filled(&[NAN, 1.0]).values, [0.0, 1.0]);
         assert_eq!(Column::zero_filled(&[NAN, 1.0]).observed, [false, true]);
     }
@@ -88,7 +94,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_newest_steps_are_filled_like_the_whole(
-            raw in prop::collection::vec(prop_oneof![1 => -1e4f32..1e4, 1 => Just(NAN)], 1..60),
+            raw in prop::collection::vec(prop_oneof![1 => -1e4f64..1e4, 1 => Just(NAN)], 1..60),
             steps in 0usize..60,
         ) {
             let context = Context::newest(&raw, steps);
@@ -99,7 +105,7 @@ mod tests {
 
         #[test]
         fn a_context_with_its_prior_history_is_filled_like_the_whole(
-            raw in prop::collection::vec(prop_oneof![3 => -1e4f32..1e4, 1 => Just(NAN)], 1..80),
+            raw in prop::collection::vec(prop_oneof![3 => -1e4f64..1e4, 1 => Just(NAN)], 1..80),
             cut in 0usize..80,
         ) {
             // A history starts with an observed value, as PriorHistory says.

@@ -18,7 +18,8 @@ use crate::quantile::quantile;
 use crate::rollout::cached::Job;
 use crate::rollout::{Paths, Rolled, Series, Summary, exact};
 use crate::sampler::Sampler;
-use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};
+use crate::scaler::Floor;
+use crate::task::{Context, Forecast, ForecastTask, Observed, PriorHistory, TaskError};
 
 /// The patch size taken when the checkpoint has several and none is asked for.
 const USUAL_PATCH_SIZE: usize = 16;
@@ -134,7 +135,7 @@ impl MoiraiProvider {
             return Ok(());
         }
         let patch = self.patch_size;
-        let values: Vec<f32> = (0..4 * patch).map(|step| (step % 7) as f32).collect();
+        let values: Vec<f64> = (0..4 * patch).map(|step| (step % 7) as f64).collect();
         let task = ForecastTask::new(Context::univariate(&values), 2 * patch);
         match self.forecast(&[task]).pop() {
             Some(Err(TaskError::Model { reason })) => {
@@ -145,10 +146,12 @@ impl MoiraiProvider {
         }
     }
 
-    /// Packs a task, if it can be answered.
-    fn pack(&self, task: &ForecastTask) -> Result<PackedRow, TaskError> {
-        task.check()?;
-        let tokens = self.context_tokens(task) + self.step_tokens(task) * self.patches(task);
+    /// Packs a task, if it can be answered: the columns that hold anything, by
+    /// themselves.
+    fn pack(&self, task: &ForecastTask) -> Result<Packed, TaskError> {
+        let observed = task.check()?;
+        let tokens =
+            self.context_tokens(task, &observed) + step_tokens(&observed) * self.patches(task);
         if tokens > MAX_SERIES_TOKENS {
             return Err(TaskError::TooLong { tokens, limit: MAX_SERIES_TOKENS });
         }
@@ -157,44 +160,41 @@ impl MoiraiProvider {
             Some(prior) => prior[variate],
             None => PriorHistory::default(),
         };
-        let zeros = |columns: &[Vec<f32>]| -> Vec<Column> {
-            columns.iter().map(|column| Column::zero_filled(column)).collect()
+        let target = |&variate: &usize| {
+            Column::causal_mean_filled(&context.variates[variate], &prior(variate))
         };
-        let target = match context.variates.as_slice() {
-            [only] => vec![Column::causal_mean_filled(only, &prior(0))],
-            several => zeros(several),
+        let covariates = |columns: &[Vec<f64>], observed: &[usize]| -> Vec<Column> {
+            let none = PriorHistory::default();
+            observed.iter().map(|&it| Column::causal_mean_filled(&columns[it], &none)).collect()
         };
         let columns = Columns {
-            target,
-            future_covariates: zeros(&context.future_covariates),
-            past_covariates: zeros(&context.past_covariates),
+            target: observed.variates.iter().map(target).collect(),
+            future_covariates: covariates(&context.future_covariates, &observed.future_covariates),
+            past_covariates: covariates(&context.past_covariates, &observed.past_covariates),
             is_pad: vec![false; context.steps()],
         };
         let width = self.network.config().patch_width;
-        Ok(PackedRow::pack(&columns, task.horizon, self.patch_size, width))
+        let row = PackedRow::pack(&columns, task.horizon, self.patch_size, width);
+        Ok(Packed { row, variates: observed.variates })
     }
 
     fn patches(&self, task: &ForecastTask) -> usize {
         task.horizon.div_ceil(self.patch_size)
     }
 
-    fn context_tokens(&self, task: &ForecastTask) -> usize {
-        let context = &task.context;
-        let columns = context.variates.len()
-            + context.future_covariates.len()
-            + context.past_covariates.len();
-        context.steps().div_ceil(self.patch_size) * columns
+    fn context_tokens(&self, task: &ForecastTask, observed: &Observed) -> usize {
+        let columns = observed.variates.len()
+            + observed.future_covariates.len()
+            + observed.past_covariates.len();
+        task.context.steps().div_ceil(self.patch_size) * columns
     }
 
-    /// Tokens one path gets at each patch of the horizon.
-    fn step_tokens(&self, task: &ForecastTask) -> usize {
-        task.context.variates.len() + task.context.future_covariates.len()
-    }
-
-    fn roll_out(&self, tasks: &[(&ForecastTask, &PackedRow)]) -> candle_core::Result<Vec<Rolled>> {
+    fn roll_out(&self, tasks: &[(&ForecastTask, &Packed)]) -> candle_core::Result<Vec<Rolled>> {
         let config = self.network.config();
-        let series: Vec<Series<'_>> =
-            tasks.par_iter().map(|(_, row)| Series::new(row, config)).collect();
+        let series: Vec<Series<'_>> = tasks
+            .par_iter()
+            .map(|(_, packed)| Series::new(&packed.row, config, Floor::Relative))
+            .collect();
         let samplers: Vec<Sampler> =
             tasks.iter().map(|(task, _)| Sampler { seed: task.seed }).collect();
         match self.rollout {
@@ -225,9 +225,9 @@ impl MoiraiProvider {
     }
 
     fn answer(&self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
-        let rows: Vec<Result<PackedRow, TaskError>> =
+        let rows: Vec<Result<Packed, TaskError>> =
             tasks.par_iter().map(|task| self.pack(task)).collect();
-        let packed: Vec<(&ForecastTask, &PackedRow)> = tasks
+        let packed: Vec<(&ForecastTask, &Packed)> = tasks
             .iter()
             .zip(&rows)
             .filter_map(|(task, row)| Some((task, row.as_ref().ok()?)))
@@ -236,7 +236,7 @@ impl MoiraiProvider {
             Ok(rolled) => rolled,
             Err(error) => {
                 let reason = error.to_string();
-                let failed = |row: Result<PackedRow, TaskError>| {
+                let failed = |row: Result<Packed, TaskError>| {
                     row.and(Err(TaskError::Model { reason: reason.clone() }))
                 };
                 return rows.into_iter().map(failed).collect();
@@ -245,13 +245,16 @@ impl MoiraiProvider {
         let mut summaries = packed
             .par_iter()
             .zip(&rolled)
-            .map(|((task, _), rolled)| match rolled {
-                Rolled::Paths(paths) => summarize(task, paths),
-                Rolled::Summary(summary) => summarized(summary),
+            .map(|((task, packed), rolled)| {
+                let forecast = match rolled {
+                    Rolled::Paths(paths) => summarize(task, paths)?,
+                    Rolled::Summary(summary) => summarized(summary)?,
+                };
+                Ok(forecast.of_observed(&packed.variates, task.context.variates.len()))
             })
             .collect::<Vec<_>>()
             .into_iter();
-        let outcome = |row: Result<PackedRow, TaskError>| {
+        let outcome = |row: Result<Packed, TaskError>| {
             row?;
             summaries.next().unwrap_or(Err(TaskError::NotFinite { step: 0 }))
         };
@@ -265,7 +268,8 @@ impl Provider for MoiraiProvider {
     }
 
     fn cost(&self, task: &ForecastTask) -> usize {
-        let (context, step) = (self.context_tokens(task), self.step_tokens(task));
+        let observed = task.context.observed();
+        let (context, step) = (self.context_tokens(task, &observed), step_tokens(&observed));
         let steps = self.patches(task).saturating_sub(1);
         match self.rollout {
             Rollout::Cached => context + steps * step * task.samples,
@@ -281,10 +285,11 @@ impl Provider for MoiraiProvider {
     }
 
     fn operations(&self, task: &ForecastTask) -> Option<f64> {
+        let observed = task.context.observed();
         let tokens = Tokens {
-            context: self.context_tokens(task),
-            targets: task.context.variates.len(),
-            step: self.step_tokens(task),
+            context: self.context_tokens(task, &observed),
+            targets: observed.variates.len(),
+            step: step_tokens(&observed),
             patches: self.patches(task),
             paths: task.samples,
         };
@@ -309,6 +314,18 @@ impl Provider for MoiraiProvider {
     }
 }
 
+/// A task as the network gets it.
+struct Packed {
+    row: PackedRow,
+    /// Which variates the row's are.
+    variates: Vec<usize>,
+}
+
+/// Tokens one path gets at each patch of the horizon.
+fn step_tokens(observed: &Observed) -> usize {
+    observed.variates.len() + observed.future_covariates.len()
+}
+
 /// Turns what the device has summed up into a forecast.
 fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
     count_broken(summary.broken);
@@ -318,7 +335,7 @@ fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
         }
     }
     let Summary { mean, quantiles, .. } = summary.clone();
-    Ok(Forecast { mean, quantiles, samples: None })
+    Ok(Forecast { mean, quantiles, ..Forecast::default() })
 }
 
 fn count_broken(paths: usize) {
@@ -345,9 +362,8 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
             if sorted.is_empty() {
                 return Err(TaskError::NotFinite { step });
             }
-            sorted.sort_unstable_by(f32::total_cmp);
-            let sum: f64 = sorted.iter().copied().map(f64::from).sum();
-            mean.push(sum / sorted.len() as f64);
+            sorted.sort_unstable_by(f64::total_cmp);
+            mean.push(mean_of(&sorted));
             for (by_variate, &level) in quantiles.iter_mut().zip(&task.quantiles) {
                 by_variate[variate].push(quantile(&sorted, level));
             }
@@ -359,7 +375,14 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
         };
         (0..task.samples).map(path).collect()
     });
-    Ok(Forecast { mean, quantiles, samples })
+    Ok(Forecast { mean, quantiles, samples, unobserved: Vec::new() })
+}
+
+/// Returns the mean; of the largest numbers too, whose sum is infinite.
+fn mean_of(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let sum: f64 = values.iter().sum();
+    if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() }
 }
 
 #[cfg(test)]
@@ -367,13 +390,13 @@ mod tests {
     use super::*;
     use crate::provider::load;
 
-    fn sine(steps: usize, phase: f32) -> Vec<f32> {
+    fn sine(steps: usize, phase: f64) -> Vec<f64> {
         let value =
-            |step: usize| 20.0 + 5.0 * (step as f32 / 24.0 * std::f32::consts::TAU + phase).sin();
+            |step: usize| 20.0 + 5.0 * (step as f64 / 24.0 * std::f64::consts::TAU + phase).sin();
         (0..steps).map(value).collect()
     }
 
-    fn task(values: &[f32], horizon: usize, seed: u64) -> ForecastTask {
+    fn task(values: &[f64], horizon: usize, seed: u64) -> ForecastTask {
         let mut task = ForecastTask::new(Context::univariate(values), horizon);
         (task.samples, task.seed, task.keep_samples) = (30, seed, true);
         task
@@ -384,12 +407,12 @@ mod tests {
     }
 
     /// Largest difference of all sample paths.
-    fn difference(left: &Forecast, right: &Forecast) -> f32 {
+    fn difference(left: &Forecast, right: &Forecast) -> f64 {
         let flat =
             |forecast: &Forecast| forecast.samples.as_ref().expect("samples").concat().concat();
         let (left, right) = (flat(left), flat(right));
         assert_eq!(left.len(), right.len());
-        left.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        left.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
     #[test]
@@ -415,10 +438,10 @@ mod tests {
             let spec = ModelSpec { rollout: Some(rollout), ..ModelSpec::default() };
             let mut model = load(&spec).expect("loads");
             let mut values = whole[..512].to_vec();
-            values[100..110].fill(f32::NAN);
+            values[100..110].fill(f64::NAN);
             let forecast = one(&mut *model, &task(&values, 48, 1));
             let median = &forecast.quantiles[1][0];
-            let off = median.iter().zip(&whole[512..]).map(|(a, b)| (a - f64::from(*b)).abs());
+            let off = median.iter().zip(&whole[512..]).map(|(a, b)| (a - b).abs());
             let off = off.fold(0.0, f64::max);
             assert!(off < 1.0, "{rollout}: {off} of an amplitude of 5");
             for ((low, median), high) in
@@ -432,17 +455,17 @@ mod tests {
     #[test]
     fn a_forecast_depends_on_its_task_alone() {
         let tasks: Vec<ForecastTask> = (0..6)
-            .map(|index| task(&sine(100 + 37 * index, index as f32), 10 + 9 * index, index as u64))
+            .map(|index| task(&sine(100 + 37 * index, index as f64), 10 + 9 * index, index as u64))
             .collect();
         let single = ModelSpec { threads: Some(1), ..ModelSpec::default() };
         let mut single = load(&single).expect("loads");
         let several = ModelSpec { threads: Some(3), ..ModelSpec::default() };
         let mut several = load(&several).expect("loads");
         let mut batch = tasks.clone();
-        batch.insert(3, task(&[f32::NAN; 20], 5, 0));
+        batch.insert(3, task(&[f64::NAN; 20], 5, 0));
         let mut together = several.forecast(&batch);
         let refused = together.remove(3).expect_err("nothing was observed");
-        assert_eq!(refused, TaskError::NothingObserved { variate: 0, steps: 20 });
+        assert_eq!(refused, TaskError::NothingObserved { variates: 1, steps: 20 });
         for (task, together) in tasks.iter().zip(together) {
             let alone = one(&mut *single, task);
             let together = together.expect("a forecast");
@@ -470,19 +493,23 @@ mod tests {
         let mut model = load(&ModelSpec::default()).expect("loads");
         let usual = task(&sine(64, 0.0), 20, 9);
         let alone = one(&mut *model, &usual);
-        let big = |value: f32| -> Vec<f32> {
-            (0..50).map(|i| value * (1.0 - 2.0 * (i % 2) as f32)).collect()
+        let big = |value: f64| -> Vec<f64> {
+            (0..50).map(|i| value * (1.0 - 2.0 * (i % 2) as f64)).collect()
         };
         let odd = [
             vec![5.0],
             vec![0.0; 48],
             vec![7.0; 48],
-            vec![f32::NAN, f32::NAN, 3.0],
-            vec![f32::INFINITY, 1.0, f32::NEG_INFINITY, 2.0],
+            vec![f64::NAN, f64::NAN, 3.0],
+            vec![f64::INFINITY, 1.0, f64::NEG_INFINITY, 2.0],
             big(1e30),
-            big(f32::MAX),
-            big(f32::MIN_POSITIVE),
-            vec![1e-40; 30],
+            big(1e300),
+            big(f64::MAX),
+            big(1e-300),
+            big(f64::MIN_POSITIVE),
+            vec![1e-310; 30],
+            vec![5e-324; 30],
+            vec![1e300; 30],
         ];
         let mut batch: Vec<ForecastTask> = odd.iter().map(|values| task(values, 20, 1)).collect();
         batch.push(usual);

@@ -30,7 +30,7 @@ pub(crate) struct PackedRow {
     pub(crate) patch_size: usize,
     pub(crate) horizon: usize,
     pub(crate) segments: Segments,
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Vec<f64>,
     pub(crate) observed: Vec<bool>,
     /// 0 is padding.
     pub(crate) sample_id: Vec<u32>,
@@ -139,28 +139,28 @@ impl PackedRow {
     }
 
     /// Returns the values of a token, padding included.
-    pub(crate) fn patch(&self, token: usize) -> &[f32] {
+    pub(crate) fn patch(&self, token: usize) -> &[f64] {
         &self.values[token * self.patch_width..(token + 1) * self.patch_width]
     }
 
     /// Returns a token's observed values.
-    pub(crate) fn observed_values(&self, token: usize) -> impl Iterator<Item = f32> + Clone {
+    pub(crate) fn observed_values(&self, token: usize) -> impl Iterator<Item = f64> + Clone {
         let at = token * self.patch_width..(token + 1) * self.patch_width;
         let pairs = self.values[at.clone()].iter().zip(&self.observed[at]);
         pairs.filter(|(_, observed)| **observed).map(|(value, _)| *value)
     }
 
-    fn push_past(&mut self, values: &[f32], observed: &[bool]) {
+    fn push_past(&mut self, values: &[f64], observed: &[bool]) {
         let padding = values.len().next_multiple_of(self.patch_size) - values.len();
         self.push_patches(padding, values, observed);
     }
 
-    fn push_future(&mut self, values: &[f32], observed: &[bool]) {
+    fn push_future(&mut self, values: &[f64], observed: &[bool]) {
         self.push_patches(0, values, observed);
     }
 
     /// Cuts a column into patches after `padding` steps of padding.
-    fn push_patches(&mut self, padding: usize, values: &[f32], observed: &[bool]) {
+    fn push_patches(&mut self, padding: usize, values: &[f64], observed: &[bool]) {
         let steps = (padding + values.len()).next_multiple_of(self.patch_size);
         for start in (0..steps).step_by(self.patch_size) {
             for position in 0..self.patch_width {
@@ -204,11 +204,11 @@ fn past_samples(is_pad: &[bool], patch_size: usize, padding_is_pad: bool) -> Vec
 mod tests {
     use super::*;
 
-    fn column(values: &[f32]) -> Column {
+    fn column(values: &[f64]) -> Column {
         Column::zero_filled(values)
     }
 
-    fn columns(target: &[&[f32]]) -> Columns {
+    fn columns(target: &[&[f64]]) -> Columns {
         Columns {
             target: target.iter().map(|values| column(values)).collect(),
             future_covariates: Vec::new(),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn time_starts_with_the_first_observed_patch_of_any_variate() {
-        let nan = f32::NAN;
+        let nan = f64::NAN;
         let row = PackedRow::pack(
             &columns(&[&[nan, nan, nan, nan, 1.0, nan], &[nan, nan, nan, 2.0, nan, nan]]),
             2,

@@ -4,9 +4,9 @@
 /// halves rounded to the even index, nothing interpolated.
 ///
 /// `sorted` is ascending and not empty, `level` lies in (0, 1).
-pub(crate) fn quantile(sorted: &[f32], level: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], level: f64) -> f64 {
     let position = (sorted.len().saturating_sub(1) as f64 * level).round_ties_even();
-    sorted.get(position as usize).copied().map_or(f64::NAN, f64::from)
+    sorted.get(position as usize).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ mod tests {
         assert_eq!(quantile(&sorted, 0.01), 0.0);
         assert_eq!(quantile(&sorted, 0.99), 5.0);
         assert_eq!(quantile(&[7.0], 0.3), 7.0);
-        let hundred: Vec<f32> = (0..100).map(|value| value as f32).collect();
+        let hundred: Vec<f64> = (0..100).map(f64::from).collect();
         // 99 * 0.9 = 89.1, 99 * 0.5 = 49.5.
         assert_eq!(quantile(&hundred, 0.9), 89.0);
         assert_eq!(quantile(&hundred, 0.5), 50.0);

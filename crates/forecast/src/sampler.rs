@@ -14,9 +14,10 @@ use crate::rollout::{Draw, Fill};
 /// on the batch or on the order of work. All positions of a patch are drawn,
 /// in order, so a shorter horizon draws the beginning of a longer one.
 ///
-/// A draw beyond the range of f32 becomes the largest finite f32 of its sign;
-/// finite draws are never clipped, as in the reference. A NaN stays: the path
-/// is broken from there on and is left out of mean and quantiles.
+/// A draw that is beyond the range of f32 in units of the scale, in which it is
+/// fed back, becomes the largest of its sign; others are never clipped, as in
+/// the reference. A NaN stays: the path is broken from there on and is left out
+/// of mean and quantiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sampler {
     pub(crate) seed: u64,
@@ -27,14 +28,12 @@ impl Fill for Sampler {
         Some(self.seed)
     }
 
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]) {
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]) {
         let mut random = generator(self.seed, draw.path, draw.step, draw.variate);
         for (position, value) in patch.iter_mut().enumerate() {
             let z = Position::new(draw.output, draw.row, draw.patch_width, position)
                 .sample(&mut random);
-            let scaling = draw.scaling;
-            let drawn = z * f64::from(scaling.scale) + f64::from(scaling.location);
-            *value = (drawn as f32).clamp(f32::MIN, f32::MAX);
+            *value = draw.scaling.undo(z.clamp(f64::from(f32::MIN), f64::from(f32::MAX)));
         }
     }
 }

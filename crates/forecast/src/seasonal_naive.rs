@@ -6,6 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::normal::normal_quantile;
 use crate::provider::{LoadError, ModelInfo, Provider};
+use crate::scaler::root_mean_square;
 use crate::task::{Forecast, ForecastTask, TaskError};
 
 /// Forecasts the last observed value of the same season position, with a
@@ -17,7 +18,8 @@ use crate::task::{Forecast, ForecastTask, TaskError};
 /// first after it. The spread is `sigma * sqrt(floor(i / m) + 1)`, sigma the
 /// root mean square of the seasonal differences of which both ends were
 /// observed. A context no longer than a season is forecast with season 1.
-/// Covariates and prior history are not used.
+/// Covariates and prior history are not used. What is repeated is repeated to
+/// the last bit of f64.
 #[derive(Debug)]
 pub(crate) struct SeasonalNaive {
     season: usize,
@@ -51,10 +53,10 @@ impl SeasonalNaive {
     }
 
     fn one(&self, task: &ForecastTask) -> Result<Forecast, TaskError> {
-        task.check()?;
+        let observed = task.check()?.variates;
         let horizon = task.horizon;
         let fits: Vec<Fit> =
-            task.context.variates.iter().map(|values| Fit::new(values, self.season)).collect();
+            observed.iter().map(|&it| Fit::new(&task.context.variates[it], self.season)).collect();
         let mean = fits.iter().map(|fit| (0..horizon).map(|i| fit.point(i)).collect()).collect();
         let quantiles = task
             .quantiles
@@ -75,13 +77,14 @@ impl SeasonalNaive {
                 let mut random = ChaCha8Rng::from_seed(key);
                 let mut draw = |fit: &Fit, i: usize| {
                     let z: f64 = StandardNormal.sample(&mut random);
-                    (fit.point(i) + z * fit.spread(i)) as f32
+                    fit.point(i) + z * fit.spread(i)
                 };
                 fits.iter().map(|fit| (0..horizon).map(|i| draw(fit, i)).collect()).collect()
             };
             (0..task.samples).map(path).collect()
         });
-        Ok(Forecast { mean, quantiles, samples })
+        let forecast = Forecast { mean, quantiles, samples, unobserved: Vec::new() };
+        Ok(forecast.of_observed(&observed, task.context.variates.len()))
     }
 }
 
@@ -107,7 +110,7 @@ struct Fit {
 
 impl Fit {
     /// `values` holds at least one finite value.
-    fn new(values: &[f32], season: usize) -> Self {
+    fn new(values: &[f64], season: usize) -> Self {
         let season = if values.len() > season { season } else { 1 };
         let filled = forward_fill(values);
         let start = values.len().saturating_sub(season);
@@ -115,16 +118,15 @@ impl Fit {
             .map(|step| {
                 let same_position = (0..=step).rev().step_by(season);
                 let observed = same_position.map(|s| values[s]).find(|value| value.is_finite());
-                f64::from(observed.unwrap_or(filled[step]))
+                observed.unwrap_or(filled[step])
             })
             .collect();
-        let squares: Vec<f64> = values
+        let differences = values
             .iter()
             .zip(values.iter().skip(season))
             .filter(|(before, after)| before.is_finite() && after.is_finite())
-            .map(|(&before, &after)| (f64::from(after) - f64::from(before)).powi(2))
-            .collect();
-        let sigma = (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt();
+            .map(|(before, after)| after - before);
+        let sigma = root_mean_square(differences);
         Self { last_season, sigma }
     }
 
@@ -138,9 +140,9 @@ impl Fit {
 }
 
 /// Repeats the last observed value over gaps, the first one over a leading gap.
-fn forward_fill(values: &[f32]) -> Vec<f32> {
+fn forward_fill(values: &[f64]) -> Vec<f64> {
     let mut last = values.iter().copied().find(|value| value.is_finite()).unwrap_or(0.0);
-    let mut fill = |&value: &f32| {
+    let mut fill = |&value: &f64| {
         if value.is_finite() {
             last = value;
         }
@@ -176,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_missing_step_repeats_its_season_position() {
-        let nan = f32::NAN;
-        let values = [1.0, 2.0, nan, 4.0, nan, f32::INFINITY, nan, 8.0];
+        let nan = f64::NAN;
+        let values = [1.0, 2.0, nan, 4.0, nan, f64::INFINITY, nan, 8.0];
         let task = ForecastTask::new(Context::univariate(&values), 4);
         // Position 2 was never observed: it takes the last observed value
         // before it, that of step 3.
@@ -199,8 +201,8 @@ mod tests {
             change(&mut task);
             forecast(1, &task).expect_err("an error")
         };
-        let nothing = with(|task| task.context.variates[0] = vec![f32::NAN, f32::INFINITY]);
-        assert_eq!(nothing, TaskError::NothingObserved { variate: 0, steps: 2 });
+        let nothing = with(|task| task.context.variates[0] = vec![f64::NAN, f64::INFINITY]);
+        assert_eq!(nothing, TaskError::NothingObserved { variates: 1, steps: 2 });
         assert_eq!(with(|task| task.context.variates.clear()), TaskError::EmptyContext);
         assert_eq!(with(|task| task.context.variates[0].clear()), TaskError::EmptyContext);
         assert_eq!(with(|task| task.horizon = 0), TaskError::EmptyHorizon);

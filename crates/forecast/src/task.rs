@@ -1,26 +1,35 @@
 //! What goes into a model and what comes out.
 
 /// The past of one series: one or several variates over the same steps.
+///
+/// A value takes 8 bytes, so 512 steps of one column take 4 KiB, and a context
+/// `8 (steps (variates + past covariates) + (steps + horizon) future covariates)`
+/// bytes beside 24 for each column and each [`PriorHistory`]. They are f64 until
+/// they are standardised: what a series is about may be the ninth digit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Context {
     /// The values to forecast, `[variate][step]`, oldest first, all of one
-    /// length. NaN is a missing step; an infinite value counts as missing.
-    pub variates: Vec<Vec<f32>>,
+    /// length. NaN is a missing step; an infinite value counts as missing. A
+    /// variate without any observed step is left out
+    /// ([`Forecast::unobserved`]).
+    pub variates: Vec<Vec<f64>>,
     /// What came before the context, one per variate, so that a missing step
     /// gets the same stand-in as if the whole history had been handed over.
-    /// `None`: the context is the whole history. Used with one variate only;
-    /// several variates have their gaps set to zero, as the reference does.
+    /// `None`: the context is the whole history.
     pub prior: Option<Vec<PriorHistory>>,
     /// Covariates known ahead, `[covariate][step]`: the context's steps and
-    /// then the horizon's. May be empty.
-    pub future_covariates: Vec<Vec<f32>>,
-    /// Covariates known for the past only, `[covariate][step]`. May be empty.
-    pub past_covariates: Vec<Vec<f32>>,
+    /// then the horizon's. May be empty. A missing step gets the mean of the
+    /// known ones before it, as in a variate; a covariate that was never
+    /// observed is left out.
+    pub future_covariates: Vec<Vec<f64>>,
+    /// Covariates known for the past only, `[covariate][step]`. May be empty;
+    /// gaps as above.
+    pub past_covariates: Vec<Vec<f64>>,
 }
 
 impl Context {
     /// Returns the context of a series with one variate and no covariates.
-    pub fn univariate(values: &[f32]) -> Self {
+    pub fn univariate(values: &[f64]) -> Self {
         Self { variates: vec![values.to_vec()], ..Self::default() }
     }
 
@@ -30,13 +39,13 @@ impl Context {
     ///
     /// ```
     /// use tidecast_forecast::Context;
-    /// let context = Context::newest(&[f32::NAN, 2.0, 6.0, 3.0, 4.0], 2);
+    /// let context = Context::newest(&[f64::NAN, 2.0, 6.0, 3.0, 4.0], 2);
     /// assert_eq!(context.variates, [[3.0, 4.0]]);
     /// // Before the first observed step that one counts.
     /// let prior = context.prior.expect("a prior history")[0];
     /// assert_eq!((prior.sum, prior.count, prior.last), (10.0, 3, 6.0));
     /// ```
-    pub fn newest(history: &[f32], steps: usize) -> Self {
+    pub fn newest(history: &[f64], steps: usize) -> Self {
         let (before, newest) = history.split_at(history.len().saturating_sub(steps));
         let mut prior = PriorHistory::default();
         if let Some(first) = history.iter().copied().find(|value| value.is_finite()) {
@@ -51,6 +60,28 @@ impl Context {
     pub fn steps(&self) -> usize {
         self.variates.first().map_or(0, Vec::len)
     }
+
+    /// Returns which columns hold anything.
+    pub(crate) fn observed(&self) -> Observed {
+        let holds = |column: &Vec<f64>| column.iter().any(|value| value.is_finite());
+        let of = |columns: &[Vec<f64>]| {
+            columns.iter().enumerate().filter(|(_, it)| holds(it)).map(|(index, _)| index).collect()
+        };
+        Observed {
+            variates: of(&self.variates),
+            future_covariates: of(&self.future_covariates),
+            past_covariates: of(&self.past_covariates),
+        }
+    }
+}
+
+/// The columns of a context with at least one observed step, ascending. A
+/// forecast is made of these alone, as if the others had not been handed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) variates: Vec<usize>,
+    pub(crate) future_covariates: Vec<usize>,
+    pub(crate) past_covariates: Vec<usize>,
 }
 
 /// A summary of the forward-filled history before a context: enough to go on
@@ -66,7 +97,7 @@ pub struct PriorHistory {
     /// Their number; 0 means that there is no history.
     pub count: u64,
     /// The newest of them.
-    pub last: f32,
+    pub last: f64,
 }
 
 impl PriorHistory {
@@ -77,18 +108,18 @@ impl PriorHistory {
     ///
     /// ```
     /// let mut prior = tidecast_forecast::PriorHistory::default();
-    /// for value in [2.0, f32::NAN, 5.0] {
+    /// for value in [2.0, f64::NAN, 5.0] {
     ///     prior.push(value);
     /// }
     /// assert_eq!((prior.sum, prior.count, prior.last), (9.0, 3, 5.0));
     /// ```
-    pub fn push(&mut self, value: f32) {
+    pub fn push(&mut self, value: f64) {
         if value.is_finite() {
             self.last = value;
         } else if self.count == 0 {
             return;
         }
-        self.sum += f64::from(self.last);
+        self.sum += self.last;
         self.count += 1;
     }
 }
@@ -124,8 +155,9 @@ impl ForecastTask {
         }
     }
 
-    /// Returns why no model can answer this task, if so.
-    pub(crate) fn check(&self) -> Result<(), TaskError> {
+    /// Returns the columns to make the forecast of, or why no model can answer
+    /// this task.
+    pub(crate) fn check(&self) -> Result<Observed, TaskError> {
         let steps = self.context.steps();
         if steps == 0 {
             return Err(TaskError::EmptyContext);
@@ -161,24 +193,51 @@ impl ForecastTask {
                 expected: context.variates.len(),
             });
         }
-        for (variate, values) in context.variates.iter().enumerate() {
-            if !values.iter().any(|value| value.is_finite()) {
-                return Err(TaskError::NothingObserved { variate, steps });
-            }
+        let observed = context.observed();
+        if observed.variates.is_empty() {
+            return Err(TaskError::NothingObserved { variates: context.variates.len(), steps });
         }
-        Ok(())
+        Ok(observed)
     }
 }
 
 /// A probabilistic forecast, in units of the series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Forecast {
     /// Mean of the sample paths, `[variate][step]`.
     pub mean: Vec<Vec<f64>>,
     /// Quantiles, `[level][variate][step]`, levels in the order of the task.
     pub quantiles: Vec<Vec<Vec<f64>>>,
     /// Sample paths, `[path][variate][step]`, if the task asked for them.
-    pub samples: Option<Vec<Vec<Vec<f32>>>>,
+    pub samples: Option<Vec<Vec<Vec<f64>>>>,
+    /// Variates of which nothing was observed, ascending; usually none. Their
+    /// rows are NaN, and the others' are what they would be without them.
+    pub unobserved: Vec<usize>,
+}
+
+impl Forecast {
+    /// Makes the forecast of some of `variates` variates one of all: the others
+    /// were not observed.
+    pub(crate) fn of_observed(mut self, observed: &[usize], variates: usize) -> Self {
+        if observed.len() == variates {
+            return self;
+        }
+        let horizon = self.mean.first().map_or(0, Vec::len);
+        let spread = |rows: &mut Vec<Vec<f64>>| {
+            let mut all = vec![vec![f64::NAN; horizon]; variates];
+            for (row, &variate) in rows.iter_mut().zip(observed) {
+                if let Some(place) = all.get_mut(variate) {
+                    *place = std::mem::take(row);
+                }
+            }
+            *rows = all;
+        };
+        spread(&mut self.mean);
+        self.quantiles.iter_mut().for_each(spread);
+        self.samples.iter_mut().flatten().for_each(spread);
+        self.unobserved = (0..variates).filter(|variate| !observed.contains(variate)).collect();
+        self
+    }
 }
 
 /// Why one task got no forecast; other tasks of its batch are unaffected.
@@ -187,13 +246,14 @@ pub enum TaskError {
     /// The context has no steps.
     #[error("the context is empty: at least `1` step is needed")]
     EmptyContext,
-    /// No value of a variate was observed.
+    /// No value of any variate was observed.
     #[error(
-        "none of the `{steps}` steps of variate `{variate}` was observed: at least `1` is needed"
+        "none of the `{steps}` steps{} was observed: at least `1` is needed",
+        if *variates > 1 { format!(" of the `{variates}` variates") } else { String::new() }
     )]
     NothingObserved {
-        /// Index of the variate.
-        variate: usize,
+        /// Variates of the context.
+        variates: usize,
         /// Steps of the context.
         steps: usize,
     },

@@ -40,7 +40,7 @@ pub(super) fn layers(
     let newest = model.info().recommended_context.unwrap_or(USUAL_CONTEXT);
     let (mut forecast, mut refused) = (0, None);
     for some in series.chunks(AT_ONCE) {
-        let task = |values: &[f32]| {
+        let task = |values: &[f64]| {
             let context = Context::newest(values, newest);
             ForecastTask { samples: SAMPLES, ..ForecastTask::new(context, HORIZON) }
         };

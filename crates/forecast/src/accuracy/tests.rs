@@ -4,7 +4,7 @@ use super::*;
 use crate::provider::{ModelSpec, load};
 use crate::task::{Context, ForecastTask};
 
-const NAN: f32 = f32::NAN;
+const NAN: f64 = f64::NAN;
 const LEVELS: [f64; 3] = [0.1, 0.5, 0.9];
 
 /// The same quantiles at each step.
@@ -42,7 +42,7 @@ fn the_scores_are_those_worked_out_by_hand() {
 #[test]
 fn nothing_observed_is_no_score() {
     let mut accuracy = Accuracy::new(&LEVELS).expect("levels");
-    accuracy.add(&[NAN, f32::INFINITY], &flat([1.0; 3], 2), Some(1.0)).expect("fits");
+    accuracy.add(&[NAN, f64::INFINITY], &flat([1.0; 3], 2), Some(1.0)).expect("fits");
     assert_eq!((accuracy.wql(), accuracy.mase(), accuracy.coverage()), (None, None, None));
     assert_eq!(accuracy.labels(), 0);
 }
@@ -95,16 +95,15 @@ fn a_geometric_mean_is_of_positive_numbers() {
 }
 
 /// Windows: labels, and what is added to their step for each quantile.
-fn windows() -> impl Strategy<Value = Vec<(Vec<f32>, f64)>> {
-    let label = prop_oneof![5 => -50.0_f32..50.0, 1 => Just(NAN)];
+fn windows() -> impl Strategy<Value = Vec<(Vec<f64>, f64)>> {
+    let label = prop_oneof![5 => -50.0_f64..50.0, 1 => Just(NAN)];
     prop::collection::vec((prop::collection::vec(label, 1..6), 0.1..9.0), 1..12)
 }
 
-fn scored(windows: &[(Vec<f32>, f64)], scale: f64) -> Accuracy {
+fn scored(windows: &[(Vec<f64>, f64)], scale: f64) -> Accuracy {
     let mut accuracy = Accuracy::new(&LEVELS).expect("levels");
     for (labels, offset) in windows {
-        let labels: Vec<f32> =
-            labels.iter().map(|label| (f64::from(*label) * scale) as f32).collect();
+        let labels: Vec<f64> = labels.iter().map(|label| label * scale).collect();
         let values = [-2.0, 0.5, 3.0].map(|value| scale * value * offset);
         let found = accuracy.add(&labels, &flat(values, labels.len()), Some(scale * offset));
         found.expect("fits");
@@ -143,7 +142,7 @@ proptest! {
 
     #[test]
     fn without_gaps_the_yardstick_is_the_provider(
-        past in prop::collection::vec(-1e3_f32..1e3, 1..60),
+        past in prop::collection::vec(-1e3_f64..1e3, 1..60),
         season in 1_usize..15,
         horizon in 1_usize..40,
     ) {

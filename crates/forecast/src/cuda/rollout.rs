@@ -1,5 +1,9 @@
 //! The cached rollout on a card: from scaled contexts to quantiles.
 //!
+//! The card sees standardised values alone, in f32. The host subtracts location
+//! and divides by scale before, and undoes both after, in f64: mean and quantiles
+//! of `location + scale z` are those of z, since the scale is positive.
+//!
 //! Series are sorted by their horizons, the longest first, so that those still
 //! running are always the front of every buffer. The host builds tables of
 //! where everything stands, launches kernels without looking back, and waits
@@ -20,6 +24,9 @@ use crate::scaler::Scaling;
 
 /// Sample paths that the quantiles' kernel sorts at most; more go to the host.
 const MOST_SORTED: usize = 4096;
+
+/// Location and scale of what is standardised already.
+const STANDARDISED: [f32; 2] = [0.0, 1.0];
 
 /// Of the memory that is free, what one batch may take.
 const SHARE_OF_MEMORY: f64 = 0.8;
@@ -149,7 +156,8 @@ impl<'a> Batch<'a> {
             };
             table.push(own);
             series_of.extend(std::iter::repeat_n(index as u32, job.paths * tokens));
-            scaling.extend(scalings.iter().flat_map(|s| [s.location, s.scale]));
+            // For the card a value is what was drawn.
+            scaling.extend(scalings.iter().flat_map(|_| STANDARDISED));
             push_covariates(series, scalings, padded, &mut covariates);
             next.first_row += (job.paths * tokens) as u32;
             next.first_head += (job.paths * variates) as u32;
@@ -301,6 +309,7 @@ impl<'a> Batch<'a> {
         };
         let head = self.work.head.read(self.gpu, heads * width)?;
         let mut values = self.values.read(self.gpu, self.value_count)?;
+        let mut patch = vec![0.0; patch_size];
         for (index, own) in self.table[..series].iter().enumerate() {
             let (job, variates) = (self.jobs[index].1, own.variates as usize);
             let length = own.patches as usize * patch_size;
@@ -310,6 +319,7 @@ impl<'a> Batch<'a> {
                         0 => own.context_head as usize + variate,
                         _ => own.first_head as usize + path * variates + variate,
                     };
+                    let scaling = self.scalings[index][variate];
                     let draw = rollout::Draw {
                         path,
                         step,
@@ -317,11 +327,14 @@ impl<'a> Batch<'a> {
                         output: &config.output,
                         row: &head[row * width..(row + 1) * width],
                         patch_width: config.patch_width,
-                        scaling: self.scalings[index][variate],
+                        scaling,
                     };
                     let at = own.first_value as usize + (path * variates + variate) * length;
                     let at = at + step * patch_size;
-                    job.fill.fill(&draw, &mut values[at..at + patch_size]);
+                    job.fill.fill(&draw, &mut patch);
+                    let standardised = patch.iter().map(|&value| scaling.apply(value));
+                    let places = values[at..at + patch_size].iter_mut();
+                    places.zip(standardised).for_each(|(place, z)| *place = z);
                 }
             }
         }
@@ -349,7 +362,14 @@ impl<'a> Batch<'a> {
                     let mut own = Paths::new(job.paths, job.series);
                     let first = self.table[index].first_value as usize;
                     let length = own.values.len();
-                    own.values.copy_from_slice(&all[first..first + length]);
+                    let steps = own.steps;
+                    let drawn = all[first..first + length].chunks_exact(steps);
+                    let variates = self.scalings[index][..own.variates].iter().cycle();
+                    let places = own.values.chunks_exact_mut(steps);
+                    for ((places, drawn), scaling) in places.zip(drawn).zip(variates) {
+                        let values = drawn.iter().map(|&z| scaling.undo(f64::from(z)));
+                        places.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+                    }
                     results.push((*place, Rolled::Paths(own)));
                 }
             }
@@ -395,14 +415,21 @@ impl<'a> Batch<'a> {
         for &index in members {
             let own = &self.table[index];
             let (variates, horizon) = (own.variates as usize, own.horizon as usize);
+            let scalings = &self.scalings[index];
+            let mean = |variate: usize, at: usize| scalings[variate].undo(means[at]);
             let of = |variate: usize| first + variate * horizon..first + (variate + 1) * horizon;
             let level = |level: usize| -> Vec<Vec<f64>> {
-                let value = |at: usize| f64::from(quantiles[at * levels.len() + level]);
-                (0..variates).map(|variate| of(variate).map(value).collect()).collect()
+                let value = |variate: usize, at: usize| {
+                    scalings[variate].undo(f64::from(quantiles[at * levels.len() + level]))
+                };
+                let row = |variate| of(variate).map(|at| value(variate, at)).collect();
+                (0..variates).map(row).collect()
             };
             let left = counts[first..first + variates * horizon].iter().min().copied();
             let summary = Summary {
-                mean: (0..variates).map(|variate| means[of(variate)].to_vec()).collect(),
+                mean: (0..variates)
+                    .map(|variate| of(variate).map(|at| mean(variate, at)).collect())
+                    .collect(),
                 quantiles: (0..levels.len()).map(level).collect(),
                 broken: (own.paths - left.unwrap_or(own.paths)) as usize,
             };

@@ -100,7 +100,7 @@ struct Unit<'a> {
     /// The first of the paths.
     first: usize,
     /// Values of the paths, `[path, variate, steps]`.
-    values: &'a mut [f32],
+    values: &'a mut [f64],
 }
 
 impl Unit<'_> {

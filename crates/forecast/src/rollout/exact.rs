@@ -71,7 +71,7 @@ struct Part<'a> {
 impl Part<'_> {
     /// Fills the patches after the first; `values` are those of the chunk's
     /// paths.
-    fn go_on(&self, values: &mut [f32], fill: &dyn Fill, options: Options<'_>) -> Result<()> {
+    fn go_on(&self, values: &mut [f64], fill: &dyn Fill, options: Options<'_>) -> Result<()> {
         let series = self.series;
         let patch_size = series.row.patch_size;
         let length = series.steps() * series.variates();
@@ -142,7 +142,7 @@ impl Target<'_> {
         head: &[f32],
         scalings: &[Scaling],
         fill: &dyn Fill,
-        values: &mut [f32],
+        values: &mut [f64],
     ) {
         let series = self.series;
         let patch_size = series.row.patch_size;

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::distribution::DistributionOutput;
 use crate::packing::PackedRow;
 use crate::rows::RowLayout;
-use crate::scaler::{Moments, Scaling, moments_by_group};
+use crate::scaler::{AddedVariance, Floor, Moments, Scaling, moments_by_group};
 
 /// Paths whose drawing is worth another thread.
 const PATHS_A_THREAD: usize = 16;
@@ -38,7 +38,7 @@ pub(crate) struct Draw<'a> {
 /// Chooses the values of a patch.
 pub(crate) trait Fill: Sync {
     /// Writes a patch of `patch_size` values, in units of the series.
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]);
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]);
 
     /// Returns the seed if patches are drawn from the model's distribution:
     /// a device may then draw them itself, from the same distribution.
@@ -79,7 +79,7 @@ pub(crate) struct Summary {
 /// The sample paths of one series, `[path, variate, horizon patches * patch size]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Paths {
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Vec<f64>,
     pub(crate) variates: usize,
     pub(crate) steps: usize,
 }
@@ -91,7 +91,7 @@ impl Paths {
     }
 
     /// Returns the values of one path and variate.
-    pub(crate) fn path(&self, path: usize, variate: usize) -> &[f32] {
+    pub(crate) fn path(&self, path: usize, variate: usize) -> &[f64] {
         let start = (path * self.variates + variate) * self.steps;
         &self.values[start..start + self.steps]
     }
@@ -113,11 +113,14 @@ pub(crate) struct Series<'a> {
     pub(crate) newest: Vec<u32>,
     /// Moments of each variate and covariate, the latter's future included.
     pub(crate) moments: Vec<Moments>,
+    /// What the context adds to each one's variance; it stays when moments are
+    /// taken anew, so that both rollouts scale alike.
+    added: Vec<AddedVariance>,
     scaling: bool,
 }
 
 impl<'a> Series<'a> {
-    pub(crate) fn new(row: &'a PackedRow, config: &Config) -> Self {
+    pub(crate) fn new(row: &'a PackedRow, config: &Config, floor: Floor) -> Self {
         let segments = row.segments;
         let mut context = Vec::new();
         let mut layout = RowLayout::default();
@@ -138,10 +141,11 @@ impl<'a> Series<'a> {
             row.observed_values(token).filter(move |_| !row.prediction_mask[token])
         });
         let columns = segments.variates + segments.future_covariates + segments.past_covariates;
-        let moments = (0..columns as u32)
+        let moments: Vec<Moments> = (0..columns as u32)
             .map(|variate| groups.get(&(1, variate)).copied().unwrap_or_default())
             .collect();
-        Self { row, context, layout, newest, moments, scaling: config.scaling }
+        let added = moments.iter().map(|moments| moments.floor(floor)).collect();
+        Self { row, context, layout, newest, moments, added, scaling: config.scaling }
     }
 
     pub(crate) fn variates(&self) -> usize {
@@ -168,12 +172,12 @@ impl<'a> Series<'a> {
         self.row.time_id[self.row.segments.target_future(0, 0)]
     }
 
-    fn scaling_of(&self, moments: &Moments) -> Scaling {
-        if self.scaling { moments.scaling() } else { Scaling::NONE }
-    }
-
     pub(crate) fn scalings(&self, moments: &[Moments]) -> Vec<Scaling> {
-        moments.iter().map(|moments| self.scaling_of(moments)).collect()
+        let scaling = |(moments, added): (&Moments, &AddedVariance)| match self.scaling {
+            true => moments.scaling(*added),
+            false => Scaling::NONE,
+        };
+        moments.iter().zip(&self.added).map(scaling).collect()
     }
 
     /// Appends the scaled patches of the context.
@@ -190,7 +194,7 @@ impl<'a> Series<'a> {
         &self,
         step: usize,
         scalings: &[Scaling],
-        drawn: impl Fn(usize) -> &'b [f32],
+        drawn: impl Fn(usize) -> &'b [f64],
         scaled: &mut Vec<f32>,
     ) {
         let row = self.row;
@@ -209,7 +213,7 @@ impl<'a> Series<'a> {
 
     /// Adds the patch drawn for a variate to its moments, without the padding
     /// of the last one.
-    fn observe(&self, step: usize, drawn: &[f32], moments: &mut Moments) {
+    fn observe(&self, step: usize, drawn: &[f64], moments: &mut Moments) {
         let left = self.row.horizon - step * self.row.patch_size;
         moments.extend(drawn.iter().copied().take(left));
     }

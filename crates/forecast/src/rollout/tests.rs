@@ -9,7 +9,7 @@ use crate::testing;
 
 /// Largest difference allowed between two roundings of the same computation,
 /// in units of the largest value.
-const TOLERANCE: f32 = 1e-4;
+const TOLERANCE: f64 = 1e-4;
 
 /// Shapes of a series: everything that changes the tokens.
 #[derive(Debug, Clone)]
@@ -35,10 +35,10 @@ fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
-fn wave(length: usize, phase: f32, missing: usize) -> Column {
+fn wave(length: usize, phase: f64, missing: usize) -> Column {
     let value = |step: usize| {
         let gap = missing > 0 && step % (missing + 2) == 1;
-        if gap { f32::NAN } else { 3.0 * (step as f32 * 0.37 + phase).sin() + phase }
+        if gap { f64::NAN } else { 3.0 * (step as f64 * 0.37 + phase).sin() + phase }
     };
     Column::zero_filled(&(0..length).map(value).collect::<Vec<_>>())
 }
@@ -49,9 +49,9 @@ fn pack(shape: &Shape, patch_size: usize, patch_width: usize) -> PackedRow {
 
 /// Packs with so many steps before the start of the series.
 fn pack_padded(shape: &Shape, pad: usize, patch_size: usize, patch_width: usize) -> PackedRow {
-    let columns = |count: usize, length: usize, phase: f32| -> Vec<Column> {
+    let columns = |count: usize, length: usize, phase: f64| -> Vec<Column> {
         let column = |index: usize| {
-            let mut column = wave(length, phase + index as f32, shape.missing);
+            let mut column = wave(length, phase + index as f64, shape.missing);
             column.values.splice(0..0, std::iter::repeat_n(0.0, pad));
             column.observed.splice(0..0, std::iter::repeat_n(false, pad));
             column
@@ -68,11 +68,11 @@ fn pack_padded(shape: &Shape, pad: usize, patch_size: usize, patch_width: usize)
     PackedRow::pack(&columns, shape.horizon, patch_size, patch_width)
 }
 
-fn difference(left: &Paths, right: &Paths) -> f32 {
+fn difference(left: &Paths, right: &Paths) -> f64 {
     assert_eq!(left.values.len(), right.values.len());
-    let largest = left.values.iter().fold(1f32, |largest, value| largest.max(value.abs()));
+    let largest = left.values.iter().fold(1f64, |largest, value| largest.max(value.abs()));
     let off = left.values.iter().zip(&right.values).map(|(a, b)| (a - b).abs());
-    off.fold(0.0, f32::max) / largest
+    off.fold(0.0, f64::max) / largest
 }
 
 /// Draws the median-like mean, so that no routing tie or tail is provoked by
@@ -80,10 +80,10 @@ fn difference(left: &Paths, right: &Paths) -> f32 {
 struct Ladder;
 
 impl Fill for Ladder {
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]) {
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]) {
         for (position, value) in patch.iter_mut().enumerate() {
-            let z = (draw.row[position] * 0.5).tanh() + 0.1 * draw.path as f32;
-            *value = draw.scaling.location + draw.scaling.scale * z;
+            let z = f64::from(draw.row[position] * 0.5).tanh() + 0.1 * draw.path as f64;
+            *value = draw.scaling.undo(z);
         }
     }
 }
@@ -99,7 +99,7 @@ proptest! {
         let model = testing::model(&sizes, seed);
         let index = usize::from(second_size);
         let row = pack(&shape, sizes[index], 8);
-        let series = Series::new(&row, &model.config);
+        let series = Series::new(&row, &model.config, Floor::Relative);
         let options = exact::Options { freeze_scale: true, observe: None };
         let exact = exact::rollout(&model, index, &series, 5, &Ladder, options).expect("exact");
         let job = Job::paths(&series, 5, &Ladder);
@@ -114,7 +114,7 @@ proptest! {
     ) {
         let model = testing::model(&[4], seed);
         let rows: Vec<PackedRow> = shapes.iter().map(|shape| pack(shape, 4, 4)).collect();
-        let series: Vec<Series<'_>> = rows.iter().map(|row| Series::new(row, &model.config)).collect();
+        let series: Vec<Series<'_>> = rows.iter().map(|row| Series::new(row, &model.config, Floor::Relative)).collect();
         let jobs: Vec<Job<'_>> =
             series.iter().map(|series| Job::paths(series, 3, &Ladder)).collect();
         let together = cached::rollout(&model, 0, &jobs).expect("together");
@@ -139,7 +139,7 @@ proptest! {
         let pad = (size - shape.steps % size) % size + pad_patches * size;
         let padded = pack_padded(&shape, pad, size, size);
         let filled = |row: &PackedRow| {
-            let series = Series::new(row, &model.config);
+            let series = Series::new(row, &model.config, Floor::Relative);
             if is_cached {
                 let job = Job::paths(&series, 3, &Ladder);
                 cached::rollout(&model, 0, &[job]).expect("cached").remove(0)
@@ -162,7 +162,7 @@ proptest! {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
             pool.install(|| {
                 let series: Vec<Series<'_>> =
-                    rows.iter().map(|row| Series::new(row, &model.config)).collect();
+                    rows.iter().map(|row| Series::new(row, &model.config, Floor::Relative)).collect();
                 let sampler = Sampler { seed };
                 let jobs: Vec<Job<'_>> =
                     series.iter().map(|series| Job::paths(series, 40, &sampler)).collect();
@@ -193,7 +193,7 @@ fn a_horizon_of_one_patch_is_the_same_in_both_rollouts() {
         missing: 3,
     };
     let row = pack(&shape, 8, 8);
-    let series = Series::new(&row, &model.config);
+    let series = Series::new(&row, &model.config, Floor::Relative);
     let sampler = Sampler { seed: 11 };
     let options = exact::Options::default();
     let exact = exact::rollout(&model, 0, &series, 20, &sampler, options).expect("exact");
@@ -214,7 +214,7 @@ fn the_exact_rollout_rescales_each_path() {
         missing: 0,
     };
     let row = pack(&shape, 4, 4);
-    let series = Series::new(&row, &model.config);
+    let series = Series::new(&row, &model.config, Floor::Relative);
     let seen = std::sync::Mutex::new(std::collections::BTreeMap::new());
     let observe = |path: usize, step: usize, scalings: &[Scaling]| {
         seen.lock().expect("lock").insert((path, step), scalings[0].location);

@@ -14,7 +14,7 @@ use crate::network::Network;
 use crate::packing::{Columns, PackedRow};
 use crate::rollout::cached::Job;
 use crate::rollout::{Draw, Fill, Paths, Rolled, Series, exact};
-use crate::scaler::Scaling;
+use crate::scaler::{Floor, Scaling};
 use crate::task::PriorHistory;
 
 const ROLLOUT_TOLERANCE: f64 = 1e-5;
@@ -88,10 +88,11 @@ pub(super) fn check(
 fn columns(golden: &Golden, sizes: &Sizes, row: usize) -> Result<Columns, VerifyError> {
     let target = golden.floats(&format!("raw.{row}.target"))?;
     let steps = target.dim(1);
-    let raw = |array: &Array<f32>, fill: &dyn Fn(&[f32]) -> Column| -> Vec<Column> {
-        (0..array.dim(0)).map(|index| fill(array.slice(index))).collect()
+    let raw = |array: &Array<f32>, fill: &dyn Fn(&[f64]) -> Column| -> Vec<Column> {
+        let wide = |index| array.slice(index).iter().copied().map(f64::from).collect::<Vec<_>>();
+        (0..array.dim(0)).map(|index| fill(&wide(index))).collect()
     };
-    let causal = |values: &[f32]| Column::causal_mean_filled(values, &PriorHistory::default());
+    let causal = |values: &[f64]| Column::causal_mean_filled(values, &PriorHistory::default());
     let whole =
         if target.dim(0) == 1 { raw(&target, &causal) } else { raw(&target, &Column::zero_filled) };
     let covariates = |name: &str| -> Result<Vec<Column>, VerifyError> {
@@ -143,7 +144,7 @@ fn imputation(
         }
         out
     }
-    let values = |column: &Column, step: usize| column.values[step];
+    let values = |column: &Column, step: usize| column.values[step] as f32;
     let observed = |column: &Column, step: usize| column.observed[step];
     let (context, whole) = (sizes.context, sizes.context + sizes.horizon);
     let found = laid_out(columns, |row| &row.target, context, values);
@@ -204,11 +205,16 @@ fn patch_size(
     let fits = |&size: &usize| match (&packed, columns.first()) {
         (Some(packed), Some(columns)) => {
             let sizes = Sizes { patch_size: size, ..*sizes };
-            pack(model, &sizes, columns).values == packed.slice(0)
+            narrow(&pack(model, &sizes, columns).values) == packed.slice(0)
         }
         _ => true,
     };
     Ok(model.config().patch_sizes.iter().copied().find(|size| fits(size)))
+}
+
+/// Returns the numbers as the reference has them.
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
 }
 
 /// Compares the packed rows.
@@ -222,7 +228,7 @@ fn packing(
     }
     let note = "places that differ";
     if let Some(reference) = golden.optional_floats("packed.target")? {
-        let found = all(packed, |row| &row.values);
+        let found = narrow(&all(packed, |row| &row.values));
         recorder.equal("packed.target", differing(&found, &reference.data), note);
     }
     type Field<T> = fn(&PackedRow) -> &Vec<T>;
@@ -257,12 +263,11 @@ struct Rule {
 }
 
 impl Fill for Rule {
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f32]) {
-        let scale = f64::from(draw.scaling.scale);
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]) {
         for (position, value) in patch.iter_mut().enumerate() {
             let row = Position::new(draw.output, draw.row, draw.patch_width, position);
             let z = row.mean() + self.perturbation * draw.path as f64;
-            *value = (f64::from(draw.scaling.location) + scale * z) as f32;
+            *value = draw.scaling.undo(z);
         }
     }
 }
@@ -284,8 +289,11 @@ impl Rollouts<'_> {
     fn check(&self, recorder: &mut Recorder<'_>) -> Result<(), VerifyError> {
         let (golden, sizes) = (self.golden, self.sizes);
         let index = self.model.patch_index(sizes.patch_size).unwrap_or(0);
-        let series: Vec<Series<'_>> =
-            self.packed.iter().map(|row| Series::new(row, self.model.config())).collect();
+        let series: Vec<Series<'_>> = self
+            .packed
+            .iter()
+            .map(|row| Series::new(row, self.model.config(), Floor::Reference))
+            .collect();
         let (mut paths, mut seen) = (Vec::new(), Vec::new());
         for series in &series {
             let scalings: Mutex<Seen> = Mutex::default();
@@ -330,7 +338,7 @@ impl Rollouts<'_> {
             for path in 0..sizes.paths {
                 for step in 0..sizes.horizon {
                     let variates = 0..sizes.variates;
-                    found.extend(variates.map(|variate| paths.path(path, variate)[step]));
+                    found.extend(variates.map(|variate| paths.path(path, variate)[step] as f32));
                 }
             }
         }
@@ -351,7 +359,7 @@ impl Rollouts<'_> {
     ) -> Result<(), VerifyError> {
         type Field = fn(&Scaling) -> f32;
         let fields: [(&str, Field); 2] =
-            [("loc", |scaling| scaling.location), ("scale", |scaling| scaling.scale)];
+            [("loc", |scaling| scaling.location as f32), ("scale", |scaling| scaling.scale as f32)];
         for (name, field) in fields {
             let name = format!("{}.step{step}.{name}", self.mode);
             let Some(reference) = self.golden.optional_floats(&name)? else { continue };
@@ -398,10 +406,8 @@ impl Rollouts<'_> {
         for (row, scaling) in
             output.head.chunks_exact(distribution.width() * width).zip(&output.scalings)
         {
-            let (location, scale) = (f64::from(scaling.location), f64::from(scaling.scale));
             found.extend((0..width).map(|position| {
-                let mean = Position::new(distribution, row, width, position).mean();
-                (location + scale * mean) as f32
+                scaling.undo(Position::new(distribution, row, width, position).mean()) as f32
             }));
         }
         let unit = in_scale_units(&reference.data, &output, width);

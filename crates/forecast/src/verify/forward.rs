@@ -8,14 +8,14 @@ use candle_core::{Device, Result, Tensor};
 use crate::moirai::{Probe, Stage};
 use crate::network::Network;
 use crate::rows::{RowLayout, Rows};
-use crate::scaler::{Scaling, moments_by_group};
+use crate::scaler::{Floor, Scaling, moments_by_group};
 
 /// Packed rows, `[rows, tokens]`, patches `[rows, tokens, patch_width]`.
 #[derive(Debug, Clone)]
 pub(super) struct Input {
     pub(super) rows: usize,
     pub(super) tokens: usize,
-    pub(super) target: Vec<f32>,
+    pub(super) target: Vec<f64>,
     pub(super) observed: Vec<bool>,
     pub(super) sample_id: Vec<u32>,
     pub(super) time_id: Vec<u32>,
@@ -128,7 +128,9 @@ fn scalings(model: &dyn Network, input: &Input) -> Vec<Scaling> {
         });
         all.extend(samples.iter().zip(variates).map(|(&sample, &variate)| {
             match groups.get(&(sample, variate)) {
-                Some(moments) if sample != 0 && model.config().scaling => moments.scaling(),
+                Some(moments) if sample != 0 && model.config().scaling => {
+                    moments.scaling(moments.floor(Floor::Reference))
+                }
                 _ => Scaling::NONE,
             }
         }));

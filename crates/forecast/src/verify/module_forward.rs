@@ -28,7 +28,7 @@ pub(super) fn check(
     let input = Input {
         rows: target.dim(0),
         tokens: target.dim(1),
-        target: target.data,
+        target: target.data.iter().copied().map(f64::from).collect(),
         observed: golden.flags("in.observed_mask")?.data,
         sample_id: golden.whole("in.sample_id")?.data,
         time_id: golden.whole("in.time_id")?.data,
@@ -54,8 +54,8 @@ fn scaler(
     output: &Output,
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
-    let location: Vec<f32> = output.scalings.iter().map(|scaling| scaling.location).collect();
-    let scale: Vec<f32> = output.scalings.iter().map(|scaling| scaling.scale).collect();
+    let location: Vec<f32> = output.scalings.iter().map(|it| it.location as f32).collect();
+    let scale: Vec<f32> = output.scalings.iter().map(|it| it.scale as f32).collect();
     for (name, found) in [("loc", location), ("scale", scale)] {
         if let Some(reference) = golden.optional_floats(name)? {
             let unit = |index: usize| f64::from(reference.data[index]).abs();
@@ -201,11 +201,11 @@ fn distribution(
     recorder: &mut Recorder<'_>,
 ) -> Result<(), VerifyError> {
     let width = model.config().patch_width;
-    let scale = |index: usize| f64::from(output.scalings[index / width].scale);
+    let scale = |index: usize| output.scalings[index / width].scale;
     let (mut mean, mut variance) = (Vec::new(), Vec::new());
     each_position(model, output, |token, position| {
         let scaling = output.scalings[token];
-        let (location, scale) = (f64::from(scaling.location), f64::from(scaling.scale));
+        let (location, scale) = (scaling.location, scaling.scale);
         mean.push((location + scale * position.mean()) as f32);
         variance.push((scale * scale * position.variance()) as f32);
     });
@@ -230,10 +230,9 @@ fn distribution(
             let mut index = 0;
             each_position(model, output, |token, position| {
                 let scaling = output.scalings[token];
-                let z = (f64::from(points[index]) - f64::from(scaling.location))
-                    / f64::from(scaling.scale);
+                let z = (f64::from(points[index]) - scaling.location) / scaling.scale;
                 let density = position.log_density(f64::from(z as f32));
-                found.push((density - f64::from(scaling.scale).ln()) as f32);
+                found.push((density - scaling.scale.ln()) as f32);
                 index += 1;
             });
         }
@@ -261,8 +260,8 @@ pub(super) fn in_scale_units<'a>(
 ) -> impl Fn(usize) -> f64 + 'a {
     move |index| {
         let scaling = output.scalings[index / width];
-        let off = (f64::from(reference[index]) - f64::from(scaling.location)).abs();
+        let off = (f64::from(reference[index]) - scaling.location).abs();
         let rounding = 2.0 * f64::from(f32::EPSILON) * f64::from(reference[index]).abs();
-        off.max(f64::from(scaling.scale)) + rounding / MEAN_TOLERANCE
+        off.max(scaling.scale) + rounding / MEAN_TOLERANCE
     }
 }

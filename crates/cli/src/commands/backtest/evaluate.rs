@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tidecast_forecast::accuracy::{Accuracy, Yardstick};
-use tidecast_forecast::{BatchLimits, Context, ForecastTask, Provider, seed_for};
+use tidecast_forecast::{Context, ForecastTask, Provider, seed_for};
 
 use super::task::{Task, Window};
 
@@ -79,14 +79,15 @@ pub(super) fn evaluate(
 ) -> anyhow::Result<Scored> {
     let mut scored = Scored::new(task)?;
     let version = model.info().version.clone();
-    let limits = BatchLimits::default();
+    // What suits the device that the model is on.
+    let (max_tokens, max_tasks) = model.batch();
     let mut rest = windows;
     while !rest.is_empty() {
         let (mut batch, mut tokens) = (Vec::new(), 0);
-        for window in rest.iter().take(limits.max_tasks) {
+        for window in rest.iter().take(max_tasks) {
             let asked = forecast_task(task, *window, draw, &version);
             tokens += model.cost(&asked);
-            if !batch.is_empty() && tokens > limits.max_tokens {
+            if !batch.is_empty() && tokens > max_tokens {
                 break;
             }
             batch.push(asked);
@@ -142,7 +143,7 @@ mod tests {
 
     fn task() -> Task {
         let values = |phase: usize| {
-            (0..60).map(|step| ((step * 7 + phase) % 12) as f32).collect::<Vec<f32>>()
+            (0..60).map(|step| ((step * 7 + phase) % 12) as f64).collect::<Vec<f64>>()
         };
         let series = |name: &str, phase| Series { name: name.to_owned(), values: values(phase) };
         Task {

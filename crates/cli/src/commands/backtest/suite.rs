@@ -196,8 +196,10 @@ impl Entry {
                 self.horizon
             );
         }
-        let series =
-            series.into_iter().map(|series| Series { name: series.id, values: series.values });
+        let series = series.into_iter().map(|series| Series {
+            name: series.id,
+            values: series.values.into_iter().map(f64::from).collect(),
+        });
         Ok(Task {
             name: self.name.clone(),
             series: series.collect(),

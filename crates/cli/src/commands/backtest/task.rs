@@ -75,12 +75,12 @@ impl Task {
     }
 
     /// Returns everything before a window.
-    pub(super) fn past(&self, window: Window) -> &[f32] {
+    pub(super) fn past(&self, window: Window) -> &[f64] {
         &self.series[window.series].values[..window.origin]
     }
 
     /// Returns what then happened.
-    pub(super) fn labels(&self, window: Window) -> &[f32] {
+    pub(super) fn labels(&self, window: Window) -> &[f64] {
         let values = &self.series[window.series].values;
         &values[window.origin..window.origin + self.placement.horizon]
     }
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn windows_without_a_past_or_a_context_are_counted() {
-        let nan = f32::NAN;
+        let nan = f64::NAN;
         let series =
-            |name: &str, values: &[f32]| Series { name: name.to_owned(), values: values.to_vec() };
+            |name: &str, values: &[f64]| Series { name: name.to_owned(), values: values.to_vec() };
         let task = Task {
             name: "t".to_owned(),
             series: vec![

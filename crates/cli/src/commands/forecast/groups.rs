@@ -114,9 +114,8 @@ fn quoted(label: &str) -> String {
 impl LeftOut {
     /// Counts the steps of a series with and without rows, from its first to its last.
     fn count_steps(&mut self, order: &[(i64, usize)], group: &Group) {
-        let number = |(time, _): &(i64, usize)| {
-            group.steps.grid.number(EventTime::from_micros(*time))
-        };
+        let number =
+            |(time, _): &(i64, usize)| group.steps.grid.number(EventTime::from_micros(*time));
         let (Some(first), Some(last)) = (order.first(), order.last()) else { return };
         let all = usize::try_from(number(last) - number(first) + 1).unwrap_or(0);
         let with_rows = order.chunk_by(|a, b| a.0 == b.0).count();

@@ -97,11 +97,8 @@ impl Source for GroupSource {
         };
         let until = (from + BATCH_ROWS).min(self.rows.order.len());
         self.next = Some(until);
-        let failed = |message: String| SourceError {
-            message,
-            blame: Blame::Internal,
-            retriable: false,
-        };
+        let failed =
+            |message: String| SourceError { message, blame: Blame::Internal, retriable: false };
         let rows = self.rows.batch(from, until).map_err(|error| failed(error.to_string()))?;
         let offset = |index: usize| Offset(i64::try_from(index).unwrap_or(i64::MAX));
         let range = OffsetRange::new(offset(from), offset(until))

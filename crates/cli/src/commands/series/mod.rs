@@ -104,7 +104,9 @@ pub(super) fn read_rows(
     let rows = table.read(path)?;
     let plan = plan(&rows, steps).with_context(|| {
         let path = path.display();
-        format!("the step cannot be found: no series of `{path}` has rows at two times; give --step")
+        format!(
+            "the step cannot be found: no series of `{path}` has rows at two times; give --step"
+        )
     })?;
     said::what_was_read(&rows, &plan, steps);
     said::what_was_not(&rows, &plan, names, strict)?;

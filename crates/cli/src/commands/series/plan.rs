@@ -96,11 +96,12 @@ fn grouped(mut own: Vec<Option<Steps>>) -> Option<Vec<Group>> {
         *steps = Steps { grid, early_micros: 0 };
     }
     let mut groups: Vec<Group> = Vec::new();
-    let add = |groups: &mut Vec<Group>, steps: Steps, series: usize| {
-        match groups.iter_mut().find(|group| group.steps == steps) {
-            Some(group) => group.series.push(series),
-            None => groups.push(Group { steps, series: vec![series] }),
-        }
+    let add = |groups: &mut Vec<Group>, steps: Steps, series: usize| match groups
+        .iter_mut()
+        .find(|group| group.steps == steps)
+    {
+        Some(group) => group.series.push(series),
+        None => groups.push(Group { steps, series: vec![series] }),
     };
     for (series, steps) in own.iter().enumerate() {
         if let Some(steps) = steps {

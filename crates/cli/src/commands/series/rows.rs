@@ -47,14 +47,16 @@ impl FileRows {
             };
             values.extend((0..rows.num_rows()).filter(has_time).map(value));
         }
-        let names = names.iter().map(|column| {
-            Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
-        });
-        let names = names.collect::<anyhow::Result<Vec<StringArray>>>().context("series columns")?;
+        let names = names
+            .iter()
+            .map(|column| Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone()));
+        let names =
+            names.collect::<anyhow::Result<Vec<StringArray>>>().context("series columns")?;
         let mut last: Option<(usize, u32)> = None;
         for row in (0..rows.num_rows()).filter(has_time) {
             // Neighbours are often of one series.
-            let same = |other: usize| names.iter().all(|column| text(column, row) == text(column, other));
+            let same =
+                |other: usize| names.iter().all(|column| text(column, row) == text(column, other));
             let series = match last {
                 Some((other, series)) if same(other) => series,
                 _ => self.series_of(&names, row),

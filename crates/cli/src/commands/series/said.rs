@@ -95,8 +95,7 @@ pub(in crate::commands) fn bad_rows(rows: &FileRows) -> Option<String> {
     let first = bad.first.first()?;
     let all = bad.count + rows.len();
     let share = bad.count as f64 / all.max(1) as f64;
-    let others: Vec<String> =
-        bad.first.iter().skip(1).map(|bad| printable(&bad.error)).collect();
+    let others: Vec<String> = bad.first.iter().skip(1).map(|bad| printable(&bad.error)).collect();
     let others = match others.is_empty() {
         true => String::new(),
         false => format!("; then {}", others.join("; ")),

@@ -47,7 +47,9 @@ pub(in crate::commands) fn infer(times: &[EventTime], zone: Option<Tz>) -> Optio
         return Some(Steps::at(grid));
     }
     let micros = match distance(times)? {
-        Distance::Exact(micros) | Distance::Jittered(micros) | Distance::Irregular(micros) => micros,
+        Distance::Exact(micros) | Distance::Jittered(micros) | Distance::Irregular(micros) => {
+            micros
+        }
     };
     Some(aligned(Period::Fixed(micros), times, zone))
 }
@@ -55,11 +57,7 @@ pub(in crate::commands) fn infer(times: &[EventTime], zone: Option<Tz>) -> Optio
 /// Returns steps of a length that was said, laid so that the rows of a step lie
 /// together: where there is one row a step it keeps its place, where there are many
 /// steps begin at full hours, at midnight, on Mondays and on the first of a month.
-pub(in crate::commands) fn aligned(
-    period: Period,
-    times: &[EventTime],
-    zone: Option<Tz>,
-) -> Steps {
+pub(in crate::commands) fn aligned(period: Period, times: &[EventTime], zone: Option<Tz>) -> Steps {
     let zone_or_utc = zone.unwrap_or(Tz::UTC);
     if let Some(grid) = date_steps(times, zone)
         && grid_period_is(&grid, period)
@@ -182,8 +180,12 @@ mod tests {
 
     #[test]
     fn a_step_of_the_data_keeps_its_phase() {
-        assert_eq!(shown(infer(&every(3_600_000_000, 50, |_| 600_000_000), None)), "1h, offset 10m");
-        let mondays = times(&["2024-01-01T00:00:00Z", "2024-01-08T00:00:00Z", "2024-01-15T00:00:00Z"]);
+        assert_eq!(
+            shown(infer(&every(3_600_000_000, 50, |_| 600_000_000), None)),
+            "1h, offset 10m"
+        );
+        let mondays =
+            times(&["2024-01-01T00:00:00Z", "2024-01-08T00:00:00Z", "2024-01-15T00:00:00Z"]);
         let steps = infer(&mondays, None).expect("steps");
         assert_eq!(steps.time_of(mondays[1]), Some(mondays[1]));
         assert_eq!(steps.grid.iso8601(), "P1W");

@@ -4,8 +4,8 @@ use chrono::{Datelike, NaiveDate};
 use tidecast_stream::grid::{Tz, local, zone_names};
 use tidecast_stream::{EventTime, MonthDay, Period, TimeGrid, grid};
 
-use super::distances::{Distance, distance};
 use super::DAY_MICROS;
+use super::distances::{Distance, distance};
 
 /// Zones to be tried first, one for each kind of summer time.
 const FIRST: [&str; 16] = [
@@ -175,12 +175,15 @@ mod tests {
         assert_eq!(days("1700-01-01", "2009-01-01", year), "1 year");
         let last_working = |d: &NaiveDate| {
             let weekend = |d: &NaiveDate| d.weekday().num_days_from_monday() > 4;
-            let rest: Vec<_> = d.iter_days().skip(1).take_while(|n| n.month() == d.month()).collect();
+            let rest: Vec<_> =
+                d.iter_days().skip(1).take_while(|n| n.month() == d.month()).collect();
             !weekend(d) && rest.iter().all(weekend)
         };
         assert_eq!(days("2012-01-01", "2014-01-01", last_working), "1 month");
-        assert_eq!(found(&["2024-01-30T00:00:00Z", "2024-02-29T00:00:00Z", "2024-03-30T00:00:00Z"]),
-            "1 month from day 30");
+        assert_eq!(
+            found(&["2024-01-30T00:00:00Z", "2024-02-29T00:00:00Z", "2024-03-30T00:00:00Z"]),
+            "1 month from day 30"
+        );
     }
 
     #[test]
@@ -202,8 +205,12 @@ mod tests {
 
     #[test]
     fn midnight_of_a_zone_is_found_over_the_change_of_clocks() {
-        let berlin = ["2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z", "2024-03-31T22:00:00Z",
-            "2024-04-01T22:00:00Z"];
+        let berlin = [
+            "2024-03-29T23:00:00Z",
+            "2024-03-30T23:00:00Z",
+            "2024-03-31T22:00:00Z",
+            "2024-04-01T22:00:00Z",
+        ];
         assert_eq!(found(&berlin), "1 day, Europe/Berlin");
         let new_york = ["2024-03-09T05:00:00Z", "2024-03-10T05:00:00Z", "2024-03-11T04:00:00Z"];
         assert_eq!(found(&new_york), "1 day, America/New_York");

@@ -107,13 +107,13 @@ fn step_of(cluster: &[i64], distances: &[i64]) -> Option<Distance> {
 /// Returns the most frequent value of a sorted list, the smallest of equally frequent
 /// ones, and how often it is there.
 fn most_frequent(sorted: &[i64]) -> Option<(i64, usize)> {
-    sorted
-        .chunk_by(|a, b| a == b)
-        .filter_map(|run| Some((*run.first()?, run.len())))
-        .fold(None, |best: Option<(i64, usize)>, run| match best {
+    sorted.chunk_by(|a, b| a == b).filter_map(|run| Some((*run.first()?, run.len()))).fold(
+        None,
+        |best: Option<(i64, usize)>, run| match best {
             Some(best) if best.1 >= run.1 => Some(best),
             _ => Some(run),
-        })
+        },
+    )
 }
 
 /// Returns the usual length that a cluster's mean is next to, or the mean in whole
