@@ -25,7 +25,7 @@ use std::fmt;
 use tidecast_stream::{EpochUnit, EventTime};
 
 pub use self::column::{AbsurdTimes, CompactDates};
-use self::number::Decimal;
+pub(crate) use self::number::Decimal;
 
 /// Smaller numbers of unknown unit are no times: in seconds it is March 1973,
 /// in anything finer the first day and a half of 1970.
@@ -67,6 +67,14 @@ impl TimeRule {
     /// Returns the rule by which all numbers are in `unit`.
     pub const fn in_unit(unit: EpochUnit) -> Self {
         Self { unit: Some(unit), compact: None }
+    }
+
+    /// Returns the instant of a text in the form that nearly all programs write,
+    /// `2024-08-01T10:00:00Z` with or without fraction and `Z`, for which no rule
+    /// is needed; `None` for others.
+    #[inline]
+    pub(crate) fn common(text: &str) -> Option<EventTime> {
+        text::common(text.as_bytes()).map(EventTime::from_micros)
     }
 
     /// Returns the instant that `text` names: text of a CSV field or of a JSON
@@ -147,7 +155,8 @@ impl TimeRule {
     ) -> Result<EventTime, TimeProblem> {
         let problem = |reason| TimeProblem::new(&written(), reason);
         if let Some(compact) = self.compact {
-            let micros = decimal.whole().and_then(|number| compact.micros(number));
+            let whole = decimal.whole().and_then(|number| i64::try_from(number).ok());
+            let micros = whole.and_then(|number| compact.micros(number));
             return match micros {
                 Some(micros) => Ok(EventTime::from_micros(micros)),
                 None => Err(problem(Reason::NotCompact(compact))),

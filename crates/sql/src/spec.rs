@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use tidecast_stream::EpochUnit;
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -43,6 +44,10 @@ pub struct SourceTable {
     /// (`'max.future'`); beyond, it is a bad record. `None`: no bound (`'none'`,
     /// and every file, whose records have no timestamp). 1 hour unless said.
     pub max_future: Option<Duration>,
+    /// What numbers count in the columns of times (`'timestamp.unit'`): this since
+    /// 1970. `None` (`'auto'`, unless said): told by their size, of a file by the
+    /// largest of the column, of a topic one by one.
+    pub timestamp_unit: Option<EpochUnit>,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL delay`, or the same behind

@@ -90,7 +90,10 @@ impl TimeRule {
         let mut numbers = Numbers::default();
         for text in sample {
             match Decimal::parse(text.trim()) {
-                Some(decimal) => numbers.add(decimal.to_f64(), decimal.whole()),
+                Some(decimal) => numbers.add(
+                    decimal.to_f64(),
+                    decimal.whole().and_then(|whole| i64::try_from(whole).ok()),
+                ),
                 None if text.trim().is_empty() => {}
                 // A column of both is no column of compact dates.
                 None => numbers.compact.clear(),

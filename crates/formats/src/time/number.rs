@@ -9,15 +9,22 @@ const MAX_DIGITS: usize = 28;
 /// A decimal number: `±digits · 10^exponent`, digits behind the
 /// [`MAX_DIGITS`]-th cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     is_negative: bool,
     digits: u128,
     exponent: i32,
+    /// Whether digits other than zero were cut off.
+    is_cut: bool,
 }
 
 impl From<i64> for Decimal {
     fn from(number: i64) -> Self {
-        Self { is_negative: number < 0, digits: number.unsigned_abs().into(), exponent: 0 }
+        Self {
+            is_negative: number < 0,
+            digits: number.unsigned_abs().into(),
+            exponent: 0,
+            is_cut: false,
+        }
     }
 }
 
@@ -37,13 +44,13 @@ pub(super) fn exact(number: f64) -> Option<i64> {
 impl Decimal {
     /// Reads `±digits[.digits][e±digits]`, a comma for the point as well. A point
     /// may stand in front or behind, as some programs write it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.as_bytes().first()? {
             b'-' => (true, text.get(1..)?),
             b'+' => (false, text.get(1..)?),
             _ => (false, text),
         };
-        let mut number = Self { is_negative, digits: 0, exponent: 0 };
+        let mut number = Self { is_negative, digits: 0, exponent: 0, is_cut: false };
         let (mut seen, mut kept, mut has_point) = (0_usize, 0_usize, false);
         let mut bytes = text.bytes();
         while let Some(byte) = bytes.next() {
@@ -56,6 +63,7 @@ impl Decimal {
                         kept += usize::from(number.digits != 0);
                         number.exponent = number.exponent.checked_sub(i32::from(has_point))?;
                     } else {
+                        number.is_cut |= byte != b'0';
                         number.exponent = number.exponent.checked_add(i32::from(!has_point))?;
                     }
                 }
@@ -76,7 +84,7 @@ impl Decimal {
     }
 
     /// Returns its size, without the sign.
-    pub(super) fn magnitude(&self) -> f64 {
+    pub(crate) fn magnitude(&self) -> f64 {
         self.digits as f64 * 10_f64.powi(self.exponent)
     }
 
@@ -85,10 +93,10 @@ impl Decimal {
         if self.is_negative { -self.magnitude() } else { self.magnitude() }
     }
 
-    /// Returns the whole number it is, if it is one of 64 bits.
-    pub(super) fn whole(&self) -> Option<i64> {
+    /// Returns the whole number it is, if it is one (of up to 128 bits).
+    pub(crate) fn whole(&self) -> Option<i128> {
         let (number, is_exact) = self.scaled(self.exponent)?;
-        is_exact.then_some(number)
+        (is_exact && !self.is_cut).then_some(number)
     }
 
     /// Returns the microseconds that it is in `unit`, rounded down.
@@ -99,24 +107,23 @@ impl Decimal {
             EpochUnit::Microseconds => 0,
             EpochUnit::Nanoseconds => -3,
         };
-        self.scaled(self.exponent.checked_add(shift)?).map(|(micros, _)| micros)
+        let (micros, _) = self.scaled(self.exponent.checked_add(shift)?)?;
+        i64::try_from(micros).ok()
     }
 
     /// Returns `±digits · 10^exponent` rounded down, and whether it is exact.
-    fn scaled(&self, exponent: i32) -> Option<(i64, bool)> {
+    fn scaled(&self, exponent: i32) -> Option<(i128, bool)> {
         if self.digits == 0 {
             return Some((0, true));
         }
         let digits = i128::try_from(self.digits).ok()?;
         let digits = if self.is_negative { -digits } else { digits };
-        let power = 10_i128.checked_pow(exponent.unsigned_abs());
-        let (number, is_exact) = match power {
-            Some(power) if exponent >= 0 => (digits.checked_mul(power)?, true),
-            Some(power) => (digits.div_euclid(power), digits.rem_euclid(power) == 0),
-            None if exponent > 0 => return None,
+        match 10_i128.checked_pow(exponent.unsigned_abs()) {
+            Some(power) if exponent >= 0 => Some((digits.checked_mul(power)?, true)),
+            Some(power) => Some((digits.div_euclid(power), digits.rem_euclid(power) == 0)),
+            None if exponent > 0 => None,
             // So small that only its sign is left.
-            None => (if self.is_negative { -1 } else { 0 }, false),
-        };
-        Some((i64::try_from(number).ok()?, is_exact))
+            None => Some((if self.is_negative { -1 } else { 0 }, false)),
+        }
     }
 }

@@ -154,6 +154,7 @@ impl View {
                     format: tidecast_sql::FileFormat::Csv,
                 }),
                 max_future: self.max_future_micros.map(|bound| Duration::from_micros(bound as u64)),
+                timestamp_unit: None,
             },
             window: self.compile().unwrap(),
             forecast: ForecastClause {
