@@ -30,4 +30,4 @@ pub use forecast::{
 pub use partition::{Offset, OffsetRange, Partition};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
-pub use time::{EventTime, Watermark};
+pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};
