@@ -201,12 +201,14 @@ impl Shape {
             ends_with_zero: digits.ends_with('0'),
         };
         for character in digits.chars() {
-            match (Mark::of(character), shape.marks.last_mut()) {
-                (Some(_), _) if shape.marks.len() == MAX_MARKS => return None,
-                (Some(mark), _) => shape.marks.push((mark, 0)),
-                (None, _) if !character.is_ascii_digit() => return None,
-                (None, Some((_, run))) => *run += 1,
-                (None, None) => shape.first += 1,
+            match Mark::of(character) {
+                Some(_) if shape.marks.len() == MAX_MARKS => return None,
+                Some(mark) => shape.marks.push((mark, 0)),
+                None if !character.is_ascii_digit() => return None,
+                None => match shape.marks.last_mut() {
+                    Some((_, run)) => *run += 1,
+                    None => shape.first += 1,
+                },
             }
         }
         let digits: usize = shape.first + shape.marks.iter().map(|(_, run)| run).sum::<usize>();

@@ -1,7 +1,6 @@
 //! How a file's columns are written, by its first rows.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, max, min};

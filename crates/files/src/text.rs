@@ -84,15 +84,14 @@ pub(crate) fn open_text(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>, 
     if utf_32.iter().any(|mark| head.starts_with(mark)) {
         return Err(other("UTF-32 text", "convert it to UTF-8"));
     }
-    if looks_like_utf_16(&head) {
-        return Err(other("UTF-16 text without a byte order mark", "convert it to UTF-8"));
-    }
     let text: Box<dyn Read + Send> = if head.starts_with(UTF_16_LITTLE) {
         Box::new(Utf16::new(skip(text, 2).map_err(failed)?, u16::from_le_bytes))
     } else if head.starts_with(UTF_16_BIG) {
         Box::new(Utf16::new(skip(text, 2).map_err(failed)?, u16::from_be_bytes))
     } else if head.starts_with(UTF_8) {
         skip(text, UTF_8.len()).map_err(failed)?
+    } else if looks_like_utf_16(&head) {
+        return Err(other("UTF-16 text without a byte order mark", "convert it to UTF-8"));
     } else {
         text
     };
@@ -135,7 +134,8 @@ impl<R: Read> Utf16<R> {
         Self { reader, unit, undecoded: Vec::new(), decoded: Vec::new(), position: 0 }
     }
 
-    fn refill(&mut self) -> io::Result<()> {
+    /// Decodes more; returns whether the end has been reached.
+    fn refill(&mut self) -> io::Result<bool> {
         let before = self.undecoded.len();
         let read =
             self.reader.by_ref().take(BUFFER_BYTES as u64).read_to_end(&mut self.undecoded)?;
@@ -160,14 +160,16 @@ impl<R: Read> Utf16<R> {
         if is_end && before % 2 == 1 {
             self.decoded.extend_from_slice("\u{FFFD}".as_bytes());
         }
-        Ok(())
+        Ok(is_end)
     }
 }
 
 impl<R: Read> Read for Utf16<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.position == self.decoded.len() {
-            self.refill()?;
+        while self.position == self.decoded.len() {
+            if self.refill()? {
+                break;
+            }
         }
         let mut rest = self.decoded.get(self.position..).unwrap_or_default();
         let read = rest.read(buffer)?;

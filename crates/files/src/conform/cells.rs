@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Float64Builder,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder,
     Int64Array, Int64Builder, PrimitiveArray, StringArray,
 };
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};

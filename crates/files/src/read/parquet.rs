@@ -284,7 +284,7 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
     if is_binary && from != to {
         return to.is_string();
     }
-    if from.is_nested() != to.is_nested() {
+    if from.is_nested() && !to.is_nested() {
         return false;
     }
     let is_instant = matches!(from, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..));
