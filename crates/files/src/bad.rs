@@ -147,10 +147,11 @@ fn split_place(reason: &str) -> (&str, &str) {
 /// Replaces the value by `…`: what stands in backticks at the beginning, or
 /// behind the column's name.
 fn without_value(reason: &str) -> (String, Option<String>) {
-    let (column, rest) = match reason.strip_prefix("column `").and_then(|rest| rest.split_once("`: ")) {
-        Some((name, rest)) => (format!("column `{name}`: "), rest),
-        None => (String::new(), reason),
-    };
+    let (column, rest) =
+        match reason.strip_prefix("column `").and_then(|rest| rest.split_once("`: ")) {
+            Some((name, rest)) => (format!("column `{name}`: "), rest),
+            None => (String::new(), reason),
+        };
     let value = rest.strip_prefix('`').and_then(|rest| {
         // A value may have backticks of its own.
         let in_column = rest.split_once("` in column `").map(|(value, _)| value);

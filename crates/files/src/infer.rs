@@ -302,7 +302,8 @@ fn infer_parquet(path: &Path) -> Result<InferredSchema, FileError> {
     let sample = read::open(path, FileFormat::Parquet, &sampled, 0)?.next(SAMPLE_ROWS)?;
     let columns = fields.iter().map(|field| {
         let index = sampled.index_of(field.name()).ok();
-        let column = sample.as_ref().zip(index).and_then(|(sample, index)| sample.columns.get(index));
+        let column =
+            sample.as_ref().zip(index).and_then(|(sample, index)| sample.columns.get(index));
         let data_type = parquet_type(field, column);
         let is_number = match field.data_type() {
             DataType::Dictionary(_, values) => values.is_numeric(),

@@ -235,7 +235,9 @@ impl Shape {
     /// Whether a single mark stands in front of the last three digits, so that it
     /// may separate thousands or decimals.
     fn is_ambiguous(&self, mark: Mark) -> bool {
-        self.marks.as_slice() == [(mark, 3)] && (1..=3).contains(&self.first) && !self.starts_with_zero
+        self.marks.as_slice() == [(mark, 3)]
+            && (1..=3).contains(&self.first)
+            && !self.starts_with_zero
     }
 }
 
@@ -256,6 +258,7 @@ pub(crate) struct Evidence {
     has_trailing_zero: bool,
     /// The first of them.
     example: Option<String>,
+    has_marks: bool,
     /// Numbers without any mark; and those of four digits or more.
     bare: usize,
     long_bare: usize,
@@ -270,12 +273,14 @@ impl Evidence {
     pub(crate) fn add(&mut self, text: &str) {
         self.seen += 1;
         let Some(shape) = Shape::of(text.trim()) else { return };
+        self.has_marks |= !shape.marks.is_empty();
         let mut points = false;
         let mut commas = false;
         for (count, style) in self.accepted.iter_mut().zip(STYLES) {
             if shape.is_in(style) {
                 *count += 1;
-                let has_decimals = shape.marks.last().is_some_and(|(mark, _)| *mark == style.decimal.mark());
+                let has_decimals =
+                    shape.marks.last().is_some_and(|(mark, _)| *mark == style.decimal.mark());
                 match style.decimal {
                     Decimal::Point => points |= has_decimals,
                     Decimal::Comma => commas |= has_decimals,
@@ -312,10 +317,9 @@ impl Evidence {
         }
     }
 
-    /// Returns whether a value shows that numbers are not written plainly.
-    pub(crate) fn is_shown(&self) -> bool {
-        let [plain, ..] = self.accepted;
-        self.accepted.iter().any(|count| *count > plain)
+    /// Returns whether a number has a mark, so that its style matters.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.has_marks
     }
 
     /// Decides the column's style. `of_file` is the decimal sign that other
@@ -331,7 +335,9 @@ impl Evidence {
             .filter(|(_, count)| *count == most)
             .map(|(style, _)| style)
             .collect();
-        let chosen = |wanted: &dyn Fn(&NumberStyle) -> bool| best.iter().copied().find(|style| wanted(style));
+        let chosen = |wanted: &dyn Fn(&NumberStyle) -> bool| {
+            best.iter().copied().find(|style| wanted(style))
+        };
         let by_file = |decimal| chosen(&|style: &NumberStyle| style.decimal == decimal);
         let ambiguous = self.ambiguous_points.max(self.ambiguous_commas);
         let is_open = ambiguous > 0 && self.decimal().is_none() && {
@@ -345,11 +351,13 @@ impl Evidence {
         }
         // `1.234` or `1,234` in all numbers that have a mark.
         let is_point = self.ambiguous_points > 0;
-        let (as_decimals, as_thousands) =
-            if is_point { (Decimal::Point, Decimal::Comma) } else { (Decimal::Comma, Decimal::Point) };
-        let are_thousands = self.bare > 0
-            && self.long_bare == 0
-            && (self.has_trailing_zero || ambiguous >= SURELY);
+        let (as_decimals, as_thousands) = if is_point {
+            (Decimal::Point, Decimal::Comma)
+        } else {
+            (Decimal::Comma, Decimal::Point)
+        };
+        let are_thousands =
+            self.bare > 0 && self.long_bare == 0 && (self.has_trailing_zero || ambiguous >= SURELY);
         let (decimal, is_told) = match of_file {
             _ if are_thousands => (as_thousands, true),
             Some(decimal) => (decimal, true),
@@ -365,7 +373,10 @@ impl Evidence {
     fn doubt(&self, style: NumberStyle) -> Option<String> {
         let example = self.example.as_deref()?;
         let read = style.number(example)?;
-        let other = STYLES.into_iter().filter_map(|other| other.number(example)).find(|number| *number != read)?;
+        let other = STYLES
+            .into_iter()
+            .filter_map(|other| other.number(example))
+            .find(|number| *number != read)?;
         Some(format!("`{example}` is read as {read}, though it may be {other}"))
     }
 }

@@ -69,7 +69,7 @@ impl CsvSurvey {
         }
         for (name, evidence) in survey.names.iter().zip(&evidence) {
             let decision = evidence.decide(of_file, Some(delimiter.byte));
-            if !decision.style.is_plain() && evidence.is_shown() {
+            if !decision.style.is_plain() && evidence.has_marks() {
                 said.push(format!("`{name}` with {}", decision.style));
             }
             said.extend(decision.doubt.map(|doubt| format!("`{name}`: {doubt}")));
@@ -120,7 +120,9 @@ pub(crate) fn time_rule(column: &ArrayRef) -> TimeRule {
         found if found.is_integer() && *found != DataType::UInt64 => {
             let numbers = cast(&column, &DataType::Int64).ok();
             let numbers = numbers.as_ref().map(|numbers| numbers.as_primitive::<Int64Type>());
-            TimeRule::infer_integers(numbers.into_iter().flat_map(|numbers| numbers.iter().flatten()))
+            TimeRule::infer_integers(
+                numbers.into_iter().flat_map(|numbers| numbers.iter().flatten()),
+            )
         }
         found if found.is_numeric() => {
             let numbers = cast(&column, &DataType::Float64).ok();
@@ -137,9 +139,9 @@ pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
     let numbers = match column.data_type() {
         DataType::Utf8 => {
             let texts = column.as_string::<i32>().iter().flatten();
-            let numbers = texts
-                .filter(|text| !is_missing(text))
-                .map(|text| NumberStyle::default().number(text).filter(|number| number.is_finite()));
+            let numbers = texts.filter(|text| !is_missing(text)).map(|text| {
+                NumberStyle::default().number(text).filter(|number| number.is_finite())
+            });
             // A text among them is a time of its own, and right or wrong by itself.
             let numbers: Option<Vec<f64>> = numbers.collect();
             arrow::array::Float64Array::from(numbers?)
@@ -164,7 +166,8 @@ pub(crate) fn rules(
 ) -> Result<(Vec<ColumnRule>, Option<String>), FileError> {
     if format == FileFormat::Csv {
         let survey = CsvSurvey::of(path)?;
-        let rules: Vec<ColumnRule> = schema.fields().iter().map(|field| survey.rule(field)).collect();
+        let rules: Vec<ColumnRule> =
+            schema.fields().iter().map(|field| survey.rule(field)).collect();
         let column = |field: &Field| {
             let position = survey.names.iter().position(|name| name == field.name())?;
             survey.columns.get(position)

@@ -115,7 +115,9 @@ fn skip(mut reader: Box<dyn Read + Send>, bytes: usize) -> io::Result<Box<dyn Re
 fn looks_like_utf_16(head: &[u8]) -> bool {
     let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
     let half = head.len() / 2;
-    half >= 4 && (zeros(0) == 0 && zeros(1) * 10 >= half * 9 || zeros(1) == 0 && zeros(0) * 10 >= half * 9)
+    half >= 4
+        && (zeros(0) == 0 && zeros(1) * 10 >= half * 9
+            || zeros(1) == 0 && zeros(0) * 10 >= half * 9)
 }
 
 /// Decodes UTF-16; what is none becomes U+FFFD.
@@ -140,11 +142,8 @@ impl<R: Read> Utf16<R> {
         let read =
             self.reader.by_ref().take(BUFFER_BYTES as u64).read_to_end(&mut self.undecoded)?;
         let is_end = read == 0;
-        let mut units: Vec<u16> = self
-            .undecoded
-            .chunks_exact(2)
-            .map(|bytes| (self.unit)([bytes[0], bytes[1]]))
-            .collect();
+        let mut units: Vec<u16> =
+            self.undecoded.chunks_exact(2).map(|bytes| (self.unit)([bytes[0], bytes[1]])).collect();
         let is_first_of_pair = |unit: &u16| (0xD800..0xDC00).contains(unit);
         if !is_end && units.last().is_some_and(is_first_of_pair) {
             units.pop();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder,
-    Int64Array, Int64Builder, PrimitiveArray, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder, Int64Array, Int64Builder,
+    PrimitiveArray, StringArray,
 };
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
@@ -49,7 +49,9 @@ pub(super) fn convert(
         (DataType::Utf8, DataType::Float64) => {
             floats_of_text(column.as_string(), field, rule.numbers)
         }
-        (DataType::Utf8, DataType::Timestamp(..)) => times_of_text(column.as_string(), field, rule.times)?,
+        (DataType::Utf8, DataType::Timestamp(..)) => {
+            times_of_text(column.as_string(), field, rule.times)?
+        }
         (DataType::Utf8, number) if number.is_numeric() => {
             numbers_of_text(column.as_string(), field, rule.numbers)?
         }
@@ -65,18 +67,27 @@ pub(super) fn convert(
             times_of_numbers(&column, field, rule.times)?
         }
         (DataType::FixedSizeBinary(16), wanted) if is_text(wanted) => {
-            let texts: StringArray = column.as_fixed_size_binary().iter().map(|bytes| bytes.map(uuid)).collect();
+            let texts: StringArray =
+                column.as_fixed_size_binary().iter().map(|bytes| bytes.map(uuid)).collect();
             casted(&(Arc::new(texts) as ArrayRef), field)?
+        }
+        (DataType::Timestamp(unit, Some(_)), wanted) if is_text(wanted) => {
+            // Arrow knows no named zones; the instant is what counts.
+            let utc = cast(&column, &DataType::Timestamp(*unit, Some("+00:00".into())))?;
+            casted(&utc, field)?
         }
         _ => casted(&column, field)?,
     };
     if wanted.is_floating() {
-        converted.array = missing_where_not_finite(&converted.array, field, &mut converted.problems)?;
+        converted.array =
+            missing_where_not_finite(&converted.array, field, &mut converted.problems)?;
     }
     if !field.is_nullable() && converted.array.null_count() > 0 {
         let array = &converted.array;
         for row in (0..array.len()).filter(|row| array.is_null(*row)) {
-            converted.problems.push((row, format!("`{}` is missing, and it is NOT NULL", field.name())));
+            converted
+                .problems
+                .push((row, format!("`{}` is missing, and it is NOT NULL", field.name())));
         }
     }
     Ok(converted)
@@ -201,7 +212,11 @@ fn whole(text: &str, style: NumberStyle) -> Option<i64> {
     digits.parse().ok()
 }
 
-fn times_of_text(texts: &StringArray, field: &Field, rule: TimeRule) -> Result<Converted, FileError> {
+fn times_of_text(
+    texts: &StringArray,
+    field: &Field,
+    rule: TimeRule,
+) -> Result<Converted, FileError> {
     times(texts.iter(), field, |text| match rule.parse(text) {
         Ok(time) => Ok(Some(time)),
         Err(_) if is_missing(text) => Ok(None),
@@ -209,9 +224,17 @@ fn times_of_text(texts: &StringArray, field: &Field, rule: TimeRule) -> Result<C
     })
 }
 
-fn times_of_numbers(column: &ArrayRef, field: &Field, rule: TimeRule) -> Result<Converted, FileError> {
+fn times_of_numbers(
+    column: &ArrayRef,
+    field: &Field,
+    rule: TimeRule,
+) -> Result<Converted, FileError> {
     match column.data_type() {
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::UInt64 => {
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..)
+        | DataType::UInt64 => {
             let texts = cast(column, &DataType::Utf8)?;
             times_of_text(texts.as_string(), field, rule)
         }
@@ -255,7 +278,8 @@ fn times<T>(
         });
         let moment = time.and_then(|time| in_unit(time.as_micros(), *unit));
         if let (Some(_), None) = (time, moment) {
-            let reason = format!("column `{}`: the time is out of the range of its type", field.name());
+            let reason =
+                format!("column `{}`: the time is out of the range of its type", field.name());
             problems.push((row, reason));
         }
         moments.append_option(moment);
@@ -263,10 +287,22 @@ fn times<T>(
     let moments = moments.finish();
     let (_, values, nulls) = moments.into_parts();
     let array: ArrayRef = match unit {
-        TimeUnit::Second => Arc::new(PrimitiveArray::<arrow::datatypes::TimestampSecondType>::new(values, nulls).with_timezone_opt(zone.clone())),
-        TimeUnit::Millisecond => Arc::new(PrimitiveArray::<arrow::datatypes::TimestampMillisecondType>::new(values, nulls).with_timezone_opt(zone.clone())),
-        TimeUnit::Microsecond => Arc::new(PrimitiveArray::<arrow::datatypes::TimestampMicrosecondType>::new(values, nulls).with_timezone_opt(zone.clone())),
-        TimeUnit::Nanosecond => Arc::new(PrimitiveArray::<arrow::datatypes::TimestampNanosecondType>::new(values, nulls).with_timezone_opt(zone.clone())),
+        TimeUnit::Second => Arc::new(
+            PrimitiveArray::<arrow::datatypes::TimestampSecondType>::new(values, nulls)
+                .with_timezone_opt(zone.clone()),
+        ),
+        TimeUnit::Millisecond => Arc::new(
+            PrimitiveArray::<arrow::datatypes::TimestampMillisecondType>::new(values, nulls)
+                .with_timezone_opt(zone.clone()),
+        ),
+        TimeUnit::Microsecond => Arc::new(
+            PrimitiveArray::<arrow::datatypes::TimestampMicrosecondType>::new(values, nulls)
+                .with_timezone_opt(zone.clone()),
+        ),
+        TimeUnit::Nanosecond => Arc::new(
+            PrimitiveArray::<arrow::datatypes::TimestampNanosecondType>::new(values, nulls)
+                .with_timezone_opt(zone.clone()),
+        ),
     };
     Ok(Converted { array, problems })
 }
@@ -296,9 +332,11 @@ fn casted(column: &ArrayRef, field: &Field) -> Result<Converted, FileError> {
         // Arrow cuts fractions off.
         let back = cast_with_options(&converted.array, column.data_type(), &options)?;
         let is_same = arrow::compute::kernels::cmp::not_distinct(&back, column)?;
-        let is_nan = |row: usize| column.data_type().is_floating() && {
-            let wide = cast(&column.slice(row, 1), &DataType::Float64).ok();
-            wide.is_some_and(|wide| wide.as_primitive::<Float64Type>().value(0).is_nan())
+        let is_nan = |row: usize| {
+            column.data_type().is_floating() && {
+                let wide = cast(&column.slice(row, 1), &DataType::Float64).ok();
+                wide.is_some_and(|wide| wide.as_primitive::<Float64Type>().value(0).is_nan())
+            }
         };
         let changed = (0..column.len()).filter(|row| !is_same.value(*row));
         bad = changed.filter(|row| !is_nan(*row)).collect();

@@ -24,7 +24,9 @@ pub(crate) fn found_name(data_type: &DataType) -> (String, &'static str) {
     const DECLARE: &str = "declare the column as what the file holds";
     const UNNEST: &str = "write one value a row";
     let (name, remedy) = match data_type {
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => ("lists", UNNEST),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+            ("lists", UNNEST)
+        }
         DataType::ListView(_) | DataType::LargeListView(_) => ("lists", UNNEST),
         DataType::Map(..) => ("maps", "write their values as columns of their own"),
         DataType::Struct(_) => ("structs", "write their fields as columns of their own"),

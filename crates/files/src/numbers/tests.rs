@@ -28,9 +28,17 @@ fn a_column_decides_what_its_marks_are() {
         (&["1'000", "1’234.5"], b',', &[Some(1000.0), Some(1234.5)]),
         (&["1_000", "1_234.5"], b',', &[Some(1000.0), Some(1234.5)]),
         (&["1,00,000", "12,34,567.5"], b',', &[Some(1e5), Some(1_234_567.5)]),
-        (&["-1,5", "+1,5", "\u{2212}2,5", "1,5e3"], b';', &[Some(-1.5), Some(1.5), Some(-2.5), Some(1500.0)]),
+        (
+            &["-1,5", "+1,5", "\u{2212}2,5", "1,5e3"],
+            b';',
+            &[Some(-1.5), Some(1.5), Some(-2.5), Some(1500.0)],
+        ),
         (&["1,5", "2,5", "1.5"], b';', &[Some(1.5), Some(2.5), None]),
-        (&["1.5", "€ 2", "3 %", "$4", "0x10", "1-2", "1:30"], b',', &[Some(1.5), None, None, None, None, None, None]),
+        (
+            &["1.5", "€ 2", "3 %", "$4", "0x10", "1-2", "1:30"],
+            b',',
+            &[Some(1.5), None, None, None, None, None, None],
+        ),
         (&["1234.567", "1.234"], b',', &[Some(1234.567), Some(1.234)]),
     ];
     for (values, delimiter, expected) in cases {
@@ -67,7 +75,9 @@ fn what_a_column_cannot_tell_the_file_tells_and_else_it_is_said() {
 #[test]
 fn what_is_not_grouped_in_threes_is_no_number() {
     let style = decided(&["1,000", "700"], None, b',').style;
-    for text in ["1,0", "10,00", "1000,000", "1,,000", ",100", "1,000,", "0,100", "1,000 000", "", "-"] {
+    for text in
+        ["1,0", "10,00", "1000,000", "1,,000", ",100", "1,000,", "0,100", "1,000 000", "", "-"]
+    {
         assert_eq!(style.number(text), None, "{text}");
     }
     assert_eq!(style.number("1000"), Some(1000.0));

@@ -73,7 +73,13 @@ impl ParquetReader {
         });
         let reader = flatten(path, reader)?;
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Ok(Self { path: path.to_owned(), reader: Some(reader), names, rest: None, next_row: start.max(0) })
+        Ok(Self {
+            path: path.to_owned(),
+            reader: Some(reader),
+            names,
+            rest: None,
+            next_row: start.max(0),
+        })
     }
 
     /// Returns the next rows that the decoder hands out.
@@ -229,7 +235,8 @@ fn check_compression(
     let schema = metadata.parquet_schema();
     for group in metadata.metadata().row_groups() {
         for (leaf, chunk) in group.columns().iter().enumerate() {
-            let is_read = leaf < schema.num_columns() && roots.contains(&schema.get_column_root_idx(leaf));
+            let is_read =
+                leaf < schema.num_columns() && roots.contains(&schema.get_column_root_idx(leaf));
             let is_known = matches!(
                 chunk.compression(),
                 Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)
@@ -276,12 +283,14 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
         DataType::Dictionary(_, values) => values,
         other => other,
     };
-    let is_binary =
-        matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+    if from == to {
+        return true;
+    }
+    let is_binary = matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     if let DataType::FixedSizeBinary(size) = from {
         return *size == 16 && to.is_string();
     }
-    if is_binary && from != to {
+    if is_binary {
         return to.is_string();
     }
     if from.is_nested() && !to.is_nested() {
@@ -292,7 +301,6 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
     // Arrow would cast a moment to the number of its microseconds, and a time of
     // day to one of 1970; nobody who declares DOUBLE or TIMESTAMP means that.
     let is_time_as_number = from.is_temporal() && to.is_numeric();
-    let is_no_instant =
-        from.is_temporal() && !is_instant && to.is_temporal() && from != to;
+    let is_no_instant = from.is_temporal() && !is_instant && to.is_temporal();
     is_number_as_time || (!is_time_as_number && !is_no_instant && can_cast_types(from, to))
 }

@@ -62,7 +62,8 @@ fn texts() -> Vec<Whole> {
         let ts = 1_722_470_400_i64 + row * 3600;
         csv += &format!("{ts},A{},{}.5\n", row % 3, row);
         semicolons += &format!("2024-08-{:02} 10:00;\"µ;{row}\";1.{row:03},5\r\n", row % 28 + 1);
-        quoted += &format!("\"2024-08-01T{:02}:00:00Z\",\"a \"\"b\"\",\nc\",\"{row},000\"\n", row % 24);
+        quoted +=
+            &format!("\"2024-08-01T{:02}:00:00Z\",\"a \"\"b\"\",\nc\",\"{row},000\"\n", row % 24);
         json += &format!("{{\"ts\":{ts},\"site\":\"ä\\u00e4\",\"kw\":{row}.25,\"x\":[1,{{}}]}}\n");
     }
     let utf_16 = semicolons.encode_utf16().flat_map(u16::to_le_bytes);
@@ -88,14 +89,30 @@ fn texts() -> Vec<Whole> {
 fn rows() -> RecordBatch {
     let count = 300_i64;
     let numbers = || 0..count;
-    let ids: DictionaryArray<Int32Type> = numbers().map(|row| ["a", "b", "c"][row as usize % 3]).collect();
+    let ids: DictionaryArray<Int32Type> =
+        numbers().map(|row| ["a", "b", "c"][row as usize % 3]).collect();
     let lists = numbers().map(|row| Some((0..row % 4).map(Some).collect::<Vec<_>>()));
     let decimals = Decimal128Array::from_iter_values(numbers().map(i128::from));
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(numbers().map(|row| row * 1_000_000)))),
+        (
+            "ts",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(
+                numbers().map(|row| row * 1_000_000),
+            )),
+        ),
         ("site", Arc::new(ids)),
-        ("text", Arc::new(StringArray::from_iter(numbers().map(|row| (row % 5 > 0).then(|| format!("text {row}")))))),
-        ("kw", Arc::new(Float64Array::from_iter(numbers().map(|row| (row % 7 > 0).then_some(row as f64))))),
+        (
+            "text",
+            Arc::new(StringArray::from_iter(
+                numbers().map(|row| (row % 5 > 0).then(|| format!("text {row}"))),
+            )),
+        ),
+        (
+            "kw",
+            Arc::new(Float64Array::from_iter(
+                numbers().map(|row| (row % 7 > 0).then_some(row as f64)),
+            )),
+        ),
         ("count", Arc::new(Int64Array::from_iter_values(numbers()))),
         ("small", Arc::new(Int32Array::from_iter_values(0..count as i32))),
         ("on", Arc::new(BooleanArray::from_iter(numbers().map(|row| Some(row % 2 == 0))))),
@@ -133,12 +150,14 @@ fn tables() -> Vec<Whole> {
                     };
                     properties = properties.set_column_encoding("count".into(), encoding);
                     properties = properties.set_column_encoding("text".into(), of_text);
-                    properties = properties.set_column_encoding("kw".into(), Encoding::BYTE_STREAM_SPLIT);
+                    properties =
+                        properties.set_column_encoding("kw".into(), Encoding::BYTE_STREAM_SPLIT);
                 }
                 let rows = rows();
                 let mut bytes = Vec::new();
                 let mut writer =
-                    ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties.build())).unwrap();
+                    ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties.build()))
+                        .unwrap();
                 writer.write(&rows).unwrap();
                 writer.close().unwrap();
                 files.push(("parquet", bytes));
@@ -220,10 +239,13 @@ fn read_in_all_ways(path: &Path) -> bool {
     let outcomes = [
         read_all(path, &as_inferred),
         read_all(path, &typed(&|_| DataType::Utf8)),
-        read_all(path, &typed(&|field| match field.name().as_str() {
-            "ts" => super::reading::TIME,
-            _ => DataType::Float64,
-        })),
+        read_all(
+            path,
+            &typed(&|field| match field.name().as_str() {
+                "ts" => super::reading::TIME,
+                _ => DataType::Float64,
+            }),
+        ),
     ];
     if path.extension().is_some_and(|extension| extension == "parquet") {
         let _ = read_listed_series(path).is_ok();

@@ -7,6 +7,11 @@
 )]
 
 mod damaged;
+mod dialects;
+mod helpers;
+mod ids;
 mod listed;
 mod reading;
+mod tables;
+mod times;
 mod writing;

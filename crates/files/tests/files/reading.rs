@@ -35,7 +35,11 @@ pub(crate) fn file(folder: &TempDir, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-pub(crate) fn open(path: &Path, schema: &SchemaRef, batch_rows: usize) -> Result<FileSource, String> {
+pub(crate) fn open(
+    path: &Path,
+    schema: &SchemaRef,
+    batch_rows: usize,
+) -> Result<FileSource, String> {
     FileSource::open(FileSourceConfig {
         path: path.to_owned(),
         format: FileFormat::of_path(path).map_err(|error| error.to_string())?,

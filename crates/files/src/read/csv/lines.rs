@@ -141,7 +141,8 @@ impl Lines {
             }
         }
         let read = self.block.get(start..self.filled).unwrap_or_default();
-        let kept_nul = self.may_hold_nul && memchr(0, self.block.get(..start).unwrap_or_default()).is_some();
+        let kept_nul =
+            self.may_hold_nul && memchr(0, self.block.get(..start).unwrap_or_default()).is_some();
         self.may_hold_nul = kept_nul || memchr(0, read).is_some();
         Ok(())
     }

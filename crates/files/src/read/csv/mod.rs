@@ -20,7 +20,6 @@ use crate::error::FileError;
 use crate::format::FileFormat;
 use crate::numbers::NumberStyle;
 
-
 /// A quoted text that runs over more lines, or more bytes, was opened by mistake.
 const MAX_QUOTED_LINES: u64 = 1000;
 const MAX_QUOTED_BYTES: usize = 1024 * 1024;
@@ -145,7 +144,10 @@ impl Table {
             self.lines.advance(length, lines);
             let Some(first) = self.lines.find_end(0)? else { return Ok(None) };
             let problem = self.split(first)?;
-            if problem.is_none() && is_blank(&self.fields, self.lines.text(first)) {
+            // Of a record with an open quote the fields are not those of its line.
+            let line = self.lines.text(first);
+            let has_fields = problem.is_none() || memchr(b'"', line).is_none();
+            if has_fields && is_blank(&self.fields, line) {
                 continue;
             }
             return Ok(Some(problem));
@@ -296,7 +298,10 @@ impl Reader for CsvReader {
         }
         let bad_bytes = bad.iter().filter_map(|(_, raw, _)| raw.as_ref()).map(Vec::len);
         Ok(Some(RawBatch {
-            columns: columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect(),
+            columns: columns
+                .iter_mut()
+                .map(|column| Arc::new(column.finish()) as ArrayRef)
+                .collect(),
             bytes: text.len() + bad_bytes.sum::<usize>(),
             offsets,
             written: Written::Records { text, ends, lines },

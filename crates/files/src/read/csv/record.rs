@@ -145,9 +145,8 @@ mod tests {
         let mut fields = Fields::default();
         let outcome = fields.split(record.as_bytes(), b',');
         let text = fields.text(record.as_bytes());
-        let texts = (0..fields.len()).map(|field| {
-            String::from_utf8_lossy(&text[fields.range(field)]).into_owned()
-        });
+        let texts = (0..fields.len())
+            .map(|field| String::from_utf8_lossy(&text[fields.range(field)]).into_owned());
         (outcome, texts.collect())
     }
 
@@ -164,7 +163,14 @@ mod tests {
             ("\"a\nb\",c\n", &["a\nb", "c"]),
         ] {
             let (outcome, fields) = split(record);
-            assert_eq!((outcome, fields.as_slice()), (Split::Whole, &expected.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>()[..]), "{record:?}");
+            assert_eq!(
+                (outcome, fields.as_slice()),
+                (
+                    Split::Whole,
+                    &expected.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>()[..]
+                ),
+                "{record:?}"
+            );
         }
     }
 
