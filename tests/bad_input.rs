@@ -17,13 +17,13 @@ const SERIES: [Series; 1] = [Series { name: "a", partition: 0, level: 7.0 }];
 const UNDECODABLE: [(&[u8], &str); 9] = [
     (b"not json", "not a JSON object"),
     (b"{\"site\":\"a\",\"kw\":1.0", "cut off"),
-    (b"{\"site\":\"a\",\"kw\":NaN,\"ts\":\"2024-08-01T00:10:20Z\"}", "malformed JSON"),
+    (b"{\"site\":\"a\",\"kw\":Nil,\"ts\":\"2024-08-01T00:10:20Z\"}", "malformed JSON"),
     (
         b"{\"site\":\"a\",\"kw\":\"many\",\"ts\":\"2024-08-01T00:10:20Z\"}",
         "column `kw`: expected a number, got `\"many\"`",
     ),
     (b"{\"site\":\"a\",\"kw\":1e999,\"ts\":\"2024-08-01T00:10:20Z\"}", "column `kw`"),
-    (b"{\"site\":\"a\",\"kw\":1.0,\"ts\":\"yesterday\"}", "column `ts`: expected a timestamp"),
+    (b"{\"site\":\"a\",\"kw\":1.0,\"ts\":\"yesterday\"}", "column `ts`: `yesterday` is no time"),
     (b"{\"kw\":1.0,\"ts\":\"2024-08-01T00:10:20Z\"}", "column `site` is NOT NULL"),
     (b"{\"site\":\"\xff\",\"kw\":1.0,\"ts\":\"2024-08-01T00:10:20Z\"}", "UTF-8"),
     (b"[1, 2]", "object"),

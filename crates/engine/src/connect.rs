@@ -147,6 +147,7 @@ fn kafka_source(
             LostRecords::Fail => tidecast_kafka::LostRecords::Fail,
         },
         properties,
+        timestamp_unit: plan.source.timestamp_unit,
         max_batch_records: config.max_batch_records,
         ..KafkaSourceConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),

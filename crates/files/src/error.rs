@@ -2,7 +2,7 @@
 //! [`BadRecord`](tidecast_stream::BadRecord).
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tidecast_stream::{Blame, SinkError, SourceError};
 
@@ -25,12 +25,22 @@ pub enum FileError {
     },
     /// The extension is none we know.
     #[error(
-        "`{}`: the extension does not tell the format; expected .csv, .jsonl or .parquet (.gz for the first two), or say 'format' = 'csv'",
+        "`{}`: the extension does not tell the format; expected .csv, .tsv, .jsonl or .parquet (.gz for all but the last), or say 'format' = 'csv'",
         .path.display()
     )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is of a kind that is not read.
+    #[error("`{}`: is {kind}, which cannot be read; {remedy}", .path.display())]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The file is not in its format, or broken.
     #[error("`{}`: cannot be read as {format}: {reason}", .path.display())]
@@ -54,8 +64,56 @@ pub enum FileError {
         /// The columns there are.
         found: Vec<String>,
     },
+    /// A column of the table is in the file twice.
+    #[error(
+        "`{}`: has two columns `{column}` (columns {first} and {second}); {remedy}",
+        .path.display()
+    )]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The column wanted.
+        column: String,
+        /// Where the first one stands, from 1.
+        first: usize,
+        /// Where the second one stands.
+        second: usize,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The first line of a file holds values.
+    #[error(
+        "`{}`: has no header: its first line holds values (`{first_line}`); expected the names of the columns, e.g. add a line `{example}` in front",
+        .path.display()
+    )]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+        /// The values.
+        first_line: String,
+        /// What a header may be.
+        example: String,
+    },
+    /// There is nothing but the columns' names.
+    #[error("`{}`: has {} and no rows", .path.display(), if *.is_header { "a header" } else { "columns" })]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+        /// Whether the names are a line of it.
+        is_header: bool,
+    },
+    /// None of the first rows can be read.
+    #[error("`{}`: none of its first {rows} rows can be read; the first: {reason}", .path.display())]
+    NoGoodRow {
+        /// The file.
+        path: PathBuf,
+        /// How many were tried.
+        rows: usize,
+        /// Where the first one stands, and what is wrong.
+        reason: String,
+    },
     /// A column's type cannot become the table's.
-    #[error("`{}`: column `{column}` holds {found}, which cannot become {wanted}; declare the column as what the file holds", .path.display())]
+    #[error("`{}`: column `{column}` holds {found}, which cannot become {wanted}; {remedy}", .path.display())]
     ColumnType {
         /// The file.
         path: PathBuf,
@@ -65,6 +123,18 @@ pub enum FileError {
         found: String,
         /// Its type in the table.
         wanted: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A column's numbers are no times in any sensible unit.
+    #[error("`{}`: column `{column}` holds no times: {reason}", .path.display())]
+    AbsurdTimes {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What they would be, and what is likely meant.
+        reason: String,
     },
     /// The file cannot be written.
     #[error(
@@ -111,6 +181,19 @@ pub(crate) fn nearest<'a>(
 }
 
 impl FileError {
+    /// The error for a file whose first line is `values`.
+    pub(crate) fn no_header(path: &Path, values: &[String]) -> Self {
+        let first: Vec<&str> = values.iter().take(4).map(String::as_str).collect();
+        let more = if values.len() > first.len() { ", …" } else { "" };
+        let names = ["ts", "value", "value_2", "value_3"];
+        let names: Vec<&str> = names.into_iter().take(first.len()).collect();
+        Self::NoHeader {
+            path: path.to_owned(),
+            first_line: format!("{}{more}", first.join(", ")),
+            example: format!("{}{more}", names.join(",")),
+        }
+    }
+
     /// Returns who has to act.
     pub fn blame(&self) -> Blame {
         match self {

@@ -1,19 +1,19 @@
 //! File formats.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use crate::error::FileError;
+use crate::text::other_kind;
+
+pub(crate) use crate::text::open_text;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// Comma-separated values with a header line.
+    /// Separated values with a header line.
     Csv,
-    /// One JSON object a line.
+    /// JSON objects, one a line or in an array.
     JsonLines,
     /// Apache Parquet.
     Parquet,
@@ -28,27 +28,24 @@ impl FileFormat {
     /// ```
     /// use tidecast_files::FileFormat;
     /// assert_eq!(FileFormat::of_path("load.csv.gz".as_ref()).unwrap(), FileFormat::Csv);
+    /// assert_eq!(FileFormat::of_path("load.TSV".as_ref()).unwrap(), FileFormat::Csv);
     /// assert!(FileFormat::of_path("load.xlsx".as_ref()).is_err());
     /// ```
     pub fn of_path(path: &Path) -> Result<Self, FileError> {
         let name = path.to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
         match Path::new(name).extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => Ok(Self::Csv),
+            Some("csv" | "tsv" | "tab" | "psv" | "txt") => Ok(Self::Csv),
             Some("jsonl" | "ndjson" | "json") => Ok(Self::JsonLines),
-            Some("parquet") => Ok(Self::Parquet),
-            _ => Err(FileError::UnknownFormat { path: path.to_owned() }),
+            Some("parquet" | "pq") => Ok(Self::Parquet),
+            other => match other.and_then(other_kind) {
+                Some((kind, remedy)) => {
+                    Err(FileError::OtherKind { path: path.to_owned(), kind, remedy })
+                }
+                None => Err(FileError::UnknownFormat { path: path.to_owned() }),
+            },
         }
     }
-}
-
-/// Opens a text file, through gzip if its name ends in `.gz`.
-pub(crate) fn open_text(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>, FileError> {
-    let file = open(path)?;
-    let is_gzip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-    let reader: Box<dyn Read + Send> =
-        if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    Ok(BufReader::with_capacity(128 * 1024, reader))
 }
 
 /// Opens a file for reading; a folder is refused here, since reading one fails

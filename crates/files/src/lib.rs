@@ -25,20 +25,26 @@
 //! Architecture invariant: this crate knows files and Arrow, not SQL and not
 //! the engine.
 
+mod bad;
 mod conform;
 mod error;
 mod format;
+mod guard;
 mod infer;
 mod listed;
 mod long;
+mod numbers;
 mod read;
 mod sink;
 mod source;
+mod survey;
+mod text;
 pub mod time;
 
+pub use bad::{BadReason, BadSummary};
 pub use error::FileError;
 pub use format::FileFormat;
-pub use infer::{InferredSchema, infer_schema};
+pub use infer::{InferredSchema, UnusableColumn, infer_schema};
 pub use listed::{ListedSeries, read_listed_series};
 pub use long::LongTable;
 pub use sink::{FileSink, JsonLinesWriter, StdoutSink, write_csv, write_parquet};

@@ -7,10 +7,11 @@ use arrow::datatypes::SchemaRef;
 
 use tidecast_stream::{Offset, Partition, Source, SourceError, SourceEvent};
 
-use crate::conform::conform;
+use crate::conform::{ColumnRule, conform};
 use crate::error::FileError;
 use crate::format::FileFormat;
 use crate::read::{self, Reader};
+use crate::survey::rules;
 
 /// Rows of one batch.
 pub const BATCH_ROWS: usize = 8192;
@@ -36,6 +37,9 @@ pub struct FileSourceConfig {
 pub struct FileSource {
     config: FileSourceConfig,
     partition: Partition,
+    /// By column of the table, how its values are written.
+    rules: Vec<ColumnRule>,
+    dialect: Option<String>,
     state: State,
 }
 
@@ -54,14 +58,22 @@ impl std::fmt::Debug for FileSource {
 
 impl FileSource {
     /// Returns a source on the file, having looked whether it can be read and
-    /// has the columns.
+    /// has the columns, and how their values are written in its first rows.
     ///
     /// # Errors
-    /// If the file is missing, is not in its format, or lacks a column.
+    /// If the file is missing, is not in its format, lacks a column or has it
+    /// twice, or if the numbers of a column of times are none.
     pub fn open(config: FileSourceConfig) -> Result<Self, FileError> {
         read::open(&config.path, config.format, &config.schema, 0)?;
+        let (rules, dialect) = rules(&config.path, config.format, &config.schema)?;
         let partition = Partition::new(config.path.to_string_lossy().as_ref(), 0);
-        Ok(Self { config, partition, state: State::New })
+        Ok(Self { config, partition, rules, dialect, state: State::New })
+    }
+
+    /// Returns how the file is written where that is out of the ordinary, as
+    /// [`InferredSchema::dialect`](crate::InferredSchema::dialect) does.
+    pub fn dialect(&self) -> Option<&str> {
+        self.dialect.as_deref()
     }
 
     /// Returns its one partition: the file's path, number 0.
@@ -80,7 +92,8 @@ impl Source for FileSource {
             State::Announced => Ok(SourceEvent::Idle),
             State::Reading(reader) => match reader.next(self.config.batch_rows.max(1))? {
                 Some(raw) => {
-                    Ok(SourceEvent::Batch(conform(raw, &self.config.schema, &self.partition)?))
+                    let schema = &self.config.schema;
+                    Ok(SourceEvent::Batch(conform(raw, schema, &self.rules, &self.partition)?))
                 }
                 None => {
                     self.state = State::Finished;

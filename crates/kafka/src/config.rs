@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
+use tidecast_stream::EpochUnit;
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct KafkaSourceConfig {
     pub topic: String,
     /// The table's columns.
     pub schema: SchemaRef,
+    /// What numbers count in columns of times; `None`: told by their size.
+    pub timestamp_unit: Option<EpochUnit>,
     /// Where to begin in a partition without a committed offset.
     pub startup: StartupMode,
     /// What to do where records are gone before they were read, or read again.
@@ -48,6 +51,7 @@ impl KafkaSourceConfig {
             group_id: group_id.into(),
             topic: topic.into(),
             schema,
+            timestamp_unit: None,
             startup: StartupMode::Earliest,
             lost_records: LostRecords::Skip,
             properties: BTreeMap::new(),
@@ -104,6 +108,7 @@ impl fmt::Debug for KafkaSourceConfig {
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("group_id", &self.group_id)
             .field("topic", &self.topic)
+            .field("timestamp_unit", &self.timestamp_unit)
             .field("startup", &self.startup)
             .field("lost_records", &self.lost_records)
             .field("properties", &self.properties.keys())

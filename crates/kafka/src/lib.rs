@@ -2,7 +2,7 @@
 //! sees rdkafka; the others exchange Arrow batches and forecast messages with it.
 //!
 //! - [`KafkaSource`] reads a topic as a member of a consumer group, in batches,
-//!   and decodes them ([`JsonDecoder`]) to the table's columns.
+//!   and decodes them (`tidecast_formats::json`) to the table's columns.
 //! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
 //!   transaction or at least once. [`GroupCommitter`] is the source's half of
 //!   that; it also works alone, for sinks that are not Kafka.
@@ -16,7 +16,6 @@ mod admin;
 mod client;
 mod committer;
 mod config;
-mod decode;
 mod encode;
 mod error;
 mod mock;
@@ -32,7 +31,6 @@ pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
 };
-pub use decode::{Decoded, JsonDecoder, Payload};
 pub use error::KafkaToolError;
 pub use mock::MockBroker;
 pub use sink::KafkaSink;

@@ -1,5 +1,6 @@
 //! Reads a topic as a member of a consumer group.
 
+mod absent;
 mod batches;
 mod positions;
 
@@ -11,14 +12,16 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use tidecast_formats::json::JsonDecoder;
+use tidecast_formats::time::TimeRule;
 use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent};
 use tracing::{debug, info, warn};
 
+use self::absent::AbsentColumns;
 use self::positions::Beginning;
 use crate::client::{self, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::KafkaSourceConfig;
-use crate::decode::JsonDecoder;
 use crate::error::{Verdict, sentence};
 use crate::native::{self, BatchQueue};
 use crate::rebalance::{Change, SourceContext};
@@ -48,6 +51,7 @@ pub struct KafkaSource {
     queue: BatchQueue<SourceContext>,
     consumer: Arc<BaseConsumer<SourceContext>>,
     decoder: JsonDecoder,
+    absent: AbsentColumns,
     reading: BTreeMap<i32, Reading>,
     ready: VecDeque<SourceEvent>,
     /// Partitions to be started again where they stand, after an error.
@@ -94,10 +98,9 @@ impl KafkaSource {
         let doing = format!("reading topic `{}`", config.topic);
         let judge = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
         let settings = config.client_config().map_err(Verdict::from)?;
-        let decoder =
-            JsonDecoder::new(config.schema.clone(), config.max_batch_records).map_err(|error| {
-                Verdict::user(format!("{doing}: a column's type cannot be read from JSON: {error}"))
-            })?;
+        let rule = TimeRule { unit: config.timestamp_unit, compact: None };
+        let decoder = JsonDecoder::new(config.schema.clone(), config.max_batch_records, rule)
+            .map_err(|error| Verdict::user(format!("{doing}: {error}")))?;
         let consumer: BaseConsumer<SourceContext> = settings
             .create_with_context(SourceContext::new(&config.topic))
             .map_err(|error| judge(&error))?;
@@ -124,6 +127,7 @@ impl KafkaSource {
             queue,
             consumer,
             decoder,
+            absent: AbsentColumns::new(Arc::from(config.topic.as_str())),
             reading: BTreeMap::new(),
             ready: VecDeque::new(),
             to_restart: BTreeSet::new(),
@@ -362,6 +366,10 @@ impl Source for KafkaSource {
             .context()
             .release(&self.consumer, numbers)
             .map_err(|error| self.judge(&error).into())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.absent.warnings()
     }
 }
 

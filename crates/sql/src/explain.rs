@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use tidecast_stream::TimeGrid;
+use tidecast_stream::{EpochUnit, TimeGrid};
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::planner::sql_name;
@@ -85,7 +85,8 @@ impl Page {
 }
 
 fn source(page: &mut Page, plan: &PipelinePlan) {
-    let SourceTable { name, schema, watermark, connector, max_future, max_past } = &plan.source;
+    let SourceTable { name, schema, watermark, connector, max_future, max_past, timestamp_unit } =
+        &plan.source;
     page.line(1, &format!("source `{name}`"));
     match connector {
         SourceConnector::Kafka(options) => kafka_source(page, options, &plan.name),
@@ -96,6 +97,7 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
         }
     }
     page.setting("columns", &columns(schema));
+    page.setting("numbers as times", &epoch_numbers(*timestamp_unit, connector));
     let delay = match watermark.delay {
         Duration::ZERO => String::new(),
         delay => format!(", less {}", format_duration(delay)),
@@ -118,6 +120,19 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
     };
     page.setting("event time at most", &bound(max_future, "ahead of"));
     page.setting("event time at least", &bound(max_past, "behind"));
+}
+
+/// Returns what numbers mean in columns of times.
+fn epoch_numbers(unit: Option<EpochUnit>, connector: &SourceConnector) -> String {
+    match (unit, connector) {
+        (Some(unit), _) => format!("{} since 1970, as said", unit.name()),
+        (None, SourceConnector::Kafka(_)) => {
+            "since 1970, in s, ms, us or ns by the size of each; below 100000000 refused".to_owned()
+        }
+        (None, SourceConnector::Filesystem(_)) => {
+            "since 1970, in s, ms, us or ns by the size of the column's largest".to_owned()
+        }
+    }
 }
 
 fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {

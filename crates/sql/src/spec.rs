@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidecast_stream::TimeGrid;
+use tidecast_stream::{EpochUnit, TimeGrid};
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -54,6 +54,10 @@ pub struct SourceTable {
     /// How far it may lie behind (`'max.past'`), likewise. 50 years unless said: what
     /// comes from 1970 is an empty time or one in another unit.
     pub max_past: Option<Duration>,
+    /// What numbers count in the columns of times (`'timestamp.unit'`): this since
+    /// 1970. `None` (`'auto'`, unless said): told by their size, of a file by the
+    /// largest of the column, of a topic one by one.
+    pub timestamp_unit: Option<EpochUnit>,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL delay`, or the same behind

@@ -33,4 +33,4 @@ pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
-pub use time::{EventTime, Watermark};
+pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};

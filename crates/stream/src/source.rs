@@ -57,6 +57,13 @@ pub trait Source: Send {
     /// # Errors
     /// If the source cannot go on without them.
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError>;
+
+    /// Returns what whoever runs the pipeline should know of the records so far,
+    /// a sentence each, as it is now: a column, say, that none of them has. Cheap,
+    /// and empty where all is well.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Who has to act on an error.

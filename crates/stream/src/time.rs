@@ -1,4 +1,4 @@
-//! Event time and the watermark.
+//! Event time, the units in which numbers count it, and the watermark.
 
 use std::fmt;
 use std::str::FromStr;
@@ -81,6 +81,78 @@ impl<'de> Deserialize<'de> for EventTime {
     }
 }
 
+/// What a number counts that stands for a time: the time since the Unix epoch, in
+/// this unit.
+///
+/// ```
+/// use tidecast_stream::EpochUnit;
+/// assert_eq!("ms".parse(), Ok(EpochUnit::Milliseconds));
+/// assert_eq!(EpochUnit::Milliseconds.to_string(), "ms");
+/// assert_eq!(EpochUnit::Milliseconds.name(), "milliseconds");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EpochUnit {
+    /// `s`.
+    Seconds,
+    /// `ms`.
+    Milliseconds,
+    /// `us`.
+    Microseconds,
+    /// `ns`.
+    Nanoseconds,
+}
+
+impl EpochUnit {
+    /// All units, the coarsest first.
+    pub const ALL: [EpochUnit; 4] =
+        [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
+
+    /// Returns how many of it a second has.
+    pub const fn per_second(self) -> i64 {
+        match self {
+            Self::Seconds => 1,
+            Self::Milliseconds => 1_000,
+            Self::Microseconds => 1_000_000,
+            Self::Nanoseconds => 1_000_000_000,
+        }
+    }
+
+    /// Returns its name in words, in the plural.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+}
+
+impl fmt::Display for EpochUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "us",
+            Self::Nanoseconds => "ns",
+        })
+    }
+}
+
+/// Text that names no [`EpochUnit`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no unit of time, expected `s`, `ms`, `us` or `ns`")]
+pub struct UnknownEpochUnit(pub String);
+
+impl FromStr for EpochUnit {
+    type Err = UnknownEpochUnit;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unit = Self::ALL.into_iter().find(|unit| unit.to_string() == text);
+        unit.ok_or_else(|| UnknownEpochUnit(text.to_owned()))
+    }
+}
+
 /// The claim that no record with an earlier event time is expected any more.
 ///
 /// It only moves forward. It is a function of the record sequence: the running
@@ -142,6 +214,14 @@ mod tests {
         assert_eq!(text, "\"2025-11-22T10:00:00.123456Z\"");
         assert_eq!(serde_json::from_str::<EventTime>(&text).unwrap(), t);
         assert_eq!(EventTime::MIN.to_string(), format!("{}us", i64::MIN));
+    }
+
+    #[test]
+    fn units_are_read_as_they_are_written() {
+        for unit in EpochUnit::ALL {
+            assert_eq!(unit.to_string().parse(), Ok(unit));
+        }
+        assert!("m".parse::<EpochUnit>().is_err(), "minutes or months");
     }
 
     #[test]

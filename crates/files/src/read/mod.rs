@@ -7,14 +7,13 @@ mod parquet;
 
 use std::path::Path;
 
-use ::csv::StringRecord;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::error::FileError;
+use crate::error::{FileError, nearest};
 use crate::format::FileFormat;
 
-pub(crate) use self::csv::{Table as CsvTable, missing_column};
+pub(crate) use self::csv::CsvReader;
 pub(crate) use self::json::Lines;
 pub(crate) use self::parquet::file_schema;
 
@@ -38,8 +37,15 @@ pub(crate) struct RawBatch {
 
 /// Rows as written, and the lines they stand on.
 pub(crate) enum Written {
-    /// Fields of a CSV record.
-    Records(Vec<(u64, StringRecord)>),
+    /// CSV records, one behind the other.
+    Records {
+        /// The records, line ends included.
+        text: Vec<u8>,
+        /// Where each ends in `text`.
+        ends: Vec<usize>,
+        /// The line each starts on.
+        lines: Vec<u64>,
+    },
     /// Lines.
     Lines(Vec<(u64, Vec<u8>)>),
     /// Nothing readable: a columnar format, with these columns.
@@ -50,7 +56,7 @@ impl RawBatch {
     /// Returns where a row stands, for a message.
     pub(crate) fn place(&self, row: usize) -> String {
         let line = match &self.written {
-            Written::Records(records) => records.get(row).map(|(line, _)| *line),
+            Written::Records { lines, .. } => lines.get(row).copied(),
             Written::Lines(lines) => lines.get(row).map(|(line, _)| *line),
             Written::Columns(_) => None,
         };
@@ -65,7 +71,10 @@ impl RawBatch {
     /// table's columns as JSON.
     pub(crate) fn payload(&self, row: usize) -> Option<Vec<u8>> {
         match &self.written {
-            Written::Records(records) => records.get(row).map(|(_, record)| joined(record)),
+            Written::Records { text, ends, .. } => {
+                let start = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied());
+                text.get(start?..*ends.get(row)?).map(<[u8]>::to_vec)
+            }
             Written::Lines(lines) => lines.get(row).map(|(_, line)| line.clone()),
             Written::Columns(names) => {
                 let columns = names
@@ -81,13 +90,39 @@ impl RawBatch {
     }
 }
 
-/// Returns the CSV record as a line again.
-fn joined(record: &StringRecord) -> Vec<u8> {
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
-    // Writing to memory: the only failure is running out of it.
-    match writer.write_record(record) {
-        Ok(()) => writer.into_inner().unwrap_or_default(),
-        Err(_) => Vec::new(),
+/// The error for a column that the file does not have.
+pub(crate) fn missing_column(path: &Path, column: &str, found: &[String]) -> FileError {
+    FileError::MissingColumn {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        nearest: nearest(column, found.iter().map(String::as_str)),
+        found: found.to_vec(),
+    }
+}
+
+/// Returns where the column stands among those `found`, which must have it once.
+fn position(
+    path: &Path,
+    format: FileFormat,
+    column: &str,
+    found: &[String],
+) -> Result<usize, FileError> {
+    let mut positions = found.iter().enumerate().filter(|(_, name)| *name == column);
+    let Some((first, _)) = positions.next() else {
+        return Err(missing_column(path, column, found));
+    };
+    match positions.next() {
+        None => Ok(first),
+        Some((second, _)) => Err(FileError::ColumnTwice {
+            path: path.to_owned(),
+            column: column.to_owned(),
+            first: first + 1,
+            second: second + 1,
+            remedy: match format {
+                FileFormat::Parquet => "write the file with names that differ",
+                _ => "give one of them another name in the header",
+            },
+        }),
     }
 }
 

@@ -6,6 +6,12 @@
     reason = "a failed unwrap in a test is a failed test"
 )]
 
+mod damaged;
+mod dialects;
+mod helpers;
+mod ids;
 mod listed;
 mod reading;
+mod tables;
+mod times;
 mod writing;

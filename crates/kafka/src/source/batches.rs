@@ -7,6 +7,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use metrics::Gauge;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
+use tidecast_formats::json::{Decoded, JsonDecoder, Payload};
 use tidecast_stream::{
     BadRecord, Offset, OffsetRange, Partition, RecordPosition, SourceBatch, SourceError,
     SourceEvent,
@@ -14,7 +15,6 @@ use tidecast_stream::{
 use tracing::warn;
 
 use super::{KafkaSource, Reading};
-use crate::decode::{Decoded, JsonDecoder, Payload};
 use crate::error::{Verdict, sentence};
 use crate::native::{self, Message, Progress};
 
@@ -111,6 +111,7 @@ impl KafkaSource {
                 self.ready.push_back(SourceEvent::Batch(batch));
             }
         }
+        self.absent.look(&self.decoder);
         let errors = taken.errors;
         drop(messages);
         let failed: BTreeSet<i32> = errors.iter().map(|(number, ..)| *number).collect();

@@ -28,7 +28,11 @@ pub(crate) fn schema() -> SchemaRef {
 
 /// A record of the table, number `index` of its partition.
 pub(crate) fn row(index: i64) -> String {
-    format!(r#"{{"site":"S{}","kw":{index}.5,"ts":{}}}"#, index % 7, 1_000 * index)
+    format!(
+        r#"{{"site":"S{}","kw":{index}.5,"ts":{}}}"#,
+        index % 7,
+        1_793_491_200_000 + 1_000 * index
+    )
 }
 
 /// Sends `count` rows to each of `partitions`, and waits until they are there.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::EpochUnit;
 
 use super::columns::{schema, watermark};
 use super::options::{OptionReader, OptionRules};
@@ -34,6 +35,7 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
         "connector",
         "topic",
         "format",
+        "timestamp.unit",
         "bootstrap.servers",
         "group.id",
         "scan.startup.mode",
@@ -51,7 +53,7 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
 
 const FILE_SOURCE: OptionRules = OptionRules {
     owner: "a filesystem source table",
-    known: &["connector", "path", "format"],
+    known: &["connector", "path", "format", "timestamp.unit"],
     unsupported: &["source.monitor-interval"],
     elsewhere,
     has_properties: false,
@@ -88,6 +90,7 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "topic" | "bootstrap.servers" => Some("kafka tables"),
         "path" => Some("filesystem tables"),
         "delivery" => Some("kafka sink tables, which have no columns"),
+        "timestamp.unit" => Some("source tables, which have columns"),
         "layout" => Some("sink tables, which have no columns"),
         "group.id" | "scan.startup.mode" | "lost.records" | "idle.timeout" | "max.future"
         | "max.past" | "late.topic" | "bad.topic" => {
@@ -127,6 +130,7 @@ pub(super) fn source_table(
     let place = statement.name.span;
     let options = &statement.options;
     let (mut max_future, mut max_past) = (None, None);
+    let timestamp_unit;
     let connector = match connector(options, place, &["kafka", "filesystem"], problems)? {
         "kafka" => {
             let reader = OptionReader::new(options, KAFKA_SOURCE, problems);
@@ -134,16 +138,30 @@ pub(super) fn source_table(
                 reader.duration("max.future", true, problems).unwrap_or(Some(DEFAULT_MAX_FUTURE));
             max_past =
                 reader.duration("max.past", true, problems).unwrap_or(Some(DEFAULT_MAX_PAST));
+            timestamp_unit = epoch_unit(&reader, problems);
             kafka_source(&reader, place, problems).map(SourceConnector::Kafka)
         }
         _ => {
             let reader = OptionReader::new(options, FILE_SOURCE, problems);
+            timestamp_unit = epoch_unit(&reader, problems);
             file_options(&reader, place, problems).map(SourceConnector::Filesystem)
         }
     };
     let (watermark, connector) = (watermark?, connector?);
     let name = statement.name.value.clone();
-    Some(SourceTable { name, schema, watermark, connector, max_future, max_past })
+    Some(SourceTable { name, schema, watermark, connector, max_future, max_past, timestamp_unit })
+}
+
+/// Returns what numbers count in columns of times, if `'timestamp.unit'` says so.
+fn epoch_unit(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Option<EpochUnit> {
+    let choices = [
+        ("auto", None),
+        ("s", Some(EpochUnit::Seconds)),
+        ("ms", Some(EpochUnit::Milliseconds)),
+        ("us", Some(EpochUnit::Microseconds)),
+        ("ns", Some(EpochUnit::Nanoseconds)),
+    ];
+    reader.choice("timestamp.unit", &choices, &[], problems).flatten()
 }
 
 /// Returns the sink that `CREATE TABLE` without columns declares.

@@ -8,9 +8,9 @@ use datafusion::sql::sqlparser::ast::{
 /// Returns the Arrow type of a column.
 ///
 /// Text is `Utf8` and never `Utf8View`, because that is what the JSON decoder
-/// fills. A timestamp has no zone and means UTC; a number in JSON counts in the
-/// type's unit: `TIMESTAMP` microseconds, `TIMESTAMP(3)` milliseconds,
-/// `TIMESTAMP(0)` seconds.
+/// fills. A timestamp has no zone and means UTC; the type says how much of a time
+/// is kept (`TIMESTAMP` microseconds, `TIMESTAMP(3)` milliseconds, `TIMESTAMP(0)`
+/// seconds), not what a number counts: that is `'timestamp.unit'`.
 pub(super) fn column_type(sql: &SqlType) -> Result<DataType, String> {
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,

@@ -11,7 +11,7 @@ CREATE TABLE no_topic (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka'
 CREATE TABLE options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'Topic'='t',
   'idel.timeout'='1s', 'colour'='blue', 'format'='avro', 'schema.registry.url'='http://x', 'topic'='u');
 CREATE TABLE values_ (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t',
-  'format'='jsonn', 'scan.startup.mode'='earliest', 'idle.timeout'='30', 'max.future'='0s', 'late.topic'='', 'bad.topic'='t');
+  'format'='jsonn', 'timestamp.unit'='m', 'scan.startup.mode'='earliest', 'idle.timeout'='30', 'max.future'='0s', 'late.topic'='', 'bad.topic'='t');
 CREATE TABLE later (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'scan.startup.mode'='timestamp',
   'idle.timeout'='1 fortnight');
 CREATE TABLE properties (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'properties.enable.auto.commit'='true',

@@ -3,7 +3,7 @@ CREATE TABLE readings (
   big BIGINT, small TINYINT, real_number REAL, note TEXT, ts TIMESTAMP(3) NOT NULL,
   WATERMARK FOR ts AS ts - INTERVAL '1 minute 30 seconds')
 WITH ('connector'='kafka', 'topic'='readings', 'format'='json', 'bootstrap.servers'='a:9092,b:9092',
-      'group.id'='mine', 'scan.startup.mode'='latest-offset', 'lost.records'='fail', 'idle.timeout'='none', 'max.future'='none',
+      'group.id'='mine', 'scan.startup.mode'='latest-offset', 'lost.records'='fail', 'idle.timeout'='none', 'max.future'='none', 'timestamp.unit'='ms',
       'properties.fetch.max.bytes'='1000000', 'properties.sasl.password'='do not print');
 CREATE MODEL big WITH ('provider'='moirai-moe', 'path'='hf://Salesforce/moirai-moe-1.0-R-small', 'revision'='v1', 'token'='hf_x', 'license.accept'='cc-by-nc-4.0', 'device'='cuda:1', 'rollout'='exact', 'patch.size'='32');
 CREATE TABLE forecasts WITH ('connector'='kafka', 'topic'='forecasts', 'properties.bootstrap.servers'='b:9092, a:9092',

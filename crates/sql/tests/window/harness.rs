@@ -174,6 +174,7 @@ impl View {
                 }),
                 max_past: None,
                 max_future: self.max_future_micros.map(|bound| Duration::from_micros(bound as u64)),
+                timestamp_unit: None,
             },
             window: self.compile().unwrap(),
             forecast: ForecastClause {

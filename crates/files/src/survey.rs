@@ -1,0 +1,215 @@
+//! How a file's columns are written, by its first rows.
+
+use std::path::Path;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
+use tidecast_formats::time::TimeRule;
+
+use crate::conform::{ColumnRule, is_missing, unpacked};
+use crate::error::FileError;
+use crate::format::FileFormat;
+use crate::numbers::{Decimal, Evidence, NumberStyle};
+use crate::read::{self, CsvReader, RawBatch, Reader};
+
+/// Rows looked at.
+pub(crate) const SAMPLE_ROWS: usize = 10_000;
+/// Values looked at in a file of many columns.
+const SAMPLE_VALUES: usize = 2_000_000;
+
+/// The beginning of a CSV file: all its columns as text.
+pub(crate) struct CsvSurvey {
+    /// The header.
+    pub(crate) names: Vec<String>,
+    /// By column, what it holds; null where empty.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// By column, how its numbers are written.
+    pub(crate) styles: Vec<NumberStyle>,
+    /// By column, whether all its values are numbers.
+    pub(crate) is_numeric: Vec<bool>,
+    /// Rows looked at that are records.
+    pub(crate) good_rows: usize,
+    /// Those that are none, and why the first is none.
+    pub(crate) bad_rows: usize,
+    pub(crate) first_bad: Option<String>,
+    /// What is out of the ordinary in how the file is written.
+    pub(crate) dialect: Option<String>,
+    /// Whether its first line is values.
+    pub(crate) has_no_header: bool,
+}
+
+impl CsvSurvey {
+    pub(crate) fn of(path: &Path) -> Result<Self, FileError> {
+        let mut reader = CsvReader::open_all(path)?;
+        let (names, delimiter) = (reader.names().to_vec(), reader.delimiter());
+        let has_no_header = reader.has_no_header();
+        let rows = SAMPLE_ROWS.min(SAMPLE_VALUES / names.len().max(1)).max(100);
+        let sample = reader.next(rows)?;
+        let (columns, bad, good_rows) = match sample {
+            Some(RawBatch { columns, bad, offsets, .. }) => (columns, bad, offsets.len()),
+            None => (Vec::new(), Vec::new(), 0),
+        };
+        let evidence: Vec<Evidence> = columns.iter().map(evidence).collect();
+        let of_file = majority(&evidence);
+        let mut survey = Self {
+            styles: Vec::with_capacity(names.len()),
+            is_numeric: evidence.iter().map(Evidence::is_all_numbers).collect(),
+            names,
+            columns,
+            good_rows,
+            bad_rows: bad.len(),
+            first_bad: bad.into_iter().next().map(|(_, _, reason)| reason),
+            dialect: None,
+            has_no_header,
+        };
+        let mut said: Vec<String> = Vec::new();
+        if delimiter.byte != b',' {
+            said.push(delimiter.to_string());
+        }
+        for (name, evidence) in survey.names.iter().zip(&evidence) {
+            let decision = evidence.decide(of_file, Some(delimiter.byte));
+            if !decision.style.is_plain() && evidence.has_marks() {
+                said.push(format!("`{name}` with {}", decision.style));
+            }
+            said.extend(decision.doubt.map(|doubt| format!("`{name}`: {doubt}")));
+            survey.styles.push(decision.style);
+        }
+        survey.dialect = (!said.is_empty()).then(|| said.join("; "));
+        Ok(survey)
+    }
+
+    fn rule(&self, field: &Field) -> ColumnRule {
+        let position = self.names.iter().position(|name| name == field.name());
+        let of = |index: usize| ColumnRule {
+            numbers: self.styles.get(index).copied().unwrap_or_default(),
+            times: match (field.data_type(), self.columns.get(index)) {
+                (DataType::Timestamp(..), Some(column)) => time_rule(column),
+                _ => TimeRule::default(),
+            },
+        };
+        position.map(of).unwrap_or_default()
+    }
+}
+
+/// The decimal sign that most columns show.
+fn majority(columns: &[Evidence]) -> Option<Decimal> {
+    let shown = |decimal| columns.iter().filter(|column| column.decimal() == Some(decimal)).count();
+    match (shown(Decimal::Point), shown(Decimal::Comma)) {
+        (0, 0) => None,
+        (points, commas) if points >= commas => Some(Decimal::Point),
+        _ => Some(Decimal::Comma),
+    }
+}
+
+fn evidence(column: &ArrayRef) -> Evidence {
+    let mut evidence = Evidence::default();
+    let texts = column.as_string::<i32>().iter().flatten();
+    texts.filter(|text| !is_missing(text)).for_each(|text| evidence.add(text));
+    evidence
+}
+
+/// Returns what a column's values mean as times.
+pub(crate) fn time_rule(column: &ArrayRef) -> TimeRule {
+    let Ok(column) = unpacked(column) else { return TimeRule::default() };
+    match column.data_type() {
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>().iter().flatten();
+            TimeRule::infer(texts.filter(|text| !is_missing(text)))
+        }
+        found if found.is_integer() && *found != DataType::UInt64 => {
+            let numbers = cast(&column, &DataType::Int64).ok();
+            let numbers = numbers.as_ref().map(|numbers| numbers.as_primitive::<Int64Type>());
+            TimeRule::infer_integers(
+                numbers.into_iter().flat_map(|numbers| numbers.iter().flatten()),
+            )
+        }
+        found if found.is_numeric() => {
+            let numbers = cast(&column, &DataType::Float64).ok();
+            let numbers = numbers.as_ref().map(|numbers| numbers.as_primitive::<Float64Type>());
+            TimeRule::infer_floats(numbers.into_iter().flat_map(|numbers| numbers.iter().flatten()))
+        }
+        _ => TimeRule::default(),
+    }
+}
+
+/// Returns what is wrong with a column of which all numbers are absurd as times.
+pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
+    let column = unpacked(column).ok()?;
+    let numbers = match column.data_type() {
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>().iter().flatten();
+            let numbers = texts.filter(|text| !is_missing(text)).map(|text| {
+                NumberStyle::default().number(text).filter(|number| number.is_finite())
+            });
+            // A text among them is a time of its own, and right or wrong by itself.
+            let numbers: Option<Vec<f64>> = numbers.collect();
+            arrow::array::Float64Array::from(numbers?)
+        }
+        found if found.is_numeric() => {
+            cast(&column, &DataType::Float64).ok()?.as_primitive::<Float64Type>().clone()
+        }
+        _ => return None,
+    };
+    rule.absurd(min(&numbers)?, max(&numbers)?).map(|absurd| absurd.to_string())
+}
+
+/// Returns how each column of a table over the file is to be read, and what is
+/// out of the ordinary in how the file is written.
+///
+/// # Errors
+/// If the file cannot be read, or a column of times holds numbers that are none.
+pub(crate) fn rules(
+    path: &Path,
+    format: FileFormat,
+    schema: &SchemaRef,
+) -> Result<(Vec<ColumnRule>, Option<String>), FileError> {
+    if format == FileFormat::Csv {
+        let survey = CsvSurvey::of(path)?;
+        let rules: Vec<ColumnRule> =
+            schema.fields().iter().map(|field| survey.rule(field)).collect();
+        let column = |field: &Field| {
+            let position = survey.names.iter().position(|name| name == field.name())?;
+            survey.columns.get(position)
+        };
+        for (field, rule) in schema.fields().iter().zip(&rules) {
+            check(path, field, column(field), rule.times)?;
+        }
+        return Ok((rules, survey.dialect));
+    }
+    let sample = read::open(path, format, schema, 0)?.next(SAMPLE_ROWS)?;
+    let columns = sample.map(|sample| sample.columns).unwrap_or_default();
+    let mut rules = Vec::with_capacity(schema.fields().len());
+    for (index, field) in schema.fields().iter().enumerate() {
+        let mut rule = ColumnRule::default();
+        if let Some(column) = columns.get(index) {
+            if matches!(field.data_type(), DataType::Timestamp(..)) {
+                rule.times = time_rule(column);
+                check(path, field, Some(column), rule.times)?;
+            } else if field.data_type().is_numeric() && *column.data_type() == DataType::Utf8 {
+                rule.numbers = evidence(column).decide(None, None).style;
+            }
+        }
+        rules.push(rule);
+    }
+    Ok((rules, None))
+}
+
+fn check(
+    path: &Path,
+    field: &Field,
+    column: Option<&ArrayRef>,
+    rule: TimeRule,
+) -> Result<(), FileError> {
+    if !matches!(field.data_type(), DataType::Timestamp(..)) {
+        return Ok(());
+    }
+    match column.and_then(|column| absurdity(column, rule)) {
+        None => Ok(()),
+        Some(reason) => Err(FileError::AbsurdTimes {
+            path: path.to_owned(),
+            column: field.name().clone(),
+            reason,
+        }),
+    }
+}

@@ -1,0 +1,65 @@
+//! What stands around the JSON of a record.
+
+use super::explain::quote;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Returns the text in which the record's object is, without the byte order mark
+/// or the five bytes of a schema registry that some producers put in front.
+///
+/// # Errors
+/// If there is no value, it is no text, or not JSON at all.
+#[inline]
+pub(super) fn open(payload: Option<&[u8]>) -> Result<&str, String> {
+    let Some(bytes) = payload else {
+        return Err("a tombstone (no value): expected a JSON object".to_owned());
+    };
+    match bytes.first() {
+        Some(b'{') => text(bytes),
+        _ => unwrap(bytes),
+    }
+}
+
+#[cold]
+fn unwrap(bytes: &[u8]) -> Result<&str, String> {
+    if let Some(rest) = bytes.strip_prefix(BYTE_ORDER_MARK) {
+        return text(rest);
+    }
+    let Some((&[0, a, b, c, d], rest)) = bytes.split_first_chunk::<5>() else {
+        return match text(bytes) {
+            Err(_) => Err(not_json(bytes)),
+            text => text,
+        };
+    };
+    let inner = rest.strip_prefix(BYTE_ORDER_MARK).unwrap_or(rest);
+    if inner.trim_ascii_start().first() == Some(&b'{') {
+        return text(inner);
+    }
+    let schema = u32::from_be_bytes([a, b, c, d]);
+    // A topic of zeros has no registry.
+    if schema == 0 && rest.iter().all(|byte| *byte == 0) {
+        return Err(not_json(bytes));
+    }
+    Err(format!(
+        "the value has a schema registry's header (magic byte 0, schema id {schema}) and no JSON \
+         object behind it: `{}`; expected JSON, as Avro and Protobuf are not read yet: have the \
+         producer write JSON (JSON Schema or `JsonConverter` with `schemas.enable=false`)",
+        quote(rest)
+    ))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
+}
+
+fn not_json(bytes: &[u8]) -> String {
+    let remedy = match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "; it looks like UTF-16, expected UTF-8",
+        [0x1F, 0x8B, ..] => {
+            "; it looks like gzip inside the value, expected the producer's `compression.type` \
+             instead"
+        }
+        _ => "",
+    };
+    format!("not a JSON object: expected `{{`, got `{}`{remedy}", quote(bytes))
+}

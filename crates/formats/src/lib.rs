@@ -1,0 +1,17 @@
+//! What a value written by others means: one rule for files and topics.
+//!
+//! - [`time`]: texts and numbers that are times, and their unit.
+//! - [`json`]: JSON objects as rows of a table.
+//!
+//! Architecture invariant: this crate knows bytes and Arrow, not where they
+//! come from: no file, no broker, no SQL.
+
+pub mod json;
+pub mod time;
+
+/// Returns whether `text`, without blanks around it, says that a value is missing
+/// from a column that is not text: nothing at all, `NA`, `N/A`, `NaN`, `null`,
+/// `None`, in the cases in which programs write them.
+pub fn is_missing(text: &str) -> bool {
+    matches!(text, "" | "NA" | "N/A" | "null" | "NULL" | "None") || text.eq_ignore_ascii_case("nan")
+}
