@@ -1,9 +1,10 @@
-//! How a file's columns are written, by its first rows.
+//! How a file's columns are written: by its first rows and, where one can go to
+//! any place of it, some from all over it.
 
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{cast, max, min};
+use arrow::compute::{cast, concat, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
 use tidecast_formats::time::TimeRule;
 
@@ -18,7 +19,7 @@ pub(crate) const SAMPLE_ROWS: usize = 10_000;
 /// Values looked at in a file of many columns.
 const SAMPLE_VALUES: usize = 2_000_000;
 
-/// The beginning of a CSV file: all its columns as text.
+/// A sample of a CSV file: all its columns as text.
 pub(crate) struct CsvSurvey {
     /// The header.
     pub(crate) names: Vec<String>,
@@ -50,6 +51,11 @@ impl CsvSurvey {
             Some(RawBatch { columns, bad, offsets, .. }) => (columns, bad, offsets.len()),
             None => (Vec::new(), Vec::new(), 0),
         };
+        let columns: Vec<ArrayRef> = columns
+            .into_iter()
+            .zip(reader.spread())
+            .map(|(head, rest)| concat(&[&*head, &*rest]))
+            .collect::<Result<_, _>>()?;
         let evidence: Vec<Evidence> = columns.iter().map(evidence).collect();
         let of_file = majority(&evidence);
         let mut survey = Self {

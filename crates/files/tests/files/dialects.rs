@@ -284,3 +284,15 @@ fn rows_without_a_value_are_rows() {
     let (days, _) = times(&path, "day").unwrap();
     assert_eq!(days.iter().flatten().count(), 3);
 }
+
+/// A file sorted by series begins with one that is small, or whole.
+#[test]
+fn what_shows_only_later_in_the_file_counts_as_well() {
+    let folder = TempDir::new().unwrap();
+    let mut csv = "site,kw\n".to_owned();
+    (0..12_000).for_each(|row| csv += &format!("a,{}\n", row % 900));
+    (0..6_000).for_each(|row| csv += &format!("b,\"1,{:03}\"\n", row % 1000));
+    let (found, errors) = numbers(&file(&folder, "a.csv", csv.as_bytes()), "kw").unwrap();
+    assert_eq!((found.len(), errors), (18_000, vec![]));
+    assert_eq!(found[12_000..12_002], [Some(1000.0), Some(1001.0)]);
+}

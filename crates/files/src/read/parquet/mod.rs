@@ -4,6 +4,8 @@
 //! of it go through [`guarded`], and what the file says of its own sizes is
 //! checked before anything is read by it.
 
+mod footer;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,9 +135,11 @@ pub(crate) fn file_schema(path: &Path) -> Result<(SchemaRef, u64), FileError> {
 }
 
 fn load(path: &Path) -> Result<(File, ArrowReaderMetadata), FileError> {
-    let file = open(path)?;
+    let mut file = open(path)?;
     let failed = |source| FileError::Open { path: path.to_owned(), source };
     let length = file.metadata().map_err(failed)?.len();
+    let checked = footer::check(&mut file, length).map_err(failed)?;
+    checked.map_err(|reason| damaged(path, reason))?;
     let metadata = flatten(path, guarded(|| metadata(&file)))?;
     check_sizes(metadata.metadata(), length).map_err(|reason| damaged(path, &reason))?;
     Ok((file, metadata))
