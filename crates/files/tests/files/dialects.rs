@@ -124,7 +124,8 @@ fn the_same_content_is_read_whatever_the_file_is_called_and_encoded_in() {
 /// Content, and the errors of the rows that cannot be used.
 #[test]
 fn a_row_that_cannot_be_used_is_named_with_its_line() {
-    let cases: [(&[u8], &[Option<f64>], &[&str]); 9] = [
+    type Case<'a> = (&'a [u8], &'a [Option<f64>], &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
         (
             b"ts,kw\n1,5\n1\n1,2,3\n",
             &[Some(5.0)],
