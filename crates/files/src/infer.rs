@@ -200,12 +200,12 @@ fn infer_csv(path: &Path) -> Result<InferredSchema, FileError> {
     if survey.has_no_header {
         return Err(FileError::no_header(path, &survey.names));
     }
-    match survey.first_bad {
+    match &survey.first_bad {
         Some(reason) if survey.good_rows == 0 => {
             return Err(FileError::NoGoodRow {
                 path: path.to_owned(),
                 rows: survey.bad_rows,
-                reason,
+                reason: reason.clone(),
             });
         }
         None if survey.good_rows == 0 => {
@@ -228,7 +228,7 @@ fn infer_csv(path: &Path) -> Result<InferredSchema, FileError> {
         Guessed { name: name.clone(), data_type, is_number }
     });
     let mut inferred = InferredSchema::new(columns);
-    inferred.dialect = survey.dialect;
+    inferred.dialect = survey.dialect(|_, name| inferred.may_be_numeric(name));
     Ok(inferred)
 }
 

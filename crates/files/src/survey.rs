@@ -11,8 +11,8 @@ use tidecast_formats::time::TimeRule;
 use crate::conform::{ColumnRule, is_missing, unpacked};
 use crate::error::FileError;
 use crate::format::FileFormat;
-use crate::numbers::{Decimal, Evidence, NumberStyle};
-use crate::read::{self, CsvReader, RawBatch, Reader};
+use crate::numbers::{Decimal, Decision, Evidence, NumberStyle};
+use crate::read::{self, CsvReader, Delimiter, RawBatch, Reader};
 
 /// Rows looked at.
 pub(crate) const SAMPLE_ROWS: usize = 10_000;
@@ -34,8 +34,11 @@ pub(crate) struct CsvSurvey {
     /// Those that are none, and why the first is none.
     pub(crate) bad_rows: usize,
     pub(crate) first_bad: Option<String>,
-    /// What is out of the ordinary in how the file is written.
-    pub(crate) dialect: Option<String>,
+    /// What separates its fields.
+    delimiter: Delimiter,
+    /// By column, what to say of how its numbers are written.
+    doubts: Vec<Option<String>>,
+    has_marks: Vec<bool>,
     /// Whether its first line is values.
     pub(crate) has_no_header: bool,
 }
@@ -58,31 +61,52 @@ impl CsvSurvey {
             .collect::<Result<_, _>>()?;
         let evidence: Vec<Evidence> = columns.iter().map(evidence).collect();
         let of_file = majority(&evidence);
-        let mut survey = Self {
-            styles: Vec::with_capacity(names.len()),
-            is_numeric: evidence.iter().map(Evidence::is_all_numbers).collect(),
+        let decisions: Vec<Decision> = evidence
+            .iter()
+            .map(|evidence| evidence.decide(of_file, Some(delimiter.byte)))
+            .collect();
+        Ok(Self {
             names,
             columns,
+            styles: decisions.iter().map(|decision| decision.style).collect(),
+            is_numeric: evidence.iter().map(Evidence::is_all_numbers).collect(),
             good_rows,
             bad_rows: bad.len(),
             first_bad: bad.into_iter().next().map(|(_, _, reason)| reason),
-            dialect: None,
+            delimiter,
+            has_marks: evidence.iter().map(Evidence::has_marks).collect(),
+            doubts: decisions.into_iter().map(|decision| decision.doubt).collect(),
             has_no_header,
-        };
+        })
+    }
+
+    /// Returns what is out of the ordinary in how the file, and those of its
+    /// columns that are numbers, are written.
+    pub(crate) fn dialect(&self, is_number: impl Fn(usize, &str) -> bool) -> Option<String> {
         let mut said: Vec<String> = Vec::new();
-        if delimiter.byte != b',' {
-            said.push(delimiter.to_string());
+        if self.delimiter.byte != b',' {
+            said.push(self.delimiter.to_string());
         }
-        for (name, evidence) in survey.names.iter().zip(&evidence) {
-            let decision = evidence.decide(of_file, Some(delimiter.byte));
-            if !decision.style.is_plain() && evidence.has_marks() {
-                said.push(format!("`{name}` with {}", decision.style));
+        let mut by_style: Vec<(NumberStyle, Vec<&str>)> = Vec::new();
+        let mut doubts = Vec::new();
+        let columns = self.names.iter().zip(&self.styles).zip(&self.has_marks).zip(&self.doubts);
+        for (index, (((name, style), has_marks), doubt)) in columns.enumerate() {
+            if !is_number(index, name) {
+                continue;
             }
-            said.extend(decision.doubt.map(|doubt| format!("`{name}`: {doubt}")));
-            survey.styles.push(decision.style);
+            if !style.is_plain() && *has_marks {
+                match by_style.iter_mut().find(|(known, _)| known == style) {
+                    Some((_, names)) => names.push(name),
+                    None => by_style.push((*style, vec![name])),
+                }
+            }
+            doubts.extend(doubt.iter().map(|doubt| format!("`{name}`: {doubt}")));
         }
-        survey.dialect = (!said.is_empty()).then(|| said.join("; "));
-        Ok(survey)
+        said.extend(
+            by_style.into_iter().map(|(style, names)| format!("{} with {style}", listed(&names))),
+        );
+        said.extend(doubts);
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     fn rule(&self, field: &Field) -> ColumnRule {
@@ -95,6 +119,16 @@ impl CsvSurvey {
             },
         };
         position.map(of).unwrap_or_default()
+    }
+}
+
+/// Names for a message: not all of many.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 3;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -181,7 +215,10 @@ pub(crate) fn rules(
         for (field, rule) in schema.fields().iter().zip(&rules) {
             check(path, field, column(field), rule.times)?;
         }
-        return Ok((rules, survey.dialect));
+        let is_number = |_: usize, name: &str| {
+            schema.field_with_name(name).is_ok_and(|field| field.data_type().is_numeric())
+        };
+        return Ok((rules, survey.dialect(is_number)));
     }
     let sample = read::open(path, format, schema, 0)?.next(SAMPLE_ROWS)?;
     let columns = sample.map(|sample| sample.columns).unwrap_or_default();

@@ -297,8 +297,8 @@ fn no_damage_of_a_file_is_a_panic() {
 }
 
 /// Ends the process, naming the case, if one does not end.
-fn watch() -> mpsc::Sender<u64> {
-    let (begun, cases) = mpsc::channel();
+fn watch() -> mpsc::SyncSender<u64> {
+    let (begun, cases) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut case = 0;
         loop {
