@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use serde_json::{Map, Value};
+use tidecast_formats::json::{FieldValue, fields};
 use tidecast_formats::time::TimeRule;
 
 use crate::conform::{found_name, is_missing, unpacked};
@@ -238,21 +238,23 @@ fn infer_json(path: &Path) -> Result<InferredSchema, FileError> {
     let mut columns: Vec<(String, Option<Vec<String>>)> = Vec::new();
     for _ in 0..SAMPLE_ROWS {
         let Some((_, line)) = lines.next()? else { break };
-        let Ok(object) = serde_json::from_slice::<Map<String, Value>>(&line) else { continue };
-        for (name, value) in object {
+        // A bad line has no say; its fields in front of the damage are as good as
+        // any.
+        let _bad_lines_are_told_when_read = fields(&line, |name, value| {
             let position = columns.iter().position(|(known, _)| *known == name);
             let index = position.unwrap_or(columns.len());
             if position.is_none() {
-                columns.push((name, Some(Vec::new())));
+                columns.push((name.into_owned(), Some(Vec::new())));
             }
-            let Some((_, texts)) = columns.get_mut(index) else { continue };
+            let Some((_, texts)) = columns.get_mut(index) else { return };
             match value {
-                Value::Null => {}
-                Value::Array(_) | Value::Object(_) => *texts = None,
-                Value::String(text) => texts.iter_mut().for_each(|texts| texts.push(text.clone())),
-                plain => texts.iter_mut().for_each(|texts| texts.push(plain.to_string())),
+                FieldValue::Missing => {}
+                FieldValue::Nested(_) => *texts = None,
+                FieldValue::Text(text) | FieldValue::Plain(text) => {
+                    texts.iter_mut().for_each(|texts| texts.push(text.to_string()));
+                }
             }
-        }
+        });
     }
     let mut unusable = Vec::new();
     let mut guessed = Vec::new();

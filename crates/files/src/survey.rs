@@ -6,7 +6,8 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
-use tidecast_formats::time::TimeRule;
+use tidecast_formats::time::{AbsurdTimes, TimeRule};
+use tidecast_stream::EpochUnit;
 
 use crate::conform::{ColumnRule, is_missing, unpacked};
 use crate::error::FileError;
@@ -174,7 +175,7 @@ pub(crate) fn time_rule(column: &ArrayRef) -> TimeRule {
 }
 
 /// Returns what is wrong with a column of which all numbers are absurd as times.
-pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
+pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<AbsurdTimes> {
     let column = unpacked(column).ok()?;
     let numbers = match column.data_type() {
         DataType::Utf8 => {
@@ -191,11 +192,12 @@ pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
         }
         _ => return None,
     };
-    rule.absurd(min(&numbers)?, max(&numbers)?).map(|absurd| absurd.to_string())
+    rule.absurd(min(&numbers)?, max(&numbers)?)
 }
 
 /// Returns how each column of a table over the file is to be read, and what is
-/// out of the ordinary in how the file is written.
+/// out of the ordinary in how the file is written. Numbers that are times are in
+/// `unit`, if it is said.
 ///
 /// # Errors
 /// If the file cannot be read, or a column of times holds numbers that are none.
@@ -203,17 +205,21 @@ pub(crate) fn rules(
     path: &Path,
     format: FileFormat,
     schema: &SchemaRef,
+    unit: Option<EpochUnit>,
 ) -> Result<(Vec<ColumnRule>, Option<String>), FileError> {
     if format == FileFormat::Csv {
         let survey = CsvSurvey::of(path)?;
-        let rules: Vec<ColumnRule> =
+        let mut rules: Vec<ColumnRule> =
             schema.fields().iter().map(|field| survey.rule(field)).collect();
+        if let Some(unit) = unit {
+            rules.iter_mut().for_each(|rule| rule.times = TimeRule::in_unit(unit));
+        }
         let column = |field: &Field| {
             let position = survey.names.iter().position(|name| name == field.name())?;
             survey.columns.get(position)
         };
         for (field, rule) in schema.fields().iter().zip(&rules) {
-            check(path, field, column(field), rule.times)?;
+            check(path, field, column(field), rule.times, unit.is_some())?;
         }
         let is_number = |_: usize, name: &str| {
             schema.field_with_name(name).is_ok_and(|field| field.data_type().is_numeric())
@@ -227,8 +233,8 @@ pub(crate) fn rules(
         let mut rule = ColumnRule::default();
         if let Some(column) = columns.get(index) {
             if matches!(field.data_type(), DataType::Timestamp(..)) {
-                rule.times = time_rule(column);
-                check(path, field, Some(column), rule.times)?;
+                rule.times = unit.map_or_else(|| time_rule(column), TimeRule::in_unit);
+                check(path, field, Some(column), rule.times, unit.is_some())?;
             } else if field.data_type().is_numeric() && *column.data_type() == DataType::Utf8 {
                 rule.numbers = evidence(column).decide(None, None).style;
             }
@@ -238,21 +244,25 @@ pub(crate) fn rules(
     Ok((rules, None))
 }
 
+/// Refuses a column of which all numbers are absurd as times. Whoever said the unit
+/// may mean January 1970, unless another unit makes times of our days of them.
 fn check(
     path: &Path,
     field: &Field,
     column: Option<&ArrayRef>,
     rule: TimeRule,
+    is_said: bool,
 ) -> Result<(), FileError> {
     if !matches!(field.data_type(), DataType::Timestamp(..)) {
         return Ok(());
     }
-    match column.and_then(|column| absurdity(column, rule)) {
+    let absurd = column.and_then(|column| absurdity(column, rule));
+    match absurd.filter(|absurd| !is_said || absurd.likely_unit().is_some()) {
         None => Ok(()),
-        Some(reason) => Err(FileError::AbsurdTimes {
+        Some(absurd) => Err(FileError::AbsurdTimes {
             path: path.to_owned(),
             column: field.name().clone(),
-            reason,
+            reason: absurd.to_string(),
         }),
     }
 }

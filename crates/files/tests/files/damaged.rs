@@ -208,8 +208,13 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
 
 fn read_all(path: &Path, schema: &SchemaRef) -> Result<usize, String> {
     let format = FileFormat::of_path(path).map_err(|error| error.to_string())?;
-    let config =
-        FileSourceConfig { path: path.to_owned(), format, schema: schema.clone(), batch_rows: 100 };
+    let config = FileSourceConfig {
+        path: path.to_owned(),
+        format,
+        schema: schema.clone(),
+        batch_rows: 100,
+        timestamp_unit: None,
+    };
     let mut source = FileSource::open(config).map_err(|error| error.to_string())?;
     let partition = source.partition().clone();
     source.start(&partition, None).map_err(|error| error.to_string())?;

@@ -190,6 +190,7 @@ impl InputTable {
             format: self.format,
             schema: Arc::clone(&self.schema),
             batch_rows: tidecast_files::BATCH_ROWS,
+            timestamp_unit: None,
         })?;
         loop {
             match source.poll(Duration::ZERO)? {
