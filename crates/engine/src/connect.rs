@@ -83,6 +83,7 @@ impl Connectors for SqlConnectors {
                     format: file_format(options.format),
                     schema: plan.source.schema.clone(),
                     batch_rows: config.max_batch_records,
+                    timestamp_unit: plan.source.timestamp_unit,
                 };
                 (Box::new(FileSource::open(config).map_err(SourceError::from)?), None)
             }

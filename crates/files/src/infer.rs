@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use serde_json::{Map, Value};
+use tidecast_formats::json::{FieldValue, fields};
 use tidecast_formats::time::TimeRule;
 
 use crate::conform::{found_name, is_missing, unpacked};
@@ -117,7 +117,8 @@ impl InferredSchema {
 }
 
 /// Returns the columns of the file at `path` and what types they look like,
-/// judged by its first 10,000 rows. The format is told by the extension.
+/// judged by its first 10,000 rows and, of CSV that is not packed, some thousand
+/// from all over the file. The format is told by the extension.
 ///
 /// # Errors
 /// If the file cannot be read, has no rows, or none that can be read.
@@ -199,12 +200,12 @@ fn infer_csv(path: &Path) -> Result<InferredSchema, FileError> {
     if survey.has_no_header {
         return Err(FileError::no_header(path, &survey.names));
     }
-    match survey.first_bad {
+    match &survey.first_bad {
         Some(reason) if survey.good_rows == 0 => {
             return Err(FileError::NoGoodRow {
                 path: path.to_owned(),
                 rows: survey.bad_rows,
-                reason,
+                reason: reason.clone(),
             });
         }
         None if survey.good_rows == 0 => {
@@ -227,7 +228,7 @@ fn infer_csv(path: &Path) -> Result<InferredSchema, FileError> {
         Guessed { name: name.clone(), data_type, is_number }
     });
     let mut inferred = InferredSchema::new(columns);
-    inferred.dialect = survey.dialect;
+    inferred.dialect = survey.dialect(|_, name| inferred.may_be_numeric(name));
     Ok(inferred)
 }
 
@@ -237,21 +238,23 @@ fn infer_json(path: &Path) -> Result<InferredSchema, FileError> {
     let mut columns: Vec<(String, Option<Vec<String>>)> = Vec::new();
     for _ in 0..SAMPLE_ROWS {
         let Some((_, line)) = lines.next()? else { break };
-        let Ok(object) = serde_json::from_slice::<Map<String, Value>>(&line) else { continue };
-        for (name, value) in object {
+        // A bad line has no say; its fields in front of the damage are as good as
+        // any.
+        let _bad_lines_are_told_when_read = fields(&line, |name, value| {
             let position = columns.iter().position(|(known, _)| *known == name);
             let index = position.unwrap_or(columns.len());
             if position.is_none() {
-                columns.push((name, Some(Vec::new())));
+                columns.push((name.into_owned(), Some(Vec::new())));
             }
-            let Some((_, texts)) = columns.get_mut(index) else { continue };
+            let Some((_, texts)) = columns.get_mut(index) else { return };
             match value {
-                Value::Null => {}
-                Value::Array(_) | Value::Object(_) => *texts = None,
-                Value::String(text) => texts.iter_mut().for_each(|texts| texts.push(text.clone())),
-                plain => texts.iter_mut().for_each(|texts| texts.push(plain.to_string())),
+                FieldValue::Missing => {}
+                FieldValue::Nested(_) => *texts = None,
+                FieldValue::Text(text) | FieldValue::Plain(text) => {
+                    texts.iter_mut().for_each(|texts| texts.push(text.to_string()));
+                }
             }
-        }
+        });
     }
     let mut unusable = Vec::new();
     let mut guessed = Vec::new();

@@ -7,10 +7,19 @@
 //!
 //! | format | by extension | read | written |
 //! |--------|--------------|------|---------|
-//! | CSV, with a header line | `.csv`, `.csv.gz` | [`FileSource`] | long form |
-//! | JSON, one object a line | `.jsonl`, `.ndjson`, `.json`, each also `.gz` | [`FileSource`] | the message |
+//! | separated values, with a header line | `.csv`, `.tsv`, `.txt` | [`FileSource`] | long form |
+//! | JSON objects | `.jsonl`, `.ndjson`, `.json` | [`FileSource`] | the message |
 //! | Apache Parquet | `.parquet` | [`FileSource`] | long form |
 //! | Apache Parquet, one row a series | `.parquet` | [`read_listed_series`], whole | |
+//!
+//! Text may be packed by gzip, which is told by its first bytes, and is UTF-8, or
+//! UTF-16 with a byte order mark.
+//!
+//! # How a file is written
+//! is told from a sample, once for a column and not for each value: what separates
+//! the fields, decimal signs and thousands, the unit of times. See
+//! [`FileSource::dialect`] for what is said of it. What names a series is declared
+//! as text and is the text of the file, whatever it looks like.
 //!
 //! # What a row has to be
 //! Columns are matched by name and cast to the table's types. An empty CSV
@@ -18,9 +27,11 @@
 //! row that has the wrong number of fields, holds a value that is no value of
 //! its column, or lacks a value where the table says `NOT NULL` becomes a
 //! [`BadRecord`](tidecast_stream::BadRecord) with its line and the reason, and
-//! the rest goes on. Times are RFC 3339 or ISO 8601, UTC where no zone is
-//! given, or whole numbers since the epoch, whose unit (seconds to nanoseconds)
-//! is told by their size; see [`time`].
+//! the rest goes on; [`BadSummary`] gathers the reasons. Times are what
+//! `tidecast_formats::time` takes.
+//!
+//! A file that is damaged, or something else than its name says, is a
+//! [`FileError`], whatever its decoder makes of it.
 //!
 //! Architecture invariant: this crate knows files and Arrow, not SQL and not
 //! the engine.

@@ -88,30 +88,38 @@ impl NumberStyle {
         if self.is_plain() || is_bare() {
             return plain_number(text);
         }
-        plain_number(&self.plain(text)?)
+        let mut digits = Digits::default();
+        if self.write_plain(text.trim(), |byte| digits.push(byte)) {
+            return plain_number(digits.as_str()?);
+        }
+        is_word(text).then(|| plain_number(text)).flatten()
     }
 
     /// Returns the number as programs write it, with nothing between thousands
     /// and a decimal point; `None` if it is not written in this style.
     pub(crate) fn plain(self, text: &str) -> Option<String> {
+        let mut plain = String::new();
         let text = text.trim();
-        let Some(shape) = Shape::of(text) else {
-            // `NaN`, `inf`: the same in all styles.
-            return text.bytes().all(|byte| byte.is_ascii_alphabetic()).then(|| text.to_owned());
-        };
-        if !shape.is_in(self) {
-            return None;
+        let is_number = self.write_plain(text, |byte| plain.push(char::from(byte)));
+        is_number.then_some(plain).or_else(|| is_word(text).then(|| text.to_owned()))
+    }
+
+    /// Hands over the bytes of [`NumberStyle::plain`]; returns whether `text` is
+    /// a number in this style.
+    fn write_plain(self, text: &str, mut write: impl FnMut(u8)) -> bool {
+        if !Shape::of(text).is_some_and(|shape| shape.is_in(self)) {
+            return false;
         }
-        let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
             match Mark::of(character) {
-                Some(mark) if mark == self.decimal.mark() => plain.push('.'),
+                Some(mark) if mark == self.decimal.mark() => write(b'.'),
                 Some(_) => {}
-                None if character == '\u{2212}' => plain.push('-'),
-                None => plain.push(character),
+                None if character == MINUS => write(b'-'),
+                // All others are digits, signs and the exponent's letter.
+                None => write(u8::try_from(character).unwrap_or(b'?')),
             }
         }
-        Some(plain)
+        true
     }
 
     fn accepts_mark(self, mark: Mark) -> bool {
@@ -128,8 +136,48 @@ impl NumberStyle {
     }
 }
 
+/// The minus sign that typesetters put.
+const MINUS: char = '\u{2212}';
+
 fn plain_number(text: &str) -> Option<f64> {
-    Float64Type::parse(text).or_else(|| Float64Type::parse(text.trim()))
+    let negative = || {
+        let rest = text.trim().strip_prefix(MINUS)?;
+        let starts_with_digit =
+            rest.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+        starts_with_digit.then(|| Float64Type::parse(rest)).flatten().map(|number| -number)
+    };
+    Float64Type::parse(text).or_else(|| Float64Type::parse(text.trim())).or_else(negative)
+}
+
+/// `NaN`, `inf`: the same in all styles.
+fn is_word(text: &str) -> bool {
+    text.trim().bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The bytes of a number, without a place in memory for each.
+struct Digits {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Default for Digits {
+    fn default() -> Self {
+        Self { bytes: [0; 64], length: 0 }
+    }
+}
+
+impl Digits {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+        }
+        self.length += 1;
+    }
+
+    /// `None` if there are more than anybody writes.
+    fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(..self.length)?).ok()
+    }
 }
 
 impl Decimal {
@@ -174,8 +222,9 @@ struct Shape {
     /// Digits in front of the first mark.
     first: usize,
     starts_with_zero: bool,
-    /// Each mark, and the digits behind it.
-    marks: Vec<(Mark, usize)>,
+    /// Each mark, and the digits behind it; so many of them count.
+    all_marks: [(Mark, usize); MAX_MARKS],
+    count: usize,
     ends_with_zero: bool,
 }
 
@@ -183,7 +232,7 @@ impl Shape {
     /// Returns the shape of a number without blanks around; `None` if it is none
     /// in any style.
     fn of(text: &str) -> Option<Self> {
-        let unsigned = text.strip_prefix(['-', '+', '\u{2212}']).unwrap_or(text);
+        let unsigned = text.strip_prefix(['-', '+', MINUS]).unwrap_or(text);
         let (digits, exponent) = match unsigned.split_once(['e', 'E']) {
             Some((digits, exponent)) => (digits, Some(exponent)),
             None => (unsigned, None),
@@ -197,28 +246,34 @@ impl Shape {
         let mut shape = Self {
             first: 0,
             starts_with_zero: digits.starts_with('0'),
-            marks: Vec::new(),
+            all_marks: [(Mark::Point, 0); MAX_MARKS],
+            count: 0,
             ends_with_zero: digits.ends_with('0'),
         };
         for character in digits.chars() {
-            match Mark::of(character) {
-                Some(_) if shape.marks.len() == MAX_MARKS => return None,
-                Some(mark) => shape.marks.push((mark, 0)),
-                None if !character.is_ascii_digit() => return None,
-                None => match shape.marks.last_mut() {
-                    Some((_, run)) => *run += 1,
-                    None => shape.first += 1,
-                },
+            if let Some(mark) = Mark::of(character) {
+                *shape.all_marks.get_mut(shape.count)? = (mark, 0);
+                shape.count += 1;
+            } else if !character.is_ascii_digit() {
+                return None;
+            } else {
+                let last =
+                    shape.count.checked_sub(1).and_then(|last| shape.all_marks.get_mut(last));
+                *last.map_or(&mut shape.first, |(_, run)| run) += 1;
             }
         }
-        let digits: usize = shape.first + shape.marks.iter().map(|(_, run)| run).sum::<usize>();
+        let digits = shape.first + shape.marks().iter().map(|(_, run)| run).sum::<usize>();
         (digits > 0).then_some(shape)
     }
 
+    fn marks(&self) -> &[(Mark, usize)] {
+        self.all_marks.get(..self.count).unwrap_or_default()
+    }
+
     fn is_in(&self, style: NumberStyle) -> bool {
-        let (decimals, groups) = match self.marks.split_last() {
+        let (decimals, groups) = match self.marks().split_last() {
             Some((last, groups)) if last.0 == style.decimal.mark() => (Some(last.1), groups),
-            _ => (None, &self.marks[..]),
+            _ => (None, self.marks()),
         };
         if groups.is_empty() {
             return self.first > 0 || decimals.is_some_and(|digits| digits > 0);
@@ -235,9 +290,7 @@ impl Shape {
     /// Whether a single mark stands in front of the last three digits, so that it
     /// may separate thousands or decimals.
     fn is_ambiguous(&self, mark: Mark) -> bool {
-        self.marks.as_slice() == [(mark, 3)]
-            && (1..=3).contains(&self.first)
-            && !self.starts_with_zero
+        self.marks() == [(mark, 3)] && (1..=3).contains(&self.first) && !self.starts_with_zero
     }
 }
 
@@ -273,25 +326,25 @@ impl Evidence {
     pub(crate) fn add(&mut self, text: &str) {
         self.seen += 1;
         let Some(shape) = Shape::of(text.trim()) else { return };
-        self.has_marks |= !shape.marks.is_empty();
+        self.has_marks |= !shape.marks().is_empty();
         let mut points = false;
         let mut commas = false;
         for (count, style) in self.accepted.iter_mut().zip(STYLES) {
             if shape.is_in(style) {
                 *count += 1;
                 let has_decimals =
-                    shape.marks.last().is_some_and(|(mark, _)| *mark == style.decimal.mark());
+                    shape.marks().last().is_some_and(|(mark, _)| *mark == style.decimal.mark());
                 match style.decimal {
                     Decimal::Point => points |= has_decimals,
                     Decimal::Comma => commas |= has_decimals,
                 }
             }
         }
-        if shape.marks.is_empty() {
+        if shape.marks().is_empty() {
             self.bare += 1;
             self.long_bare += usize::from(shape.first > 3);
         } else if shape.is_ambiguous(Mark::Point) || shape.is_ambiguous(Mark::Comma) {
-            match shape.marks.first() {
+            match shape.marks().first() {
                 Some((Mark::Point, _)) => self.ambiguous_points += 1,
                 _ => self.ambiguous_commas += 1,
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use tidecast_stream::{Offset, Partition, Source, SourceError, SourceEvent};
+use tidecast_stream::{EpochUnit, Offset, Partition, Source, SourceError, SourceEvent};
 
 use crate::conform::{ColumnRule, conform};
 use crate::error::FileError;
@@ -27,6 +27,9 @@ pub struct FileSourceConfig {
     pub schema: SchemaRef,
     /// Most rows of one batch; [`BATCH_ROWS`] unless tested.
     pub batch_rows: usize,
+    /// What numbers count in columns of times; `None`: told by the largest of each
+    /// column.
+    pub timestamp_unit: Option<EpochUnit>,
 }
 
 /// A bounded source: one file, one partition, read once.
@@ -65,7 +68,8 @@ impl FileSource {
     /// twice, or if the numbers of a column of times are none.
     pub fn open(config: FileSourceConfig) -> Result<Self, FileError> {
         read::open(&config.path, config.format, &config.schema, 0)?;
-        let (rules, dialect) = rules(&config.path, config.format, &config.schema)?;
+        let (rules, dialect) =
+            rules(&config.path, config.format, &config.schema, config.timestamp_unit)?;
         let partition = Partition::new(config.path.to_string_lossy().as_ref(), 0);
         Ok(Self { config, partition, rules, dialect, state: State::New })
     }

@@ -1,24 +1,26 @@
-//! How a file's columns are written, by its first rows.
+//! How a file's columns are written: by its first rows and, where one can go to
+//! any place of it, some from all over it.
 
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{cast, max, min};
+use arrow::compute::{cast, concat, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
-use tidecast_formats::time::TimeRule;
+use tidecast_formats::time::{AbsurdTimes, TimeRule};
+use tidecast_stream::EpochUnit;
 
 use crate::conform::{ColumnRule, is_missing, unpacked};
 use crate::error::FileError;
 use crate::format::FileFormat;
-use crate::numbers::{Decimal, Evidence, NumberStyle};
-use crate::read::{self, CsvReader, RawBatch, Reader};
+use crate::numbers::{Decimal, Decision, Evidence, NumberStyle};
+use crate::read::{self, CsvReader, Delimiter, RawBatch, Reader};
 
 /// Rows looked at.
 pub(crate) const SAMPLE_ROWS: usize = 10_000;
 /// Values looked at in a file of many columns.
 const SAMPLE_VALUES: usize = 2_000_000;
 
-/// The beginning of a CSV file: all its columns as text.
+/// A sample of a CSV file: all its columns as text.
 pub(crate) struct CsvSurvey {
     /// The header.
     pub(crate) names: Vec<String>,
@@ -33,8 +35,11 @@ pub(crate) struct CsvSurvey {
     /// Those that are none, and why the first is none.
     pub(crate) bad_rows: usize,
     pub(crate) first_bad: Option<String>,
-    /// What is out of the ordinary in how the file is written.
-    pub(crate) dialect: Option<String>,
+    /// What separates its fields.
+    delimiter: Delimiter,
+    /// By column, what to say of how its numbers are written.
+    doubts: Vec<Option<String>>,
+    has_marks: Vec<bool>,
     /// Whether its first line is values.
     pub(crate) has_no_header: bool,
 }
@@ -50,33 +55,59 @@ impl CsvSurvey {
             Some(RawBatch { columns, bad, offsets, .. }) => (columns, bad, offsets.len()),
             None => (Vec::new(), Vec::new(), 0),
         };
+        let columns: Vec<ArrayRef> = columns
+            .into_iter()
+            .zip(reader.spread())
+            .map(|(head, rest)| concat(&[&*head, &*rest]))
+            .collect::<Result<_, _>>()?;
         let evidence: Vec<Evidence> = columns.iter().map(evidence).collect();
         let of_file = majority(&evidence);
-        let mut survey = Self {
-            styles: Vec::with_capacity(names.len()),
-            is_numeric: evidence.iter().map(Evidence::is_all_numbers).collect(),
+        let decisions: Vec<Decision> = evidence
+            .iter()
+            .map(|evidence| evidence.decide(of_file, Some(delimiter.byte)))
+            .collect();
+        Ok(Self {
             names,
             columns,
+            styles: decisions.iter().map(|decision| decision.style).collect(),
+            is_numeric: evidence.iter().map(Evidence::is_all_numbers).collect(),
             good_rows,
             bad_rows: bad.len(),
             first_bad: bad.into_iter().next().map(|(_, _, reason)| reason),
-            dialect: None,
+            delimiter,
+            has_marks: evidence.iter().map(Evidence::has_marks).collect(),
+            doubts: decisions.into_iter().map(|decision| decision.doubt).collect(),
             has_no_header,
-        };
+        })
+    }
+
+    /// Returns what is out of the ordinary in how the file, and those of its
+    /// columns that are numbers, are written.
+    pub(crate) fn dialect(&self, is_number: impl Fn(usize, &str) -> bool) -> Option<String> {
         let mut said: Vec<String> = Vec::new();
-        if delimiter.byte != b',' {
-            said.push(delimiter.to_string());
+        if self.delimiter.byte != b',' {
+            said.push(self.delimiter.to_string());
         }
-        for (name, evidence) in survey.names.iter().zip(&evidence) {
-            let decision = evidence.decide(of_file, Some(delimiter.byte));
-            if !decision.style.is_plain() && evidence.has_marks() {
-                said.push(format!("`{name}` with {}", decision.style));
+        let mut by_style: Vec<(NumberStyle, Vec<&str>)> = Vec::new();
+        let mut doubts = Vec::new();
+        let columns = self.names.iter().zip(&self.styles).zip(&self.has_marks).zip(&self.doubts);
+        for (index, (((name, style), has_marks), doubt)) in columns.enumerate() {
+            if !is_number(index, name) {
+                continue;
             }
-            said.extend(decision.doubt.map(|doubt| format!("`{name}`: {doubt}")));
-            survey.styles.push(decision.style);
+            if !style.is_plain() && *has_marks {
+                match by_style.iter_mut().find(|(known, _)| known == style) {
+                    Some((_, names)) => names.push(name),
+                    None => by_style.push((*style, vec![name])),
+                }
+            }
+            doubts.extend(doubt.iter().map(|doubt| format!("`{name}`: {doubt}")));
         }
-        survey.dialect = (!said.is_empty()).then(|| said.join("; "));
-        Ok(survey)
+        said.extend(
+            by_style.into_iter().map(|(style, names)| format!("{} with {style}", listed(&names))),
+        );
+        said.extend(doubts);
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     fn rule(&self, field: &Field) -> ColumnRule {
@@ -89,6 +120,16 @@ impl CsvSurvey {
             },
         };
         position.map(of).unwrap_or_default()
+    }
+}
+
+/// Names for a message: not all of many.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 3;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -134,7 +175,7 @@ pub(crate) fn time_rule(column: &ArrayRef) -> TimeRule {
 }
 
 /// Returns what is wrong with a column of which all numbers are absurd as times.
-pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
+pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<AbsurdTimes> {
     let column = unpacked(column).ok()?;
     let numbers = match column.data_type() {
         DataType::Utf8 => {
@@ -151,11 +192,12 @@ pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<String> {
         }
         _ => return None,
     };
-    rule.absurd(min(&numbers)?, max(&numbers)?).map(|absurd| absurd.to_string())
+    rule.absurd(min(&numbers)?, max(&numbers)?)
 }
 
 /// Returns how each column of a table over the file is to be read, and what is
-/// out of the ordinary in how the file is written.
+/// out of the ordinary in how the file is written. Numbers that are times are in
+/// `unit`, if it is said.
 ///
 /// # Errors
 /// If the file cannot be read, or a column of times holds numbers that are none.
@@ -163,19 +205,26 @@ pub(crate) fn rules(
     path: &Path,
     format: FileFormat,
     schema: &SchemaRef,
+    unit: Option<EpochUnit>,
 ) -> Result<(Vec<ColumnRule>, Option<String>), FileError> {
     if format == FileFormat::Csv {
         let survey = CsvSurvey::of(path)?;
-        let rules: Vec<ColumnRule> =
+        let mut rules: Vec<ColumnRule> =
             schema.fields().iter().map(|field| survey.rule(field)).collect();
+        if let Some(unit) = unit {
+            rules.iter_mut().for_each(|rule| rule.times = TimeRule::in_unit(unit));
+        }
         let column = |field: &Field| {
             let position = survey.names.iter().position(|name| name == field.name())?;
             survey.columns.get(position)
         };
         for (field, rule) in schema.fields().iter().zip(&rules) {
-            check(path, field, column(field), rule.times)?;
+            check(path, field, column(field), rule.times, unit.is_some())?;
         }
-        return Ok((rules, survey.dialect));
+        let is_number = |_: usize, name: &str| {
+            schema.field_with_name(name).is_ok_and(|field| field.data_type().is_numeric())
+        };
+        return Ok((rules, survey.dialect(is_number)));
     }
     let sample = read::open(path, format, schema, 0)?.next(SAMPLE_ROWS)?;
     let columns = sample.map(|sample| sample.columns).unwrap_or_default();
@@ -184,8 +233,8 @@ pub(crate) fn rules(
         let mut rule = ColumnRule::default();
         if let Some(column) = columns.get(index) {
             if matches!(field.data_type(), DataType::Timestamp(..)) {
-                rule.times = time_rule(column);
-                check(path, field, Some(column), rule.times)?;
+                rule.times = unit.map_or_else(|| time_rule(column), TimeRule::in_unit);
+                check(path, field, Some(column), rule.times, unit.is_some())?;
             } else if field.data_type().is_numeric() && *column.data_type() == DataType::Utf8 {
                 rule.numbers = evidence(column).decide(None, None).style;
             }
@@ -195,21 +244,25 @@ pub(crate) fn rules(
     Ok((rules, None))
 }
 
+/// Refuses a column of which all numbers are absurd as times. Whoever said the unit
+/// may mean January 1970, unless another unit makes times of our days of them.
 fn check(
     path: &Path,
     field: &Field,
     column: Option<&ArrayRef>,
     rule: TimeRule,
+    is_said: bool,
 ) -> Result<(), FileError> {
     if !matches!(field.data_type(), DataType::Timestamp(..)) {
         return Ok(());
     }
-    match column.and_then(|column| absurdity(column, rule)) {
+    let absurd = column.and_then(|column| absurdity(column, rule));
+    match absurd.filter(|absurd| !is_said || absurd.likely_unit().is_some()) {
         None => Ok(()),
-        Some(reason) => Err(FileError::AbsurdTimes {
+        Some(absurd) => Err(FileError::AbsurdTimes {
             path: path.to_owned(),
             column: field.name().clone(),
-            reason,
+            reason: absurd.to_string(),
         }),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) mod explain;
 mod names;
 mod scan;
 
+use std::borrow::Cow;
+
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::SchemaRef;
@@ -67,6 +69,47 @@ pub struct Decoded {
     pub indices: Vec<usize>,
     /// The records that are no row, in order: index, and what was expected.
     pub bad: Vec<(usize, String)>,
+}
+
+/// A field's value, for whoever looks at a record without a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue<'a> {
+    /// `null`, or a bare `NaN`.
+    Missing,
+    /// A string's text.
+    Text(Cow<'a, str>),
+    /// A number or truth value, as written.
+    Plain(Cow<'a, str>),
+    /// An object or a list, as written.
+    Nested(&'a str),
+}
+
+/// Passes the fields of a record to `visit`, names unescaped, in the order in
+/// which they are written.
+///
+/// # Errors
+/// If it is no JSON object, with the reason; fields in front were visited.
+pub fn fields<'a>(
+    payload: &'a [u8],
+    mut visit: impl FnMut(Cow<'a, str>, FieldValue<'a>),
+) -> Result<(), String> {
+    let unescaped = |text: &'a str, has_escapes: bool| {
+        if has_escapes { scan::unescape(text).map(Cow::Owned) } else { Ok(Cow::Borrowed(text)) }
+    };
+    let mut broken = None;
+    Scanner::new(envelope::open(Some(payload))?).object(|(name, has_escapes), token| {
+        let value = match token {
+            Token::Null | Token::NotANumber => Ok(FieldValue::Missing),
+            Token::Text(text, has_escapes) => unescaped(text, has_escapes).map(FieldValue::Text),
+            Token::Nested(text) => Ok(FieldValue::Nested(text)),
+            plain => Ok(FieldValue::Plain(plain.written())),
+        };
+        match unescaped(name, has_escapes).and_then(|name| Ok((name, value?))) {
+            Ok((name, value)) => visit(name, value),
+            Err(error) => broken = broken.take().or(Some(error)),
+        }
+    })?;
+    broken.map_or(Ok(()), Err)
 }
 
 /// A column that no record has had.

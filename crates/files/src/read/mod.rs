@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use crate::error::{FileError, nearest};
 use crate::format::FileFormat;
 
-pub(crate) use self::csv::CsvReader;
+pub(crate) use self::csv::{CsvReader, Delimiter};
 pub(crate) use self::json::Lines;
 pub(crate) use self::parquet::file_schema;
 

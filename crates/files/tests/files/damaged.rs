@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use arrow::array::{
@@ -208,8 +208,13 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
 
 fn read_all(path: &Path, schema: &SchemaRef) -> Result<usize, String> {
     let format = FileFormat::of_path(path).map_err(|error| error.to_string())?;
-    let config =
-        FileSourceConfig { path: path.to_owned(), format, schema: schema.clone(), batch_rows: 100 };
+    let config = FileSourceConfig {
+        path: path.to_owned(),
+        format,
+        schema: schema.clone(),
+        batch_rows: 100,
+        timestamp_unit: None,
+    };
     let mut source = FileSource::open(config).map_err(|error| error.to_string())?;
     let partition = source.partition().clone();
     source.start(&partition, None).map_err(|error| error.to_string())?;
@@ -248,7 +253,7 @@ fn read_in_all_ways(path: &Path) -> bool {
         ),
     ];
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        let _ = read_listed_series(path).is_ok();
+        let _is_listed = read_listed_series(path).is_ok();
     }
     outcomes.iter().any(Result::is_ok)
 }
@@ -269,11 +274,10 @@ fn no_damage_of_a_file_is_a_panic() {
         let error = infer_schema(&path).err();
         assert!(read_in_all_ways(&path), "the file without damage: {number}.{ending}: {error:?}");
     }
-    let case = Arc::new(AtomicU64::new(first));
-    watch(Arc::clone(&case));
+    let begun = watch();
     let (mut readable, mut refused) = (0, 0);
     for number in first..first + count {
-        case.store(number, Ordering::Relaxed);
+        begun.send(number).unwrap();
         let mut dice = Dice(number);
         // Half of them Parquet, of which there is most to damage.
         let of_all = dice.below(wholes.len());
@@ -298,18 +302,20 @@ fn no_damage_of_a_file_is_a_panic() {
 }
 
 /// Ends the process, naming the case, if one does not end.
-fn watch(case: Arc<AtomicU64>) {
+fn watch() -> mpsc::SyncSender<u64> {
+    let (begun, cases) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let mut seen = (u64::MAX, std::time::Instant::now());
+        let mut case = 0;
         loop {
-            std::thread::sleep(Duration::from_secs(1));
-            let now = case.load(Ordering::Relaxed);
-            if now != seen.0 {
-                seen = (now, std::time::Instant::now());
-            } else if seen.1.elapsed() > LONGEST && Arc::strong_count(&case) > 1 {
-                eprintln!("case {now} does not end; TIDECAST_FUZZ_FIRST={now}");
-                std::process::abort();
+            match cases.recv_timeout(LONGEST) {
+                Ok(next) => case = next,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    eprintln!("case {case} does not end; TIDECAST_FUZZ_FIRST={case}");
+                    std::process::abort();
+                }
             }
         }
     });
+    begun
 }

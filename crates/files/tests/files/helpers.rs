@@ -41,6 +41,7 @@ pub(crate) fn open(path: &Path, schema: &SchemaRef) -> Result<FileSource, String
         format: FileFormat::of_path(path).map_err(|error| error.to_string())?,
         schema: schema.clone(),
         batch_rows: BATCH_ROWS,
+        timestamp_unit: None,
     })
     .map_err(|error| error.to_string())
 }

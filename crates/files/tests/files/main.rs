@@ -10,6 +10,7 @@ mod damaged;
 mod dialects;
 mod helpers;
 mod ids;
+mod json;
 mod listed;
 mod reading;
 mod tables;

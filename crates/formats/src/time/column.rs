@@ -209,6 +209,14 @@ pub struct AbsurdTimes {
     likely: Option<(&'static str, EventTime)>,
 }
 
+impl AbsurdTimes {
+    /// Returns the unit, in words, in which the numbers would be times of our days,
+    /// if there is one.
+    pub fn likely_unit(&self) -> Option<&'static str> {
+        self.likely.map(|(name, _)| name)
+    }
+}
+
 impl fmt::Display for AbsurdTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { smallest, largest, unit, likely } = self;

@@ -131,6 +131,7 @@ impl InputTable {
             format: self.format,
             schema: Arc::clone(&self.schema),
             batch_rows: tidecast_files::BATCH_ROWS,
+            timestamp_unit: None,
         })?;
         let mut bad = BadRows::default();
         loop {

@@ -28,6 +28,8 @@ pub(super) struct Lines {
     line: u64,
     /// Whether the block may hold NUL bytes.
     may_hold_nul: bool,
+    /// Bytes in front of the next line.
+    passed: u64,
 }
 
 impl Lines {
@@ -42,6 +44,7 @@ impl Lines {
             line_end: b'\n',
             line: 1,
             may_hold_nul: false,
+            passed: 0,
         };
         lines.fill(BLOCK_BYTES)?;
         let head = lines.ahead();
@@ -64,6 +67,15 @@ impl Lines {
 
     pub(super) fn line(&self) -> u64 {
         self.line
+    }
+
+    pub(super) fn line_end(&self) -> u8 {
+        self.line_end
+    }
+
+    /// Returns how many bytes lie in front of the next line.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
     }
 
     pub(super) fn may_hold_nul(&self) -> bool {
@@ -106,6 +118,7 @@ impl Lines {
     /// Goes on behind `length` bytes in which `lines` lines end.
     pub(super) fn advance(&mut self, length: usize, lines: u64) {
         self.position = (self.position + length).min(self.filled);
+        self.passed += length as u64;
         self.line += lines;
     }
 

@@ -3,6 +3,7 @@
 mod dialect;
 mod lines;
 mod record;
+mod spread;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tidecast_formats::time::TimeRule;
 pub(crate) use self::dialect::Delimiter;
 use self::lines::{Lines, unreadable};
 use self::record::{Fields, Split};
+use self::spread::Layout;
 use super::{RawBatch, Reader, Written, position};
 use crate::error::FileError;
 use crate::format::FileFormat;
@@ -255,6 +257,24 @@ impl CsvReader {
         &self.table.header
     }
 
+    /// Returns values of all columns from rows that lie between what has been
+    /// read and the file's end, as far as it can be gone to; null where empty.
+    pub(crate) fn spread(&self) -> Vec<ArrayRef> {
+        let lines = &self.table.lines;
+        let layout = Layout {
+            delimiter: self.table.delimiter.byte,
+            line_end: lines.line_end(),
+            fields: self.table.names,
+        };
+        let mut columns: Vec<StringBuilder> =
+            self.table.header.iter().map(|_| StringBuilder::new()).collect();
+        if !lines.is_done() || !lines.ahead().is_empty() {
+            let behind = lines.passed() + self.table.handed_out.0 as u64;
+            spread::add_records(&self.table.path, behind, layout, &mut columns);
+        }
+        finished(columns)
+    }
+
     /// Returns what separates its fields.
     pub(crate) fn delimiter(&self) -> Delimiter {
         self.table.delimiter
@@ -264,6 +284,10 @@ impl CsvReader {
     pub(crate) fn has_no_header(&self) -> bool {
         self.table.has_no_header()
     }
+}
+
+fn finished(columns: Vec<StringBuilder>) -> Vec<ArrayRef> {
+    columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect()
 }
 
 impl Reader for CsvReader {
@@ -298,10 +322,7 @@ impl Reader for CsvReader {
         }
         let bad_bytes = bad.iter().filter_map(|(_, raw, _)| raw.as_ref()).map(Vec::len);
         Ok(Some(RawBatch {
-            columns: columns
-                .iter_mut()
-                .map(|column| Arc::new(column.finish()) as ArrayRef)
-                .collect(),
+            columns: finished(columns),
             bytes: text.len() + bad_bytes.sum::<usize>(),
             offsets,
             written: Written::Records { text, ends, lines },

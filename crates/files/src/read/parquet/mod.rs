@@ -4,6 +4,10 @@
 //! of it go through [`guarded`], and what the file says of its own sizes is
 //! checked before anything is read by it.
 
+mod footer;
+mod pages;
+mod thrift;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +66,7 @@ impl ParquetReader {
             }
             roots.push(index);
         }
-        check_compression(path, &metadata, &roots)?;
+        check_columns(path, &file, &metadata, &roots)?;
         let reader = guarded(|| {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
@@ -133,9 +137,11 @@ pub(crate) fn file_schema(path: &Path) -> Result<(SchemaRef, u64), FileError> {
 }
 
 fn load(path: &Path) -> Result<(File, ArrowReaderMetadata), FileError> {
-    let file = open(path)?;
+    let mut file = open(path)?;
     let failed = |source| FileError::Open { path: path.to_owned(), source };
     let length = file.metadata().map_err(failed)?.len();
+    let checked = footer::check(&mut file, length).map_err(failed)?;
+    checked.map_err(|reason| damaged(path, reason))?;
     let metadata = flatten(path, guarded(|| metadata(&file)))?;
     check_sizes(metadata.metadata(), length).map_err(|reason| damaged(path, &reason))?;
     Ok((file, metadata))
@@ -226,9 +232,11 @@ fn check_chunk(chunk: &ColumnChunkMetaData, rows: i64, length: u64) -> Result<()
     Ok(())
 }
 
-/// Refuses a file whose columns are compressed by what is not compiled in.
-fn check_compression(
+/// Refuses a file of which a column to be read is compressed by what is not
+/// compiled in, or has page headers that the decoder must not see.
+fn check_columns(
     path: &Path,
+    file: &File,
     metadata: &ArrowReaderMetadata,
     roots: &[usize],
 ) -> Result<(), FileError> {
@@ -241,7 +249,10 @@ fn check_compression(
                 chunk.compression(),
                 Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)
             );
-            if is_read && !is_known {
+            if !is_read {
+                continue;
+            }
+            if !is_known {
                 let name = chunk.compression().to_string();
                 let name = name.split('(').next().unwrap_or_default().to_owned();
                 let reason = format!(
@@ -251,6 +262,7 @@ fn check_compression(
                 );
                 return Err(unreadable(path, &reason));
             }
+            pages::check(file, chunk).map_err(|reason| damaged(path, &reason))?;
         }
     }
     Ok(())
