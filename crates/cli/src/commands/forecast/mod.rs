@@ -66,10 +66,12 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         let name = format!("input{index}");
         let text = script(arguments, &name, &group.steps.grid);
         tracing::debug!(sql = %text, "the flags as SQL");
-        plans.extend(
+        let mut planned =
             parse_scripts(&[("the arguments of `tidecast forecast`".to_owned(), text)])
-                .map_err(|errors| anyhow::anyhow!("{errors}"))?,
-        );
+                .map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        // Of sums this command says itself what it finds.
+        planned.iter_mut().for_each(|plan| plan.forecast.unfilled_sums.clear());
+        plans.extend(planned);
         let of_group = rows_of(&rows, &plan, group, arguments, &mut left_out);
         sources.insert(name, Arc::new(of_group));
     }

@@ -6,9 +6,8 @@ use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
+use tidecast_files::BadSummary;
 use tidecast_stream::{EventTime, SeriesKey};
-
-use super::table::BadRows;
 
 /// The rows of a file that have a time, column by column, in the order of the file.
 #[derive(Debug, Default)]
@@ -24,7 +23,9 @@ pub(in crate::commands) struct FileRows {
     pub(in crate::commands) keys: Vec<Vec<Option<String>>>,
     known: HashMap<Vec<Option<String>>, u32>,
     /// What is none of the rows.
-    pub(in crate::commands) bad: BadRows,
+    pub(in crate::commands) bad: BadSummary,
+    /// How the file is written, where that is not as one would expect.
+    pub(in crate::commands) dialect: Option<String>,
 }
 
 impl FileRows {

@@ -18,6 +18,9 @@ const FEW: f64 = 0.02;
 
 /// Says how many series and rows there are, and which steps they have.
 pub(super) fn what_was_read(rows: &FileRows, plan: &SeriesPlan, said: SaidSteps) {
+    if let Some(dialect) = &rows.dialect {
+        note(format_args!("read as {dialect}"));
+    }
     let observed = (0..rows.len()).filter(|row| rows.is_observed(*row)).count();
     let series = counted(rows.keys.len(), "series", "series");
     let observed = counted(observed, "row", "rows");
@@ -56,8 +59,8 @@ pub(super) fn what_was_not(
     strict: bool,
 ) -> anyhow::Result<()> {
     let mut unusable = Vec::new();
-    if let Some(text) = bad_rows(rows) {
-        unusable.push(text);
+    if rows.bad.count > 0 {
+        unusable.push(printable(&rows.bad.to_string()));
     }
     if let Some(row) = plan.set_aside.first() {
         let count = plan.set_aside.len();
@@ -89,40 +92,15 @@ fn series_of(rows: &FileRows, row: usize, names: &[String]) -> String {
     format!(" in series {}", rows.key_of(series as usize, names).label())
 }
 
-/// Returns how many rows could not be used, their share, and where the first are.
-pub(in crate::commands) fn bad_rows(rows: &FileRows) -> Option<String> {
-    let bad = &rows.bad;
-    let first = bad.first.first()?;
-    let all = bad.count + rows.len();
-    let share = bad.count as f64 / all.max(1) as f64;
-    let others: Vec<String> = bad.first.iter().skip(1).map(|bad| printable(&bad.error)).collect();
-    let others = match others.is_empty() {
-        true => String::new(),
-        false => format!("; then {}", others.join("; ")),
-    };
-    let share = match share {
-        share if share > FEW => format!(", {:.0} % of the file,", (share * 100.0).max(1.0)),
-        _ => String::new(),
-    };
-    Some(format!(
-        "{}{share} could not be used; the first at {}: {}{others}",
-        counted(bad.count, "row", "rows"),
-        first.position,
-        printable(&first.error)
-    ))
-}
-
 /// Returns what the last line says where more than a few rows could not be used.
 pub(in crate::commands) fn share_left_out(rows: &FileRows) -> Option<String> {
-    let all = rows.bad.count + rows.len();
-    let share = rows.bad.count as f64 / all.max(1) as f64;
-    (share > FEW).then(|| {
+    (rows.bad.share() > FEW).then(|| {
         format!(
             "warning: these forecasts are made without {} of {} rows ({:.0} %), which could not be \
              used (see above; --strict makes that an error)",
             rows.bad.count,
-            all,
-            share * 100.0
+            rows.bad.total,
+            rows.bad.share() * 100.0
         )
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_files::{FileFormat, FileSource, FileSourceConfig, InferredSchema, infer_schema};
-use tidecast_stream::{BadRecord, Source, SourceEvent};
+use tidecast_files::{BadSummary, FileFormat, FileSource, FileSourceConfig, infer_schema};
+use tidecast_stream::{Source, SourceEvent};
 
 use super::rows::FileRows;
 
@@ -56,16 +56,6 @@ pub(in crate::commands) struct InputTable {
     covariates: usize,
 }
 
-/// The rows of a file that are none of its table.
-#[derive(Debug, Default)]
-pub(in crate::commands) struct BadRows {
-    pub(in crate::commands) count: usize,
-    pub(in crate::commands) first: Vec<BadRecord>,
-}
-
-/// Places of bad rows that are named.
-const PLACES_NAMED: usize = 3;
-
 impl InputTable {
     /// Finds the columns in the file.
     ///
@@ -74,17 +64,20 @@ impl InputTable {
     pub(in crate::commands) fn open(columns: InputColumns<'_>) -> anyhow::Result<Self> {
         let path = columns.path;
         let format = FileFormat::of_path(path)?;
-        let InferredSchema { schema, .. } = infer_schema(path)?;
-        let time = column(&schema, columns.time, path)?;
+        let found = infer_schema(path)?;
+        let time = found.column(path, columns.time)?;
         // One cell that is neither makes a column look like text; its row is bad,
         // not the column. Whether anything else is in it shows when it is read.
         let is_text = |field: &Field| field.data_type() == &DataType::Utf8;
         if !matches!(time.data_type(), DataType::Timestamp(..)) && !is_text(time) {
+            let held = match time.data_type() {
+                DataType::Null => "it is empty in every row looked at".to_owned(),
+                other => format!("it holds {other}"),
+            };
             bail!(
-                "column `{}` of `{}` does not hold times ({}); expected RFC 3339 text, dates, or epoch numbers",
+                "column `{}` of `{}` does not hold times: {held}; expected RFC 3339 text, dates, or epoch numbers",
                 columns.time,
                 path.display(),
-                time.data_type()
             );
         }
         let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -96,8 +89,9 @@ impl InputTable {
         ];
         for (names, meaning) in roles {
             for name in names {
-                let field = column(&schema, name, path)?;
-                if !field.data_type().is_numeric() && !is_text(field) {
+                let field = found.column(path, name)?;
+                let may_be = found.may_be_numeric(name);
+                if !may_be && !field.data_type().is_numeric() && !is_text(field) {
                     bail!(
                         "column `{name}` of `{}` is not numeric ({}); {meaning}",
                         path.display(),
@@ -108,9 +102,8 @@ impl InputTable {
             }
         }
         for name in columns.series {
-            column(&schema, name, path)?;
             // What a series is called is text, whatever it looks like: `007` is not 7.
-            add(&mut fields, Field::new(name, DataType::Utf8, true))?;
+            add(&mut fields, found.as_text(path, name)?)?;
         }
         Ok(Self {
             schema: Arc::new(Schema::new(fields)),
@@ -133,7 +126,8 @@ impl InputTable {
             batch_rows: tidecast_files::BATCH_ROWS,
             timestamp_unit: None,
         })?;
-        let mut bad = BadRows::default();
+        let mut bad = BadSummary::default();
+        let mut first_bad = String::new();
         loop {
             match source.poll(Duration::ZERO)? {
                 SourceEvent::Assigned(partitions) => {
@@ -143,20 +137,16 @@ impl InputTable {
                 }
                 SourceEvent::Batch(batch) => {
                     rows.append(&batch.rows)?;
-                    bad.count += batch.bad.len();
-                    let room = PLACES_NAMED.saturating_sub(bad.first.len());
-                    bad.first.extend(batch.bad.into_iter().take(room));
+                    bad.add_batch(batch.rows.num_rows(), &batch.bad);
+                    if let (true, Some(bad)) = (first_bad.is_empty(), batch.bad.first()) {
+                        first_bad = format!("; the first row that cannot be used: {}", bad.error);
+                    }
                 }
                 SourceEvent::Finished => break,
                 _ => {}
             }
         }
         if !rows.has_a_value() {
-            let first_bad = bad
-                .first
-                .first()
-                .map(|bad| format!("; the first row that cannot be used: {}", bad.error))
-                .unwrap_or_default();
             let targets: Vec<String> =
                 self.target_names().map(|name| format!("`{name}`")).collect();
             bail!(
@@ -167,6 +157,7 @@ impl InputTable {
             );
         }
         rows.bad = bad;
+        rows.dialect = source.dialect().map(str::to_owned);
         Ok(rows)
     }
 
@@ -186,17 +177,4 @@ fn add(fields: &mut Vec<Field>, field: Field) -> anyhow::Result<()> {
     }
     fields.push(field);
     Ok(())
-}
-
-fn column<'a>(schema: &'a Schema, name: &str, path: &Path) -> anyhow::Result<&'a Field> {
-    if let Ok(field) = schema.field_with_name(name) {
-        return Ok(field);
-    }
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    let hint = nearest
-        .filter(|known| strsim::jaro_winkler(known, name) > 0.8)
-        .map(|known| format!("; did you mean `{known}`?"))
-        .unwrap_or_default();
-    bail!("no column `{name}` in `{}`{hint} (columns: {})", path.display(), names.join(", "));
 }
