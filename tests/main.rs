@@ -9,6 +9,7 @@
 mod backtest;
 mod bad_input;
 mod batch_forecast;
+mod cases;
 mod covariates;
 mod crash;
 mod demo;
