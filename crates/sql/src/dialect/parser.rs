@@ -1,5 +1,7 @@
 //! Text to statements.
 
+use std::collections::VecDeque;
+
 use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -8,13 +10,14 @@ use datafusion::sql::sqlparser::tokenizer::{
 };
 
 use super::TidecastDialect;
-use super::message::{lower_first, parser_problem};
+use super::message::{column_in_quotes, lower_first, parser_problem};
 use super::statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,
 };
 use super::watermark::WatermarkExpression;
 use crate::error::{Problem, did_you_mean};
+use crate::planner::is_nested;
 
 /// Parses a script. A statement that does not parse is a problem, and the
 /// others are still read.
@@ -73,14 +76,15 @@ pub(crate) fn single_name(name: &ObjectName) -> Result<Name, Problem> {
 /// One statement's tokens under sqlparser's parser.
 struct StatementParser<'a> {
     parser: Parser<'a>,
+    tokens: &'a [TokenWithSpan],
     /// Where the statement's text ends: the place of what is missing.
     end: Location,
 }
 
-impl StatementParser<'_> {
-    fn new(tokens: &[TokenWithSpan], end: Location) -> Self {
+impl<'a> StatementParser<'a> {
+    fn new(tokens: &'a [TokenWithSpan], end: Location) -> Self {
         let parser = Parser::new(&TidecastDialect).with_tokens_with_locations(tokens.to_vec());
-        Self { parser, end }
+        Self { parser, tokens, end }
     }
 
     fn statement(mut self) -> Result<Statement, Problem> {
@@ -229,13 +233,64 @@ impl StatementParser<'_> {
         if matches!(self.peek().token, Token::Comma | Token::RParen) {
             return Err(Problem::new(start, format!("column `{}` has no type", name.value)));
         }
-        let data_type: DataType = self.parsed(|parser| parser.parse_data_type())?;
+        let data_type = match self.nested_type() {
+            Some(nested) => nested,
+            None => self.parsed(|parser| parser.parse_data_type())?,
+        };
+        let data_type = self.array_of(data_type);
         let span = start.union(&self.parser.get_current_token().span);
         let not_null = self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]);
         if !not_null {
             let _nullable_is_the_default = self.parser.parse_keyword(Keyword::NULL);
         }
         Ok(ColumnStatement { name, data_type: Placed { value: data_type, span }, not_null })
+    }
+
+    /// Passes over a type with parts, which sqlparser knows in some spellings only.
+    fn nested_type(&mut self) -> Option<DataType> {
+        let Token::Word(word) = self.peek().token else { return None };
+        let head = word.value.to_uppercase();
+        if word.quote_style.is_some() || !is_nested(&head) {
+            return None;
+        }
+        self.parser.advance_token();
+        let is_long = self.brackets();
+        Some(custom_type(if is_long { format!("{head}<…>") } else { head }))
+    }
+
+    /// Returns the type of a list of `element` where that is what is said.
+    fn array_of(&mut self, element: DataType) -> DataType {
+        let is_list = match self.peek().token {
+            Token::LBracket => self.brackets(),
+            Token::Word(word) if is_word(&word, "ARRAY") || is_word(&word, "MULTISET") => {
+                self.parser.advance_token();
+                self.brackets();
+                true
+            }
+            _ => false,
+        };
+        if is_list { custom_type(format!("{element}[]")) } else { element }
+    }
+
+    /// Passes over brackets and what is in them, if they come next; those that
+    /// are not closed end with the statement.
+    fn brackets(&mut self) -> bool {
+        let mut open = 0_i32;
+        let mut is_any = false;
+        loop {
+            open += match self.peek().token {
+                Token::Lt | Token::LParen | Token::LBracket => 1,
+                Token::Gt | Token::RParen | Token::RBracket if open > 0 => -1,
+                // Two at once: `ARRAY<ARRAY<INT>>`.
+                Token::ShiftRight if open > 1 => -2,
+                Token::ShiftRight if open > 0 => -1,
+                Token::EOF => return is_any,
+                _ if open > 0 => 0,
+                _ => return is_any,
+            };
+            is_any = true;
+            self.parser.advance_token();
+        }
     }
 
     fn watermark(&mut self) -> Result<WatermarkStatement, Problem> {
@@ -384,7 +439,38 @@ impl StatementParser<'_> {
         parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T, Problem> {
         let end = self.end;
-        parse(&mut self.parser).map_err(|error| parser_problem(&error, end))
+        parse(&mut self.parser).map_err(|error| {
+            let problem = parser_problem(&error, end);
+            match self.reserved_before(problem.span.start) {
+                Some(word) => problem.and(&column_in_quotes(&word)),
+                None => problem,
+            }
+        })
+    }
+
+    /// Returns the word of SQL at or shortly before `place` that somebody may have
+    /// meant as a column.
+    fn reserved_before(&self, place: Location) -> Option<String> {
+        // An expression such as `CAST(table AS DOUBLE)` fails two words later.
+        const LOOK_BACK: usize = 3;
+        let said = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+        let mut tokens = self.tokens.iter().filter(said).peekable();
+        let mut near: VecDeque<(&TokenWithSpan, Option<&Token>)> = VecDeque::new();
+        while let Some(token) = tokens.next() {
+            if token.span.start > place {
+                break;
+            }
+            near.push_back((token, tokens.peek().map(|next| &next.token)));
+            if near.len() > LOOK_BACK {
+                near.pop_front();
+            }
+        }
+        near.into_iter().rev().find_map(|(token, next)| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() && is_reserved(word, next) => {
+                Some(word.value.to_lowercase())
+            }
+            _ => None,
+        })
     }
 
     fn unexpected(&self, found: &TokenWithSpan, expected: &str) -> Problem {
@@ -396,6 +482,30 @@ impl StatementParser<'_> {
         }
         Problem::new(found.span, format!("found `{}`, expected {expected}", found.token))
     }
+}
+
+/// Whether a word at the place of a column is not read as one.
+fn is_reserved(word: &Word, next: Option<&Token>) -> bool {
+    match word.keyword {
+        Keyword::ALL
+        | Keyword::ANY
+        | Keyword::CUBE
+        | Keyword::DISTINCT
+        | Keyword::EXISTS
+        | Keyword::INTERVAL
+        | Keyword::NOT
+        | Keyword::ROLLUP
+        | Keyword::TABLE
+        | Keyword::TOP
+        | Keyword::TRIM => true,
+        // A clause is more likely, unless nothing is named behind it.
+        Keyword::FROM => !matches!(next, Some(Token::Word(_))),
+        _ => false,
+    }
+}
+
+fn custom_type(name: String) -> DataType {
+    DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new())
 }
 
 fn is_word(word: &Word, expected: &str) -> bool {
