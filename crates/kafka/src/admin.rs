@@ -113,7 +113,7 @@ pub(crate) fn max_message_bytes(
     let mut settings = settings.clone();
     settings.remove("transactional.id").remove("enable.idempotence");
     let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(1);
     // On a thread of its own, because closing an administrator takes a tenth of a
     // second, for which nobody has to wait.
     thread::spawn(move || {

@@ -10,6 +10,7 @@ mod limits;
 mod outbox;
 mod refused;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -50,7 +51,7 @@ const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 pub struct KafkaSink {
     producer: BaseProducer<Deliveries>,
     committer: Option<GroupCommitter>,
-    config: KafkaSinkConfig,
+    config: Arc<KafkaSinkConfig>,
     limits: Limits,
     failed: Option<SinkError>,
 }
@@ -82,6 +83,7 @@ impl KafkaSink {
         let limits = Limits::of(&settings);
         let producer = producer(&config, &settings)?;
         find_topics(&config, &producer)?;
+        let config = Arc::new(config);
         let sink = Self { producer, committer, config, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
@@ -209,7 +211,7 @@ impl KafkaSink {
     /// Publishes everything, however often it takes to find out what the topics
     /// take: each turn tries something smaller, gives up a letter, or is the last.
     fn publish_all(&mut self, transaction: &Transaction) -> Result<(), SinkError> {
-        let config = self.config.clone();
+        let config = Arc::clone(&self.config);
         let outbox = Outbox::of(transaction, &config);
         let mut pending = outbox.indices();
         loop {
