@@ -352,7 +352,13 @@ fn find_topics(
                 RDKafkaErrorCode::UnknownTopicOrPartition => code,
                 other => producer.context().last_error.get().unwrap_or(other),
             };
-            let doing = format!("writing topic `{topic}`");
+            let is = |letters: &Option<String>| letters.as_deref() == Some(topic);
+            let option = match topic {
+                _ if is(&config.bad_topic) => " ('bad.topic' of the source table)",
+                _ if is(&config.late_topic) => " ('late.topic' of the source table)",
+                _ => "",
+            };
+            let doing = format!("writing topic `{topic}`{option}");
             return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause));
         }
     }

@@ -20,7 +20,7 @@ use tidecast_stream::{
 };
 
 use crate::broker::{self, unique};
-use crate::common::{Reader, fill, forecast, ids, read_all, source_config, topics, transaction};
+use crate::common::{Reader, fill, forecast, ids, read_all, source_config, transaction};
 
 /// A pipeline's topics on a real broker, and its sink.
 struct Setting {
@@ -35,16 +35,13 @@ struct Setting {
 
 /// Runs `test` once for each delivery, where there is a broker; `late` and `bad`
 /// are the settings of the topics of letters, `output` those of the forecasts'.
-fn each_delivery(output: &[(&str, &str)], letters: &[(&str, &str)], test: impl Fn(Setting)) {
+fn each_delivery(output: Settings<'_>, letters: Settings<'_>, test: impl Fn(Setting)) {
     let Some(broker) = broker::shared() else { return };
     let bootstrap = broker.bootstrap();
     let transactional_id = unique("writer");
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce { transactional_id }] {
         let [input, out, late, bad] = ["in", "out", "late", "bad"].map(unique);
-        topics(bootstrap, &[(&input, 1)]);
-        create(bootstrap, &out, output);
-        create(bootstrap, &late, letters);
-        create(bootstrap, &bad, letters);
+        create(bootstrap, &[(&input, &[]), (&out, output), (&late, letters), (&bad, letters)]);
         fill(bootstrap, &input, 1, 20);
         let mut reader = Reader::new(source_config(bootstrap, &unique("group"), &input));
         reader.catch_up(1);
@@ -108,12 +105,19 @@ fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
 }
 
-fn create(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
-    let mut new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
-    for (name, value) in settings {
-        new = new.set(name, value);
+/// Settings of a topic.
+type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// Makes topics of one partition, each with settings of its own.
+fn create<'a>(bootstrap: &str, topics: &[(&'a str, Settings<'a>)]) {
+    let mut asked = Vec::new();
+    for (name, settings) in topics {
+        let new = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        asked.push(settings.iter().fold(new, |new, (setting, value)| new.set(setting, value)));
     }
-    wait(admin(bootstrap).create_topics(&[new], &AdminOptions::new())).unwrap()[0].clone().unwrap();
+    for created in wait(admin(bootstrap).create_topics(&asked, &AdminOptions::new())).unwrap() {
+        created.unwrap();
+    }
 }
 
 fn alter(bootstrap: &str, topic: &str, name: &str, value: &str) {
