@@ -153,7 +153,7 @@ fn check_http(service: &Service, pipeline: &Pipeline, minutes: i64) {
 fn check_metric_names(metrics: &str) {
     // These are served once there was something to count; only mixtures have experts,
     // only cards a memory of their own, and snapshots are off here.
-    const RARE: [&str; 9] = [
+    const RARE: [&str; 10] = [
         "tidecast_pipeline_restarts_total",
         "tidecast_forecaster_broken_paths_total",
         "tidecast_forecaster_device_memory_bytes",
@@ -163,6 +163,7 @@ fn check_metric_names(metrics: &str) {
         "tidecast_windower_snapshot_failures_total",
         "tidecast_windower_snapshot_bytes",
         "tidecast_forecaster_expert_tokens_total",
+        "tidecast_publisher_lost_letters_total",
     ];
     let documented = documented_metrics();
     let mut served = BTreeMap::new();

@@ -222,12 +222,12 @@ impl KafkaSink {
             if refused.is_empty() {
                 break;
             }
+            let given_up = self.adapt(&outbox, &refused)?;
             if config.delivery == Delivery::AtLeastOnce {
                 pending = outbox.again(&refused);
             } else {
                 self.abort();
             }
-            let given_up = self.adapt(&outbox, &refused)?;
             pending.retain(|index| !given_up.contains(index));
             self.reconnect()?;
         }

@@ -110,15 +110,13 @@ impl KafkaSink {
             return Err(Verdict::of_code(&doing, &self.config.bootstrap_servers, refusal.code));
         }
         let labels = [("topic", topic.to_owned())];
-        metrics::counter!("tidecast_sink_lost_letters_total", &labels)
+        metrics::counter!("tidecast_publisher_lost_letters_total", &labels)
             .increment(refused.len() as u64);
-        if let Some(first) = refused.first() {
+        for refusal in refused {
             warn!(
-                topic,
-                letters = refused.len(),
-                first = %outbox.describe(first.index),
-                reason = %first.code,
-                "the topic takes no letter about these records in any form; they are counted only"
+                letter = %outbox.describe(refusal.index),
+                reason = %refusal.code,
+                "the topic takes no letter about this record in any form; it is counted only"
             );
         }
         Ok(refused.iter().map(|refusal| refusal.index).collect())

@@ -20,7 +20,9 @@
 
 pub(crate) mod duration;
 mod message;
+mod nested;
 mod parser;
+mod reserved;
 mod statement;
 mod watermark;
 

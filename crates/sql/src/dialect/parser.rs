@@ -1,8 +1,6 @@
 //! Text to statements.
 
-use std::collections::VecDeque;
-
-use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{
@@ -11,13 +9,13 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use super::TidecastDialect;
 use super::message::{column_in_quotes, lower_first, parser_problem};
+use super::reserved::reserved_before;
 use super::statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,
 };
 use super::watermark::WatermarkExpression;
 use crate::error::{Problem, did_you_mean};
-use crate::planner::is_nested;
 
 /// Parses a script. A statement that does not parse is a problem, and the
 /// others are still read.
@@ -74,8 +72,8 @@ pub(crate) fn single_name(name: &ObjectName) -> Result<Name, Problem> {
 }
 
 /// One statement's tokens under sqlparser's parser.
-struct StatementParser<'a> {
-    parser: Parser<'a>,
+pub(super) struct StatementParser<'a> {
+    pub(super) parser: Parser<'a>,
     tokens: &'a [TokenWithSpan],
     /// Where the statement's text ends: the place of what is missing.
     end: Location,
@@ -246,53 +244,6 @@ impl<'a> StatementParser<'a> {
         Ok(ColumnStatement { name, data_type: Placed { value: data_type, span }, not_null })
     }
 
-    /// Passes over a type with parts, which sqlparser knows in some spellings only.
-    fn nested_type(&mut self) -> Option<DataType> {
-        let Token::Word(word) = self.peek().token else { return None };
-        let head = word.value.to_uppercase();
-        if word.quote_style.is_some() || !is_nested(&head) {
-            return None;
-        }
-        self.parser.advance_token();
-        let is_long = self.brackets();
-        Some(custom_type(if is_long { format!("{head}<…>") } else { head }))
-    }
-
-    /// Returns the type of a list of `element` where that is what is said.
-    fn array_of(&mut self, element: DataType) -> DataType {
-        let is_list = match self.peek().token {
-            Token::LBracket => self.brackets(),
-            Token::Word(word) if is_word(&word, "ARRAY") || is_word(&word, "MULTISET") => {
-                self.parser.advance_token();
-                self.brackets();
-                true
-            }
-            _ => false,
-        };
-        if is_list { custom_type(format!("{element}[]")) } else { element }
-    }
-
-    /// Passes over brackets and what is in them, if they come next; those that
-    /// are not closed end with the statement.
-    fn brackets(&mut self) -> bool {
-        let mut open = 0_i32;
-        let mut is_any = false;
-        loop {
-            open += match self.peek().token {
-                Token::Lt | Token::LParen | Token::LBracket => 1,
-                Token::Gt | Token::RParen | Token::RBracket if open > 0 => -1,
-                // Two at once: `ARRAY<ARRAY<INT>>`.
-                Token::ShiftRight if open > 1 => -2,
-                Token::ShiftRight if open > 0 => -1,
-                Token::EOF => return is_any,
-                _ if open > 0 => 0,
-                _ => return is_any,
-            };
-            is_any = true;
-            self.parser.advance_token();
-        }
-    }
-
     fn watermark(&mut self) -> Result<WatermarkStatement, Problem> {
         let start = self.peek().span;
         self.expect_word("WATERMARK")?;
@@ -430,7 +381,7 @@ impl<'a> StatementParser<'a> {
         Err(self.unexpected(&found, &format!("`{token}`")))
     }
 
-    fn peek(&self) -> TokenWithSpan {
+    pub(super) fn peek(&self) -> TokenWithSpan {
         self.parser.peek_token()
     }
 
@@ -441,35 +392,10 @@ impl<'a> StatementParser<'a> {
         let end = self.end;
         parse(&mut self.parser).map_err(|error| {
             let problem = parser_problem(&error, end);
-            match self.reserved_before(problem.span.start) {
+            match reserved_before(self.tokens, problem.span.start) {
                 Some(word) => problem.and(&column_in_quotes(&word)),
                 None => problem,
             }
-        })
-    }
-
-    /// Returns the word of SQL at or shortly before `place` that somebody may have
-    /// meant as a column.
-    fn reserved_before(&self, place: Location) -> Option<String> {
-        // An expression such as `CAST(table AS DOUBLE)` fails two words later.
-        const LOOK_BACK: usize = 3;
-        let said = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
-        let mut tokens = self.tokens.iter().filter(said).peekable();
-        let mut near: VecDeque<(&TokenWithSpan, Option<&Token>)> = VecDeque::new();
-        while let Some(token) = tokens.next() {
-            if token.span.start > place {
-                break;
-            }
-            near.push_back((token, tokens.peek().map(|next| &next.token)));
-            if near.len() > LOOK_BACK {
-                near.pop_front();
-            }
-        }
-        near.into_iter().rev().find_map(|(token, next)| match &token.token {
-            Token::Word(word) if word.quote_style.is_none() && is_reserved(word, next) => {
-                Some(word.value.to_lowercase())
-            }
-            _ => None,
         })
     }
 
@@ -484,30 +410,6 @@ impl<'a> StatementParser<'a> {
     }
 }
 
-/// Whether a word at the place of a column is not read as one.
-fn is_reserved(word: &Word, next: Option<&Token>) -> bool {
-    match word.keyword {
-        Keyword::ALL
-        | Keyword::ANY
-        | Keyword::CUBE
-        | Keyword::DISTINCT
-        | Keyword::EXISTS
-        | Keyword::INTERVAL
-        | Keyword::NOT
-        | Keyword::ROLLUP
-        | Keyword::TABLE
-        | Keyword::TOP
-        | Keyword::TRIM => true,
-        // A clause is more likely, unless nothing is named behind it.
-        Keyword::FROM => !matches!(next, Some(Token::Word(_))),
-        _ => false,
-    }
-}
-
-fn custom_type(name: String) -> DataType {
-    DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new())
-}
-
-fn is_word(word: &Word, expected: &str) -> bool {
+pub(super) fn is_word(word: &Word, expected: &str) -> bool {
     word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected)
 }
