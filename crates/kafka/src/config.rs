@@ -358,7 +358,8 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
 /// Returns whether a property by this (perhaps misspelt) name holds what belongs
 /// in no log.
 fn is_secret(name: &str) -> bool {
-    ["pass", "secret", "key", "token", "oauth"].iter().any(|part| name.contains(part))
+    const PARTS: [&str; 7] = ["pass", "secret", "key", "token", "oauth", "pem", "username"];
+    PARTS.iter().any(|part| name.contains(part))
 }
 
 /// librdkafka's sentences in the form of ours.
@@ -419,6 +420,29 @@ mod tests {
         config.properties.insert("sasl.password".to_owned(), "hunter2".to_owned());
         let printed = format!("{config:?}");
         assert!(printed.contains("sasl.password") && !printed.contains("hunter2"), "{printed}");
+    }
+
+    /// The properties that the librdkafka we build marks as sensitive.
+    #[test]
+    fn what_librdkafka_takes_for_secret_is_secret_here() {
+        for name in [
+            "ssl.key.location",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl_key",
+            "ssl.ca.pem",
+            "ssl.keystore.password",
+            "sasl.username",
+            "sasl.password",
+            "sasl.oauthbearer.config",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.assertion.private.key.file",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "sasl.oauthbearer.assertion.private.key.pem",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        assert!(!is_secret("fetch.max.bytes"));
     }
 
     #[test]

@@ -113,6 +113,31 @@ impl Verdict {
     }
 }
 
+/// Returns the beginning of `bytes` as text for a line that people read: at most
+/// 80 characters, with what does not print, or would rule the terminal, escaped.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    const CHARACTERS: usize = 80;
+    // A character has at most four bytes, and three stand in for a bad one.
+    let beginning = bytes.get(..4 * CHARACTERS).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(beginning);
+    let mut line = String::new();
+    let mut shown = 0;
+    for character in text.chars() {
+        let piece: String = match character {
+            // Escaped they would only be harder to read.
+            '"' | '\'' | '\\' => character.into(),
+            other => other.escape_debug().collect(),
+        };
+        let width = piece.chars().count();
+        if shown + width > CHARACTERS {
+            return line + "…";
+        }
+        shown += width;
+        line += &piece;
+    }
+    if beginning.len() < bytes.len() { line + "…" } else { line }
+}
+
 /// librdkafka's description of `code`, as part of a sentence of ours.
 pub(crate) fn sentence(code: RDKafkaErrorCode) -> String {
     let text = code.to_string();
@@ -144,5 +169,21 @@ impl From<Verdict> for KafkaToolError {
 impl From<ConfigError> for Verdict {
     fn from(error: ConfigError) -> Self {
         Self::user(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_a_message_is_short_and_rules_no_terminal() {
+        assert_eq!(readable(br#"{"site":"K\u00f6ln"}"#), r#"{"site":"K\u00f6ln"}"#);
+        assert_eq!(readable("\u{1b}[2J\n\u{202e}".as_bytes()), r"\u{1b}[2J\n\u{202e}");
+        assert_eq!(readable(&[0xff, 0x00]), "\u{fffd}\\0");
+        for giant in [vec![b'k'; 110_000], vec![0xff; 500], "\u{1f}".repeat(90).into_bytes()] {
+            let short = readable(&giant);
+            assert!(short.chars().count() <= 81 && short.ends_with('…'), "{short}");
+        }
     }
 }

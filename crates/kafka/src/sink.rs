@@ -1,24 +1,33 @@
 //! Publishes forecasts together with the source's offsets.
+//!
+//! A record that cannot be used may not stop the pipeline, and so neither may the
+//! letter about it: letters are cut to what their topic takes. What a broker
+//! refuses all the same is sent again, smaller; in a transaction everything is, as
+//! one refusal spoils the whole.
 
-use std::sync::{Mutex, PoisonError};
+mod deliveries;
+mod limits;
+mod outbox;
+mod refused;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::util::Timeout;
 use tidecast_stream::{Sink, SinkError, Transaction};
 use tracing::{info, warn};
 
-use crate::client::{self, LastError, TopicState};
+use self::deliveries::{Deliveries, Refusal};
+use self::limits::Limits;
+use self::outbox::Outbox;
+use crate::client::{self, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::{Delivery, KafkaSinkConfig};
-use crate::encode::{self, Outgoing};
+use crate::encode::Outgoing;
 use crate::error::Verdict;
 
 /// A step of librdkafka's waiting: `BaseProducer::poll` takes all of the time it
@@ -35,13 +44,15 @@ const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 /// and source offsets become visible together or not at all. With
 /// [`Delivery::AtLeastOnce`] the offsets follow once every message is
 /// acknowledged. Late rows and bad records go to their topics the same way, on
-/// the same cluster; without a topic they are counted.
+/// the same cluster; without a topic they are counted. They are cut where they are
+/// larger than their topic takes; forecasts never are.
 ///
 /// After an error nothing more is published: the next generation connects anew.
 pub struct KafkaSink {
     producer: BaseProducer<Deliveries>,
     committer: Option<GroupCommitter>,
-    config: KafkaSinkConfig,
+    config: Arc<KafkaSinkConfig>,
+    limits: Limits,
     failed: Option<SinkError>,
 }
 
@@ -52,51 +63,6 @@ impl std::fmt::Debug for KafkaSink {
             .field("delivery", &self.config.delivery)
             .finish_non_exhaustive()
     }
-}
-
-/// The first message of a transaction that did not arrive.
-#[derive(Default)]
-struct Deliveries {
-    failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
-    last_error: LastError,
-}
-
-impl Deliveries {
-    fn take_failure(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        client::log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.last_error.keep(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            // When the first fails in a transaction, the others are purged.
-            let purged =
-                matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
-            if failure.as_ref().is_none_or(|(first, _)| is_purge(*first) && !purged) {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-                *failure = Some((code, format!("message `{key}` to topic `{}`", message.topic())));
-            }
-        }
-    }
-}
-
-fn is_purge(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }
 
 impl KafkaSink {
@@ -113,25 +79,12 @@ impl KafkaSink {
         config: KafkaSinkConfig,
         committer: Option<GroupCommitter>,
     ) -> Result<Self, SinkError> {
-        let bootstrap = &config.bootstrap_servers;
-        let doing = format!("writing topic `{}`", config.topic);
         let settings = config.client_config().map_err(Verdict::from)?;
-        let producer: BaseProducer<Deliveries> = settings
-            .create_with_context(Deliveries::default())
-            .map_err(|error| Verdict::of(&doing, bootstrap, &error))?;
-        for topic in config.topics() {
-            let serve = || producer.poll(Duration::ZERO);
-            let found = client::find_topic(producer.client(), topic, config.timeout, serve);
-            if let TopicState::Failed(code) = found {
-                let cause = match code {
-                    RDKafkaErrorCode::UnknownTopicOrPartition => code,
-                    other => producer.context().last_error.get().unwrap_or(other),
-                };
-                let doing = format!("writing topic `{topic}`");
-                return Err(Verdict::of_code(&doing, bootstrap, cause).into());
-            }
-        }
-        let sink = Self { producer, committer, config, failed: None };
+        let limits = Limits::of(&settings);
+        let producer = producer(&config, &settings)?;
+        find_topics(&config, &producer)?;
+        let config = Arc::new(config);
+        let sink = Self { producer, committer, config, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
             sink.init_transactions(transactional_id)?;
@@ -181,11 +134,12 @@ impl KafkaSink {
     }
 
     /// Gives a record to librdkafka, waiting while its buffer is full.
-    fn send(&self, topic: &str, outgoing: &Outgoing) -> Result<(), Verdict> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+    fn send(&self, topic: &str, outgoing: Outgoing<'_>, index: usize) -> KafkaResult<()> {
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(topic, index);
         record.key = outgoing.key.as_deref();
         record.payload = outgoing.payload.as_deref();
-        record.headers = Some(outgoing.headers.clone());
+        record.headers = Some(outgoing.headers);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -193,29 +147,28 @@ impl KafkaSink {
                     record = unsent;
                     self.producer.poll(STEP);
                 }
-                Err((error, unsent)) => {
-                    let key = String::from_utf8_lossy(unsent.key.unwrap_or_default());
-                    let bytes = unsent.payload.map_or(0, <[u8]>::len);
-                    let doing = format!("message `{key}` to topic `{topic}`, {bytes} bytes");
-                    return Err(Verdict::of(&doing, &self.config.bootstrap_servers, &error));
-                }
+                Err((error, _)) => return Err(error),
             }
         }
     }
 
-    /// Sends all messages of `transaction` and waits for their acknowledgement.
-    fn send_all(&self, transaction: &mut Transaction) -> Result<(), Verdict> {
-        for message in &transaction.forecasts {
-            self.send(&self.config.topic, &encode::forecast(message)?)?;
-        }
-        if let Some(topic) = &self.config.late_topic {
-            for record in transaction.late.drain(..) {
-                self.send(topic, &encode::late(record))?;
-            }
-        }
-        if let Some(topic) = &self.config.bad_topic {
-            for record in transaction.bad.drain(..) {
-                self.send(topic, &encode::bad(record))?;
+    /// Sends the messages with these numbers and waits for their acknowledgement.
+    /// Returns those that another kind of message might have to stand in for.
+    fn send_all(&self, outbox: &Outbox<'_>, pending: &[usize]) -> Result<Vec<Refusal>, Verdict> {
+        let bootstrap = &self.config.bootstrap_servers;
+        let deliveries = self.producer.context();
+        for &index in pending {
+            let Some((topic, outgoing)) = outbox.message(index, &self.limits)? else { continue };
+            let Err(error) = self.send(topic, outgoing, index) else { continue };
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            let refusal = Refusal { index, code };
+            if refusal.is_too_large() {
+                deliveries.add(refusal);
+            } else if deliveries.has_any() {
+                // A transaction takes no more once it has to be aborted.
+                break;
+            } else {
+                return Err(Verdict::of(&outbox.describe(index), bootstrap, &error));
             }
         }
         while self.producer.in_flight_count() > 0 {
@@ -224,13 +177,14 @@ impl KafkaSink {
         // A fatal error is the cause of whatever else went wrong.
         if let Some((code, _)) = self.producer.client().fatal_error() {
             let doing = format!("writing topic `{}`", self.config.topic);
-            return Err(Verdict::of_code(&doing, &self.config.bootstrap_servers, code));
+            return Err(Verdict::of_code(&doing, bootstrap, code));
         }
-        match self.producer.context().take_failure() {
-            Some((code, which)) => {
-                Err(Verdict::of_code(&which, &self.config.bootstrap_servers, code))
+        let refused = deliveries.take();
+        match refused.iter().find(|refusal| !refusal.is_about_the_message()) {
+            Some(other) => {
+                Err(Verdict::of_code(&outbox.describe(other.index), bootstrap, other.code))
             }
-            None => Ok(()),
+            None => Ok(refused),
         }
     }
 
@@ -254,11 +208,51 @@ impl KafkaSink {
         }
     }
 
-    fn publish_in_transaction(&self, transaction: &mut Transaction) -> Result<(), SinkError> {
+    /// Publishes everything, however often it takes to find out what the topics
+    /// take: each turn tries something smaller, gives up a letter, or is the last.
+    fn publish_all(&mut self, transaction: &Transaction) -> Result<(), SinkError> {
+        let config = Arc::clone(&self.config);
+        let outbox = Outbox::of(transaction, &config);
+        let mut pending = outbox.indices();
+        loop {
+            let refused = match config.delivery {
+                Delivery::ExactlyOnce { .. } => self.attempt(transaction, &outbox, &pending)?,
+                Delivery::AtLeastOnce => self.send_all(&outbox, &pending)?,
+            };
+            if refused.is_empty() {
+                break;
+            }
+            let given_up = self.adapt(&outbox, &refused)?;
+            if config.delivery == Delivery::AtLeastOnce {
+                pending = outbox.again(&refused);
+            } else {
+                self.abort();
+            }
+            pending.retain(|index| !given_up.contains(index));
+            self.reconnect()?;
+        }
+        match &self.committer {
+            Some(committer) if config.delivery == Delivery::AtLeastOnce => {
+                committer.commit(&transaction.commits)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a transaction, and commits it unless something was refused.
+    fn attempt(
+        &self,
+        transaction: &Transaction,
+        outbox: &Outbox<'_>,
+        pending: &[usize],
+    ) -> Result<Vec<Refusal>, SinkError> {
         let doing = format!("transaction on topic `{}`", self.config.topic);
         let judge = |error: &KafkaError| Verdict::of(&doing, &self.config.bootstrap_servers, error);
         self.producer.begin_transaction().map_err(|error| judge(&error))?;
-        self.send_all(transaction)?;
+        let refused = self.send_all(outbox, pending)?;
+        if !refused.is_empty() {
+            return Ok(refused);
+        }
         if let Some(committer) = &self.committer
             && !transaction.commits.is_empty()
         {
@@ -270,14 +264,17 @@ impl KafkaSink {
         }
         // Without a limit of ours it takes what is left of the transaction's.
         self.retrying(|| self.producer.commit_transaction(Timeout::Never))
-            .map_err(|error| judge(&error).into())
+            .map_err(|error| judge(&error))?;
+        Ok(Vec::new())
     }
 
-    fn publish_at_least_once(&self, transaction: &mut Transaction) -> Result<(), SinkError> {
-        self.send_all(transaction)?;
-        match &self.committer {
-            Some(committer) => committer.commit(&transaction.commits),
-            None => Ok(()),
+    /// Starts another producer with what was learned. After a refusal the old
+    /// one's numbering of messages has a gap, which brokers take for a loss.
+    fn reconnect(&mut self) -> Result<(), Verdict> {
+        self.producer = limited_producer(&self.config, &self.limits)?;
+        match &self.config.delivery {
+            Delivery::ExactlyOnce { transactional_id } => self.init_transactions(transactional_id),
+            Delivery::AtLeastOnce => Ok(()),
         }
     }
 
@@ -297,18 +294,14 @@ impl KafkaSink {
 }
 
 impl Sink for KafkaSink {
-    fn publish(&mut self, mut transaction: Transaction) -> Result<(), SinkError> {
+    fn publish(&mut self, transaction: Transaction) -> Result<(), SinkError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         if transaction.is_empty() {
             return Ok(());
         }
-        let published = match self.config.delivery {
-            Delivery::ExactlyOnce { .. } => self.publish_in_transaction(&mut transaction),
-            Delivery::AtLeastOnce => self.publish_at_least_once(&mut transaction),
-        };
-        if let Err(error) = published {
+        if let Err(error) = self.publish_all(&transaction) {
             self.abort();
             self.failed = Some(error.clone());
             return Err(error);
@@ -323,4 +316,51 @@ impl Sink for KafkaSink {
             None => Ok(()),
         }
     }
+}
+
+fn producer(
+    config: &KafkaSinkConfig,
+    settings: &ClientConfig,
+) -> Result<BaseProducer<Deliveries>, Verdict> {
+    let doing = format!("writing topic `{}`", config.topic);
+    settings
+        .create_with_context(Deliveries::default())
+        .map_err(|error| Verdict::of(&doing, &config.bootstrap_servers, &error))
+}
+
+fn limited_producer(
+    config: &KafkaSinkConfig,
+    limits: &Limits,
+) -> Result<BaseProducer<Deliveries>, Verdict> {
+    let mut settings = config.client_config()?;
+    limits.apply(&mut settings);
+    producer(config, &settings)
+}
+
+/// Checks that all topics are there.
+fn find_topics(
+    config: &KafkaSinkConfig,
+    producer: &BaseProducer<Deliveries>,
+) -> Result<(), Verdict> {
+    for topic in config.topics() {
+        let serve = || {
+            producer.poll(Duration::ZERO);
+        };
+        let found = client::find_topic(producer.client(), topic, config.timeout, serve);
+        if let TopicState::Failed(code) = found {
+            let cause = match code {
+                RDKafkaErrorCode::UnknownTopicOrPartition => code,
+                other => producer.context().last_error.get().unwrap_or(other),
+            };
+            let is = |letters: &Option<String>| letters.as_deref() == Some(topic);
+            let option = match topic {
+                _ if is(&config.bad_topic) => " ('bad.topic' of the source table)",
+                _ if is(&config.late_topic) => " ('late.topic' of the source table)",
+                _ => "",
+            };
+            let doing = format!("writing topic `{topic}`{option}");
+            return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause));
+        }
+    }
+    Ok(())
 }

@@ -102,6 +102,12 @@ impl Problem {
         Self { span: Span::empty(), message: String::new(), kind: ProblemKind::Consequence }
     }
 
+    /// Returns the problem with `more` at the end of its message.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.message += more;
+        self
+    }
+
     /// Returns the problem, placed at `span` if it had no place.
     pub(crate) fn or_at(mut self, span: Span) -> Self {
         if self.span == Span::empty() {

@@ -141,7 +141,14 @@ impl Reader {
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !done(self) {
-            assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+            assert!(
+                Instant::now() < deadline,
+                "not within {LIMIT:?}: {what}; assigned {:?}, reading {:?}, {} batches, lost {:?}",
+                self.commits,
+                self.reading,
+                self.batches.len(),
+                self.lost
+            );
             self.step(Duration::from_millis(50));
         }
     }

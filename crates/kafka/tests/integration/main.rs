@@ -10,5 +10,6 @@ mod broker;
 mod common;
 mod errors;
 mod groups;
+mod letters;
 mod mock;
 mod transactions;

@@ -32,6 +32,11 @@ pub(super) fn parser_problem(error: &ParserError, end: Location) -> Problem {
     Problem::new(Span::new(place, place), message)
 }
 
+/// Returns what to add where a word of SQL stands in the place of a column.
+pub(crate) fn column_in_quotes(word: &str) -> String {
+    format!("; `{word}` is a word of SQL, and a column of that name is written `\"{word}\"`")
+}
+
 /// Puts a token into backticks and leaves words as they are.
 fn expected_words(expected: &str) -> String {
     let is_token = !expected.chars().any(|c| c.is_alphanumeric());

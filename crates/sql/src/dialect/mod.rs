@@ -20,7 +20,9 @@
 
 pub(crate) mod duration;
 mod message;
+mod nested;
 mod parser;
+mod reserved;
 mod statement;
 mod watermark;
 
@@ -32,7 +34,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-pub(crate) use message::lower_first;
+pub(crate) use message::{column_in_quotes, lower_first};
 pub(crate) use parser::{name_of, parse_script, single_name};
 pub use statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,

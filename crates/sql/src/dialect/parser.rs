@@ -1,6 +1,6 @@
 //! Text to statements.
 
-use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{
@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::{
 };
 
 use super::TidecastDialect;
-use super::message::{lower_first, parser_problem};
+use super::message::{column_in_quotes, lower_first, parser_problem};
+use super::reserved::reserved_before;
 use super::statement::{
     ColumnList, ColumnStatement, ModelStatement, Name, OptionList, PipelineStatement, Placed,
     Statement, TableStatement, ViewStatement, WatermarkStatement,
@@ -71,16 +72,17 @@ pub(crate) fn single_name(name: &ObjectName) -> Result<Name, Problem> {
 }
 
 /// One statement's tokens under sqlparser's parser.
-struct StatementParser<'a> {
-    parser: Parser<'a>,
+pub(super) struct StatementParser<'a> {
+    pub(super) parser: Parser<'a>,
+    tokens: &'a [TokenWithSpan],
     /// Where the statement's text ends: the place of what is missing.
     end: Location,
 }
 
-impl StatementParser<'_> {
-    fn new(tokens: &[TokenWithSpan], end: Location) -> Self {
+impl<'a> StatementParser<'a> {
+    fn new(tokens: &'a [TokenWithSpan], end: Location) -> Self {
         let parser = Parser::new(&TidecastDialect).with_tokens_with_locations(tokens.to_vec());
-        Self { parser, end }
+        Self { parser, tokens, end }
     }
 
     fn statement(mut self) -> Result<Statement, Problem> {
@@ -229,7 +231,11 @@ impl StatementParser<'_> {
         if matches!(self.peek().token, Token::Comma | Token::RParen) {
             return Err(Problem::new(start, format!("column `{}` has no type", name.value)));
         }
-        let data_type: DataType = self.parsed(|parser| parser.parse_data_type())?;
+        let data_type = match self.nested_type() {
+            Some(nested) => nested,
+            None => self.parsed(|parser| parser.parse_data_type())?,
+        };
+        let data_type = self.array_of(data_type);
         let span = start.union(&self.parser.get_current_token().span);
         let not_null = self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]);
         if !not_null {
@@ -375,7 +381,7 @@ impl StatementParser<'_> {
         Err(self.unexpected(&found, &format!("`{token}`")))
     }
 
-    fn peek(&self) -> TokenWithSpan {
+    pub(super) fn peek(&self) -> TokenWithSpan {
         self.parser.peek_token()
     }
 
@@ -384,7 +390,13 @@ impl StatementParser<'_> {
         parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T, Problem> {
         let end = self.end;
-        parse(&mut self.parser).map_err(|error| parser_problem(&error, end))
+        parse(&mut self.parser).map_err(|error| {
+            let problem = parser_problem(&error, end);
+            match reserved_before(self.tokens, problem.span.start) {
+                Some(word) => problem.and(&column_in_quotes(&word)),
+                None => problem,
+            }
+        })
     }
 
     fn unexpected(&self, found: &TokenWithSpan, expected: &str) -> Problem {
@@ -398,6 +410,6 @@ impl StatementParser<'_> {
     }
 }
 
-fn is_word(word: &Word, expected: &str) -> bool {
+pub(super) fn is_word(word: &Word, expected: &str) -> bool {
     word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected)
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, CaseWhen, Expr, Spanned, Value};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, FunctionArguments, Spanned, Value,
+};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::duration::interval_micros;
+use super::message::column_in_quotes;
 use super::parser::name_of;
 use super::statement::{Name, Placed};
 use crate::error::Problem;
@@ -71,12 +74,30 @@ fn delay(column: &Name, expression: &Expr, place: Span) -> Result<Duration, Prob
 }
 
 fn unexpected(column: &Name, found: &Expr, place: Span) -> Problem {
-    Problem::new(
+    // Read as a column, the word would stand alone.
+    let is_word = match found {
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, .. } => reads_word(column, left),
+        other => reads_word(column, other),
+    };
+    let remedy = if is_word { column_in_quotes(&column.value) } else { String::new() };
+    let problem = Problem::new(
         place,
         format!(
             "found `{found}`, expected `{0}`, `{0} - INTERVAL '…' SECOND` or `CASE WHEN condition \
              THEN {0} - INTERVAL '…' SECOND END` as its watermark",
             column.value
         ),
-    )
+    );
+    problem.and(&remedy)
+}
+
+/// Whether `found` is the column's name, read as a word of SQL.
+fn reads_word(column: &Name, found: &Expr) -> bool {
+    let is_word = match found {
+        Expr::Function(function) => matches!(function.args, FunctionArguments::None),
+        Expr::Prefixed { .. } | Expr::Interval(_) | Expr::Value(_) | Expr::UnaryOp { .. } => true,
+        _ => false,
+    };
+    let said = found.to_string().to_lowercase();
+    is_word && said.split_whitespace().next() == Some(column.value.as_str())
 }

@@ -8,13 +8,13 @@ use std::ops::ControlFlow;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Spanned,
-    TableFactor, Visit, Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr,
+    Spanned, TableFactor, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::tumble::{SpanOr, WindowCall, argument_parts, table_function};
-use crate::dialect::{name_of, single_name};
+use crate::dialect::{column_in_quotes, name_of, single_name};
 use crate::error::{Problem, did_you_mean};
 
 /// Window table functions of other products.
@@ -120,6 +120,11 @@ impl Checker<'_> {
             Ok(name) => name.value.to_lowercase(),
             Err(problem) => return self.problems.push(problem.or_at(span)),
         };
+        // `user` and `current_date` are functions without parentheses.
+        let remedy = match function.args {
+            FunctionArguments::None => column_in_quotes(&name),
+            _ => String::new(),
+        };
         if function.over.is_some() {
             return self.refuse(
                 span,
@@ -132,7 +137,7 @@ impl Checker<'_> {
                     span,
                     format!(
                         "`{name}` gives another value each time, so a replay would not repeat its \
-                         forecasts; expected functions of the record alone"
+                         forecasts; expected functions of the record alone{remedy}"
                     ),
                 );
             }
@@ -152,10 +157,34 @@ impl Checker<'_> {
                 format!("`{name}` is a window function, expected a scalar or aggregate function"),
             );
         }
+        if !remedy.is_empty() {
+            return self.word(&name, span);
+        }
         let scalars = self.state.scalar_functions().keys();
         let aggregates = self.state.aggregate_functions().keys();
         let remedy = did_you_mean(&name, scalars.chain(aggregates).map(String::as_str));
         self.refuse(span, format!("unknown function `{name}`, expected a scalar or aggregate function of DataFusion{remedy}"));
+    }
+
+    /// Refuses a word of SQL in the place of a column.
+    fn word(&mut self, word: &str, span: Span) {
+        let word = word.to_lowercase();
+        self.refuse(
+            span,
+            format!(
+                "`{word}` is a word of SQL, expected a value, or in quotes, `\"{word}\"`, a column of \
+                 that name"
+            ),
+        );
+    }
+
+    /// A value alone is no column, though a column may be meant.
+    fn unnamed_value(&mut self, expression: &Expr) {
+        if let Expr::Value(value) = expression
+            && let Value::Null | Value::Boolean(_) = value.value
+        {
+            self.word(&value.value.to_string(), value.span);
+        }
     }
 
     fn table_function(&mut self, factor: &TableFactor) {
@@ -283,6 +312,11 @@ impl Visitor for Checker<'_> {
                  GROUP BY … HAVING …",
             );
         }
+        for item in &select.projection {
+            if let SelectItem::UnnamedExpr(expression) = item {
+                self.unnamed_value(expression);
+            }
+        }
         self.group_by(&select.group_by);
         self.output_names(select);
         ControlFlow::Continue(())
@@ -326,6 +360,10 @@ impl Visitor for Checker<'_> {
                 );
             }
             Expr::Function(function) => self.function(function),
+            Expr::Prefixed { prefix, .. } => self.word(&prefix.value, prefix.span),
+            Expr::Interval(interval) if !matches!(*interval.value, Expr::Value(_)) => {
+                self.word("interval", interval.value.span());
+            }
             _ => {}
         }
         ControlFlow::Continue(())

@@ -32,6 +32,7 @@ pub(super) fn schema(list: &ColumnList, problems: &mut Vec<Problem>) -> SchemaRe
         match column_type(&column.data_type.value) {
             Ok(data_type) => fields.push(Field::new(&name.value, data_type, !column.not_null)),
             Err(message) => {
+                let message = format!("column `{}`: {message}", name.value);
                 problems.push(Problem::new(column.data_type.span, message));
                 // A stand-in, so that the views of the table do not report the
                 // column as unknown on top.

@@ -9,6 +9,7 @@ mod ahead;
 mod arguments;
 mod catalog;
 mod checks;
+mod circles;
 mod columns;
 mod forecast;
 mod lineage;
@@ -30,7 +31,7 @@ use crate::dialect::{Statement, parse_script};
 use crate::error::{Problem, ProblemKind, SqlError, SqlErrors};
 use crate::spec::PipelinePlan;
 
-pub(crate) use types::sql_name;
+pub(crate) use types::{is_nested, sql_name};
 
 /// Plans every pipeline of a set of scripts, given as `(name, text)`.
 ///

@@ -10,6 +10,7 @@ use super::Place;
 use super::ahead::{check_ahead, watermark_condition};
 use super::catalog::{Catalog, mention_in, session_state};
 use super::checks::mentions;
+use super::circles::{Tables, check_circles};
 use super::forecast::{ForecastCall, ForecastInput, ResolvedCall};
 use super::lineage::WindowView;
 use super::models::{DEFAULT_MODEL, default_model, model};
@@ -55,6 +56,7 @@ pub(super) struct Definitions<'a> {
     sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
     models: BTreeMap<String, Option<ModelDefinition>>,
     pipelines: Vec<(usize, &'a PipelineStatement)>,
+    tables: Tables<'a>,
 }
 
 impl<'a> Definitions<'a> {
@@ -66,6 +68,7 @@ impl<'a> Definitions<'a> {
             sinks: BTreeMap::new(),
             models: BTreeMap::new(),
             pipelines: Vec::new(),
+            tables: Tables::new(),
         };
         let mut names = BTreeSet::new();
         for (index, statement) in statements.iter().enumerate() {
@@ -92,6 +95,9 @@ impl<'a> Definitions<'a> {
     fn add(&mut self, index: usize, statement: &'a Statement, problems: &mut Vec<Problem>) {
         let name = statement.name().value.clone();
         let before = problems.len();
+        if let Statement::Table(table) = statement {
+            self.tables.insert(name.clone(), (index, table));
+        }
         match statement {
             Statement::Table(table) => match &table.columns {
                 Some(columns) => {
@@ -143,6 +149,8 @@ impl<'a> Definitions<'a> {
             }
             problems.extend(found.into_iter().map(|problem| (Place::Statement(*index), problem)));
         }
+        let in_circles = check_circles(&plans, &self.tables).into_iter();
+        problems.extend(in_circles.map(|(index, problem)| (Place::Statement(index), problem)));
         let in_views = self.catalog.take_problems().into_iter();
         problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
         plans

@@ -1,9 +1,7 @@
 //! SQL column types to Arrow types.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
-};
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
 /// Returns the Arrow type of a column.
 ///
@@ -22,6 +20,8 @@ pub(super) fn column_type(sql: &SqlType) -> Result<DataType, String> {
         SqlType::SmallIntUnsigned(_) => DataType::UInt16,
         SqlType::IntUnsigned(_) | SqlType::IntegerUnsigned(_) => DataType::UInt32,
         SqlType::BigIntUnsigned(_) => DataType::UInt64,
+        // The standard's precision counts binary digits, of which a REAL has 24.
+        SqlType::Float(ExactNumberInfo::Precision(25..=53)) => DataType::Float64,
         SqlType::Real | SqlType::Float4 | SqlType::Float(_) => DataType::Float32,
         SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 => DataType::Float64,
         SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => decimal(*info)?,
@@ -43,19 +43,73 @@ pub(super) fn column_type(sql: &SqlType) -> Result<DataType, String> {
                  an offset in the text of a value is converted"
             ));
         }
-        SqlType::Array(ArrayElemTypeDef::AngleBracket(_) | ArrayElemTypeDef::SquareBracket(..))
-        | SqlType::Struct(..)
-        | SqlType::Map(..) => {
-            return Err(format!(
-                "nested type `{sql}` is not supported in this version, expected a scalar type"
-            ));
+        other => return Err(refusal(other)),
+    })
+}
+
+/// Says that a type is not supported, and what to write instead.
+fn refusal(sql: &SqlType) -> String {
+    let said = sql.to_string();
+    let head: String =
+        said.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let head = head.to_uppercase();
+    if is_nested(&head) || said.ends_with(']') {
+        return format!(
+            "nested type `{said}` is not supported in this version, expected a scalar type; leave \
+             the column out, since what is not declared is passed over, or have its fields \
+             written beside the others"
+        );
+    }
+    let remedy = match other_products_type(&head) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    };
+    format!(
+        "unknown type `{said}`, expected BOOLEAN, SMALLINT, INT, BIGINT, REAL, DOUBLE, \
+         DECIMAL(p, s), VARCHAR, DATE, TIMESTAMP or TIMESTAMP(3){remedy}"
+    )
+}
+
+/// Returns whether values of a type, given by its first word in capitals, have
+/// parts.
+pub(crate) fn is_nested(head: &str) -> bool {
+    const NESTED: [&str; 15] = [
+        "ARRAY", "HSTORE", "JSON", "JSONB", "LIST", "MAP", "MULTISET", "NESTED", "OBJECT",
+        "RECORD", "ROW", "STRUCT", "TUPLE", "VARIANT", "VECTOR",
+    ];
+    NESTED.contains(&head)
+}
+
+/// Returns our name for a type that other products, and people, call `head`.
+fn other_products_type(head: &str) -> Option<&'static str> {
+    Some(match head {
+        "BYTE" | "INT1" => "TINYINT",
+        "SHORT" | "INT16" => "SMALLINT",
+        "INT32" | "MEDIUMINT" | "SERIAL" => "INT",
+        "INT64" | "LONG" | "BIGSERIAL" | "INT128" | "INT256" | "HUGEINT" => "BIGINT",
+        "UINT8" | "UTINYINT" => "TINYINT UNSIGNED",
+        "UINT16" | "USMALLINT" => "SMALLINT UNSIGNED",
+        "UINT32" | "UINTEGER" | "UNSIGNED" => "INT UNSIGNED",
+        "UINT64" | "UBIGINT" | "UINT128" | "UINT256" | "UHUGEINT" => "BIGINT UNSIGNED",
+        "FLOAT32" => "REAL",
+        "FLOAT64" | "NUMBER" | "FIXED" | "MONEY" | "BIGNUMERIC" | "BIGDECIMAL" | "DOUBLE" => {
+            "DOUBLE"
         }
-        other => {
-            return Err(format!(
-                "unknown type `{other}`, expected BOOLEAN, SMALLINT, INT, BIGINT, REAL, DOUBLE, \
-                 DECIMAL(p, s), VARCHAR, DATE, TIMESTAMP or TIMESTAMP(3)"
-            ));
+        "BIT" | "LOGICAL" => "BOOLEAN",
+        "DATE32" => "DATE",
+        "DATETIME" | "DATETIME2" | "DATETIME64" | "SMALLDATETIME" | "TIMESTAMPNTZ"
+        | "TIMESTAMP_LTZ" | "TIMESTAMP_TZ" | "TIMESTAMPLTZ" | "TIMESTAMP_US" | "EPOCH" => {
+            "TIMESTAMP"
         }
+        "TIMESTAMP_MS" => "TIMESTAMP(3)",
+        "TIMESTAMP_S" => "TIMESTAMP(0)",
+        "TIMESTAMP_NS" => "TIMESTAMP(9)",
+        "UUID" | "ENUM" | "CLOB" | "VARCHAR2" | "NVARCHAR2" | "NCHAR" | "CHARACTER" | "INET"
+        | "CIDR" | "XML" | "TIME" | "INTERVAL" | "STR" | "UTF8" | "LONGTEXT" | "MEDIUMTEXT"
+        | "TINYTEXT" | "LOWCARDINALITY" | "FIXEDSTRING" | "REGCLASS" | "KEYWORD" | "SYMBOL" => {
+            "VARCHAR"
+        }
+        _ => return None,
     })
 }
 
