@@ -172,6 +172,13 @@ impl Scaling {
     /// What padding has, and every token of a model without scaling.
     pub(crate) const NONE: Self = Self { location: 0.0, scale: 1.0 };
 
+    /// Returns the reference's, which are f32: at the edge of a component's
+    /// support a density hangs on their last bit.
+    pub(crate) fn of_reference(self) -> Self {
+        let rounded = |number: f64| f64::from(number as f32);
+        Self { location: rounded(self.location), scale: rounded(self.scale) }
+    }
+
     /// Returns the standardised value. The location is subtracted in f64: at a
     /// level of 1e9 the numbers of f32 are 64 apart.
     pub(crate) fn apply(&self, value: f64) -> f32 {
