@@ -147,7 +147,7 @@ fn a_dead_column_is_as_good_as_absent() {
     let (ahead, dead) = (swing(100 + HORIZON, 1.0, 1.0), vec![f64::NAN; 100]);
     let context = Context {
         variates: vec![a.clone(), b.clone()],
-        future_covariates: vec![ahead.clone()],
+        future_covariates: vec![ahead],
         past_covariates: vec![a.clone()],
         prior: None,
     };
