@@ -25,8 +25,11 @@
 //!
 //! What to count on: a forecast depends on its task alone, to the bit, whatever
 //! the batch and the number of threads (on one kind of processor). A value that
-//! is NaN or infinite is missing. A series that cannot be forecast gets a
-//! [`TaskError`] and disturbs no other.
+//! is NaN or infinite is missing. Neither unit nor level of a series matters: its
+//! values are f64 until they are standardised, and those of a forecast are f64. A
+//! series that cannot be forecast gets a [`TaskError`] and disturbs no other; a
+//! variate or covariate that was never observed is left out
+//! ([`Forecast::unobserved`]).
 //!
 //! One counter: `tidecast_forecaster_broken_paths_total`, sample paths that
 //! became NaN and were left out of mean and quantiles.

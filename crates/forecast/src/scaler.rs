@@ -17,6 +17,9 @@ const ROUNDING: f64 = 1.0 / (1_u64 << 44) as f64;
 /// the range of f64.
 const COMFORTABLE_EXPONENT: i32 = 400;
 
+/// The largest size of a standardised value: nothing observed is that far off.
+const FARTHEST: f64 = 1e12;
+
 /// What is added to the variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floor {
@@ -172,10 +175,21 @@ impl Scaling {
     /// What padding has, and every token of a model without scaling.
     pub(crate) const NONE: Self = Self { location: 0.0, scale: 1.0 };
 
+    /// Returns the reference's, which are f32: at the edge of a component's
+    /// support a density hangs on their last bit.
+    pub(crate) fn of_reference(self) -> Self {
+        let rounded = |number: f64| f64::from(number as f32);
+        Self { location: rounded(self.location), scale: rounded(self.scale) }
+    }
+
     /// Returns the standardised value. The location is subtracted in f64: at a
     /// level of 1e9 the numbers of f32 are 64 apart.
+    ///
+    /// What pads a context is a zero of the series, which lies as far off as
+    /// the location: at 1e40 beyond f32. So far that squares and their sums
+    /// would overflow in the network, it is brought nearer.
     pub(crate) fn apply(&self, value: f64) -> f32 {
-        ((value - self.location) / self.scale) as f32
+        ((value - self.location) / self.scale).clamp(-FARTHEST, FARTHEST) as f32
     }
 
     /// Returns the value of a standardised one; beyond the range of f64 the

@@ -116,6 +116,7 @@ pub(crate) struct Series<'a> {
     /// What the context adds to each one's variance; it stays when moments are
     /// taken anew, so that both rollouts scale alike.
     added: Vec<AddedVariance>,
+    floor: Floor,
     scaling: bool,
 }
 
@@ -145,7 +146,7 @@ impl<'a> Series<'a> {
             .map(|variate| groups.get(&(1, variate)).copied().unwrap_or_default())
             .collect();
         let added = moments.iter().map(|moments| moments.floor(floor)).collect();
-        Self { row, context, layout, newest, moments, added, scaling: config.scaling }
+        Self { row, context, layout, newest, moments, added, floor, scaling: config.scaling }
     }
 
     pub(crate) fn variates(&self) -> usize {
@@ -173,9 +174,10 @@ impl<'a> Series<'a> {
     }
 
     pub(crate) fn scalings(&self, moments: &[Moments]) -> Vec<Scaling> {
-        let scaling = |(moments, added): (&Moments, &AddedVariance)| match self.scaling {
-            true => moments.scaling(*added),
-            false => Scaling::NONE,
+        let scaling = |(moments, added): (&Moments, &AddedVariance)| match self.floor {
+            _ if !self.scaling => Scaling::NONE,
+            Floor::Relative => moments.scaling(*added),
+            Floor::Reference => moments.scaling(*added).of_reference(),
         };
         moments.iter().zip(&self.added).map(scaling).collect()
     }

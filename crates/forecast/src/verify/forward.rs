@@ -129,7 +129,7 @@ fn scalings(model: &dyn Network, input: &Input) -> Vec<Scaling> {
         all.extend(samples.iter().zip(variates).map(|(&sample, &variate)| {
             match groups.get(&(sample, variate)) {
                 Some(moments) if sample != 0 && model.config().scaling => {
-                    moments.scaling(moments.floor(Floor::Reference))
+                    moments.scaling(moments.floor(Floor::Reference)).of_reference()
                 }
                 _ => Scaling::NONE,
             }
