@@ -36,7 +36,8 @@ fn steps(ended: &Ended) -> Vec<(String, String, String, f64)> {
         let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
         let series: Vec<String> =
             message["series"].as_object().unwrap().values().map(text).collect();
-        let origin: tidecast_stream::EventTime = message["origin"].as_str().unwrap().parse().unwrap();
+        let origin: tidecast_stream::EventTime =
+            message["origin"].as_str().unwrap().parse().unwrap();
         for variate in message["variates"].as_array().unwrap() {
             for (index, mean) in variate["mean"].as_array().unwrap().iter().enumerate() {
                 let time = match message["step_ms"].as_i64() {
@@ -145,7 +146,12 @@ fn steps_are_those_of_the_calendar_and_of_the_datas_phase() {
     let at_six = [("", "2024-03-01T06:00:00Z", 104.0), ("", "2024-03-02T06:00:00Z", 105.0)];
     check("daily-at-six", "--input input.csv --time ts --target y --horizon 2", 7, &at_six);
     let berlin = [("", "2024-04-29T22:00:00Z", 104.0), ("", "2024-04-30T22:00:00Z", 105.0)];
-    check("daily-at-six", "--input local-midnight.csv --time ts --target y --horizon 2", 7, &berlin);
+    check(
+        "daily-at-six",
+        "--input local-midnight.csv --time ts --target y --horizon 2",
+        7,
+        &berlin,
+    );
 }
 
 #[test]
@@ -166,10 +172,12 @@ fn units_of_time_are_a_columns() {
     check("epoch-with-fraction", arguments, 24, &[("", MIDNIGHT, 100.0)]);
     let arguments = "--input input.csv --time ts --target kw --horizon 1";
     check("epoch-with-fraction", arguments, 24, &[("", "2024-08-04T00:00:00.250Z", 100.0)]);
-    check("hour-24", "--input input.csv --time ts --target kw --horizon 2", 24, &[
-        ("", ONE, 100.0),
-        ("", TWO, 110.0),
-    ]);
+    check(
+        "hour-24",
+        "--input input.csv --time ts --target kw --horizon 2",
+        24,
+        &[("", ONE, 100.0), ("", TWO, 110.0)],
+    );
 }
 
 #[test]
@@ -185,7 +193,8 @@ fn values_keep_their_digits_and_their_unit() {
         message["variates"][0]["quantiles"][level][step].as_f64().unwrap()
     };
     for step in 0..24 {
-        let (low, median, high) = (quantile("0.1", step), quantile("0.5", step), quantile("0.9", step));
+        let (low, median, high) =
+            (quantile("0.1", step), quantile("0.5", step), quantile("0.9", step));
         assert!((0.5e-6..3.5e-6).contains(&median), "step {step}: {median:e}");
         assert!((high - low) < 1e-6, "step {step}: {low:e} to {high:e}");
     }
@@ -200,15 +209,21 @@ fn a_gap_of_two_targets_is_no_zero_and_a_dead_one_is_named() {
     let found = steps(&forecast("gaps-with-two-targets", arguments));
     for name in ["y", "z"] {
         let means: Vec<f64> = found.iter().filter(|s| s.1 == name).map(|s| s.3).collect();
-        let (low, high) = (means.iter().copied().fold(f64::MAX, f64::min),
-            means.iter().copied().fold(f64::MIN, f64::max));
+        let (low, high) = (
+            means.iter().copied().fold(f64::MAX, f64::min),
+            means.iter().copied().fold(f64::MIN, f64::max),
+        );
         assert!(low < 994.0 && high > 1006.0, "{name} swings from {low} to {high}");
     }
     let arguments = "--input input.csv --time ts --target a,b,c --horizon 1 --format jsonl";
     let ended = naive("dead-target", arguments, 24);
     let found: Vec<(String, f64)> = steps(&ended).into_iter().map(|s| (s.1, s.3)).collect();
     assert_eq!(found, [("a".to_owned(), 100.0), ("b".to_owned(), 500.0)]);
-    assert!(ended.stderr.contains("no forecast of `c`: none of the `72` steps"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no forecast of `c`: none of the `72` steps"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -217,8 +232,7 @@ fn sums_know_empty_and_cut_off_steps() {
     let ended = naive("counts-without-events", &format!("{arguments} --aggregate sum"), 1);
     assert!(ended.stderr.contains("--fill zero"), "{}", ended.stderr);
     for how in ["--aggregate count", "--aggregate sum --fill zero"] {
-        let ended =
-            naive("counts-without-events", &format!("{arguments} {how} --format jsonl"), 1);
+        let ended = naive("counts-without-events", &format!("{arguments} {how} --format jsonl"), 1);
         let context = &printed(&ended)[0]["context"];
         assert_eq!(context["steps"], context["observed"], "{how}");
         assert!(!ended.stderr.contains("--fill"), "{}", ended.stderr);
@@ -289,7 +303,12 @@ fn names_steer_neither_pictures_nor_terminals() {
 fn sums_of_whole_numbers_do_not_wrap() {
     let mut command = tidecast();
     command.current_dir(folder("sum-beyond-64-bits")).args([
-        "run", "pipeline.sql", "--set", "server.enabled=false", "--set", "state.url=off",
+        "run",
+        "pipeline.sql",
+        "--set",
+        "server.enabled=false",
+        "--set",
+        "state.url=off",
     ]);
     let ended = run_command(command);
     assert!(!ended.stdout.contains("-4.6"), "{}", ended.stdout);

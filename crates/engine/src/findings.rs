@@ -40,9 +40,30 @@ impl Findings {
         if !found.contains_key(kind) {
             tracing::warn!(pipeline = %self.pipeline, kind, "{text}");
         }
+        self.show(kind, count);
+        found.insert(kind, Finding { kind, count, text });
+    }
+
+    /// Takes over what the source has to say of its records, as it is now; the log has
+    /// it from the source.
+    pub(crate) fn of_source(&self, warnings: &[String]) {
+        const KIND: &str = "source";
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = warnings.len() as u64;
+        match (warnings.is_empty(), found.contains_key(KIND)) {
+            (true, false) => return,
+            (true, true) => drop(found.remove(KIND)),
+            (false, _) => {
+                let text = warnings.join("; ");
+                found.insert(KIND, Finding { kind: KIND, count, text });
+            }
+        }
+        self.show(KIND, count);
+    }
+
+    fn show(&self, kind: &'static str, count: u64) {
         let labels = [("pipeline", self.pipeline.clone()), ("kind", kind.to_owned())];
         gauge!("tidecast_pipeline_findings", &labels).set(count as f64);
-        found.insert(kind, Finding { kind, count, text });
     }
 
     /// Returns what was found so far, a kind once.

@@ -27,6 +27,8 @@ use crate::windower::{WindowerActor, WindowerMessage};
 /// How long one poll of the source waits: the reaction time to a stop and the
 /// grain of the idle timeout.
 const POLL: Duration = Duration::from_millis(50);
+/// How often the source is asked what it thinks of its records.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything ingest needs to know.
 pub(crate) struct Ingest {
@@ -83,6 +85,7 @@ impl Ingest {
         &mut self,
         partitions: &mut BTreeMap<Partition, Assigned>,
     ) -> Result<(), ActorExit> {
+        let mut looked = Instant::now();
         while !self.drain.is_draining() {
             if self.kill_switch.is_killed() {
                 return Err(ActorExit::Killed);
@@ -118,6 +121,10 @@ impl Ingest {
                 return Err(ActorExit::DownstreamGone);
             }
             self.close_idle(partitions)?;
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.findings.of_source(&self.source.warnings());
+            }
         }
         Ok(())
     }
