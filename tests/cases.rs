@@ -125,8 +125,10 @@ fn a_file_has_no_late_rows() {
     let ended = naive("newest-first", arguments, 11);
     let messages = printed(&ended);
     assert_eq!(messages[0]["context"]["observed"], 309);
-    let upper = messages[0]["variates"][0]["quantiles"]["0.9"][0].as_f64().unwrap();
-    assert!((upper - 101.8).abs() < 0.05, "{upper}");
+    assert_eq!(messages[0]["origin"], "2008-01-01T00:00:00Z");
+    // Years of the calendar repeat every 11 to the digit: there is no band. (Years of 365
+    // days would slip by one in the middle, and seem to have one.)
+    assert_eq!(messages[0]["variates"][0]["quantiles"]["0.9"][0], 101.0);
 }
 
 #[test]
@@ -320,7 +322,7 @@ fn sql_is_refused_in_words_that_help() {
     for (case, words) in [
         ("sql-messages/struct.sql", "nested"),
         ("sql-messages/user.sql", "word of SQL"),
-        ("forecasts-into-their-source/pipeline.sql", "the topic that is read"),
+        ("forecasts-into-their-source/pipeline.sql", "would come back as a record"),
     ] {
         let path = folder(case);
         let ended = crate::support::command::run(&["check", path.to_str().unwrap()]);
