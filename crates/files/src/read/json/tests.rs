@@ -67,8 +67,8 @@ fn damage_costs_its_own_value() {
     let found = texts("[{\"a\":1},{\"a\":\"x,\"b\":2},{\"a\":3},{\"a\":4}]");
     assert_eq!(found.last().map(String::as_str), Some("{\"a\":4}"), "{found:#?}");
     // In lines nothing reaches over an end of line.
-    let found = texts("[\n{\"a\":1},\n{\"a\":\"x,\n{\"a\":[3},\n{\"a\":4}\n]\n");
-    assert_eq!(found, ["{\"a\":1}", "{\"a\":\"x", "{\"a\":[3}", "{\"a\":4}"]);
+    let found = texts("[\n{\"a\":1},\n{\"a\":\"x,\n{\"a\":[3},\n{\"a\":4},\n{\"a\":5}\n]\n");
+    assert_eq!(found, ["{\"a\":1}", "{\"a\":\"x", "{\"a\":[3}", "{\"a\":4}", "{\"a\":5}"]);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn layout(head: &[u8], is_all: bool) -> Layout {
     let contents: Vec<&[u8]> = contents.take(HEAD_LINES).collect();
     let whole = contents.iter().filter(|line| is_one_object(line)).count();
     let is_json = matches!(first, Some(b'[' | b'{'));
-    if whole * 2 >= contents.len().max(1) || !is_json {
+    if whole * 2 > contents.len() || !is_json {
         Layout::Lines { has_brackets }
     } else {
         Layout::Brackets(Buffer::new())
@@ -131,43 +131,63 @@ fn layout(head: &[u8], is_all: bool) -> Layout {
 /// Whether a line is an object from its first byte to its last.
 fn is_one_object(line: &[u8]) -> bool {
     let mut scan = Scan::default();
-    let end = line.iter().position(|byte| scan.pass(*byte));
-    line.first() == Some(&b'{') && end.map(|end| end + 1) == Some(line.len())
+    let end = line.iter().position(|byte| scan.pass(*byte) != Passed::Inside);
+    line.first() == Some(&b'{') && end.map(|end| end + 1) == Some(line.len()) && scan.depth == 0
+}
+
+/// What a byte of a value does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    Inside,
+    /// The value ends with it.
+    End,
+    /// It closes what is not open: a bracket is missing, or one too many.
+    Damage,
 }
 
 /// How deep one is in a value.
 #[derive(Clone, Copy, Debug, Default)]
 struct Scan {
-    depth: usize,
+    depth: u32,
+    /// Which of the open brackets are those of lists, the innermost the lowest bit;
+    /// what is nested deeper than there are bits is a bad record in any case.
+    lists: u128,
     in_string: bool,
     is_escaped: bool,
 }
 
 impl Scan {
-    /// Passes a byte; returns whether a value ends with it.
     #[inline]
-    fn pass(&mut self, byte: u8) -> bool {
+    fn pass(&mut self, byte: u8) -> Passed {
         if self.in_string {
             match byte {
+                // JSON has no line's end in a string: its quote is missing.
+                b'\n' => (self.in_string, self.is_escaped) = (false, false),
                 _ if self.is_escaped => self.is_escaped = false,
                 b'\\' => self.is_escaped = true,
-                b'"' | b'\n' => self.in_string = false,
+                b'"' => self.in_string = false,
                 _ => {}
             }
-            // An escape does not reach over a line's end either.
-            self.in_string &= byte != b'\n';
-            return false;
+            return Passed::Inside;
         }
         match byte {
             b'"' => self.in_string = true,
-            b'{' | b'[' => self.depth += 1,
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.lists = self.lists << 1 | u128::from(byte == b'[');
+            }
             b'}' | b']' => {
+                let is_deep = self.depth > u128::BITS;
+                if !is_deep && (self.lists & 1 == 1) != (byte == b']') {
+                    return Passed::Damage;
+                }
                 self.depth = self.depth.saturating_sub(1);
-                return self.depth == 0;
+                self.lists >>= 1;
+                return if self.depth == 0 { Passed::End } else { Passed::Inside };
             }
             _ => {}
         }
-        false
+        Passed::Inside
     }
 }
 
@@ -219,12 +239,33 @@ impl Buffer {
         let mut length = 0;
         loop {
             let rest = self.bytes.get(self.start + length..).unwrap_or_default();
-            if let Some(end) = rest.iter().position(|byte| scan.pass(*byte)) {
-                return Ok(length + end + 1);
+            let mut passed = Passed::Inside;
+            let end = rest.iter().position(|byte| {
+                passed = scan.pass(*byte);
+                passed != Passed::Inside
+            });
+            length += end.map_or(rest.len(), |end| end + 1);
+            match passed {
+                Passed::End => return Ok(length),
+                Passed::Damage => return self.find_beginning(reader, length),
+                Passed::Inside if length > MAX_VALUE_BYTES || !self.fill(reader)? => {
+                    return self.find_beginning(reader, length);
+                }
+                Passed::Inside => {}
             }
-            length += rest.len();
-            if length > MAX_VALUE_BYTES || !self.fill(reader)? {
-                return Ok(self.next_beginning(length));
+        }
+    }
+
+    /// Returns the length of a damaged value: to where the next one seems to begin,
+    /// or as far as it was looked at.
+    fn find_beginning(&mut self, reader: &mut dyn BufRead, length: usize) -> io::Result<usize> {
+        loop {
+            if let Some(begin) = self.next_beginning() {
+                return Ok(begin);
+            }
+            let is_enough = self.bytes.len() - self.start > MAX_VALUE_BYTES;
+            if is_enough || !self.fill(reader)? {
+                return Ok(length);
             }
         }
     }
@@ -246,11 +287,11 @@ impl Buffer {
         }
     }
 
-    /// Of a value that does not end within `length` bytes: where the next one
-    /// seems to begin. That is a brace at the start of a line, as far in as the
-    /// value's own, or one behind a comma behind a brace.
-    fn next_beginning(&self, length: usize) -> usize {
-        let rest = self.bytes.get(self.start..self.start + length).unwrap_or_default();
+    /// Where, behind a damaged value's first byte, an object seems to begin: a brace
+    /// at the start of a line, as far in as the value's own, or one behind a comma
+    /// behind a brace.
+    fn next_beginning(&self) -> Option<usize> {
+        let rest = self.bytes.get(self.start..).unwrap_or_default();
         let before = self.bytes.get(..self.start).unwrap_or_default();
         let indent = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let lines = rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
@@ -268,7 +309,7 @@ impl Buffer {
                 before.ends_with(b"}").then_some(begin)
             })
         };
-        at_line.or_else(behind_comma).unwrap_or(length)
+        at_line.or_else(behind_comma)
     }
 
     fn take(&mut self, length: usize) -> Value {
