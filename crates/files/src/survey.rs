@@ -229,6 +229,7 @@ pub(crate) fn rules(
     let sample = read::open(path, format, schema, 0)?.next(SAMPLE_ROWS)?;
     let columns = sample.map(|sample| sample.columns).unwrap_or_default();
     let mut rules = Vec::with_capacity(schema.fields().len());
+    let mut doubts: Vec<String> = Vec::new();
     for (index, field) in schema.fields().iter().enumerate() {
         let mut rule = ColumnRule::default();
         if let Some(column) = columns.get(index) {
@@ -236,12 +237,14 @@ pub(crate) fn rules(
                 rule.times = unit.map_or_else(|| time_rule(column), TimeRule::in_unit);
                 check(path, field, Some(column), rule.times, unit.is_some())?;
             } else if field.data_type().is_numeric() && *column.data_type() == DataType::Utf8 {
-                rule.numbers = evidence(column).decide(None, None).style;
+                let Decision { style, doubt } = evidence(column).decide(None, None);
+                rule.numbers = style;
+                doubts.extend(doubt.map(|doubt| format!("`{}`: {doubt}", field.name())));
             }
         }
         rules.push(rule);
     }
-    Ok((rules, None))
+    Ok((rules, (!doubts.is_empty()).then(|| doubts.join("; "))))
 }
 
 /// Refuses a column of which all numbers are absurd as times. Whoever said the unit

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use tidecast_files::infer_schema;
 
-use crate::helpers::{numbers, parquet, read, schema, times};
+use crate::helpers::{numbers, open, parquet, read, schema, times};
 
 fn one(folder: &TempDir, column: ArrayRef) -> std::path::PathBuf {
     parquet(folder, "a.parquet", &RecordBatch::try_from_iter([("y", column)]).unwrap())
@@ -43,6 +43,15 @@ fn numbers_of_all_types_are_read_as_what_they_are() {
         let path = one(&folder, column);
         assert_eq!(numbers(&path, "y").unwrap(), (expected.map(Some).to_vec(), vec![]), "{kind}");
     }
+}
+
+#[test]
+fn of_text_that_may_be_two_numbers_it_is_said_which() {
+    let folder = TempDir::new().unwrap();
+    let path = one(&folder, Arc::new(StringArray::from(vec!["1.234", "5.678"])));
+    let source = open(&path, &schema(&[("y", DataType::Float64)])).unwrap();
+    let said = "`y`: `1.234` is read as 1.234, though it may be 1234";
+    assert_eq!(source.dialect(), Some(said));
 }
 
 #[test]
