@@ -68,7 +68,7 @@ fn numeric(index: usize) -> String {
 }
 
 fn bad(index: usize) -> String {
-    if index % 10 == 0 { r#"{"site":"a","kw":"high"}"#.to_owned() } else { text(index) }
+    if index.is_multiple_of(10) { r#"{"site":"a","kw":"high"}"#.to_owned() } else { text(index) }
 }
 
 fn schema(has_count: bool) -> SchemaRef {

@@ -303,10 +303,7 @@ fn float32(token: Token<'_>) -> Read<f32> {
 }
 
 #[inline]
-fn float<T: std::str::FromStr>(token: Token<'_>, is_finite: fn(T) -> bool) -> Read<T>
-where
-    T: Copy,
-{
+fn float<T: std::str::FromStr + Copy>(token: Token<'_>, is_finite: fn(T) -> bool) -> Read<T> {
     if let Token::Infinite(_) = token {
         return Err(not_finite(token));
     }

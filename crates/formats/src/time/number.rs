@@ -38,7 +38,7 @@ pub(super) fn whole(text: &str) -> Option<i64> {
 /// Returns the whole number that `number` is exactly, if it is one of 64 bits.
 pub(super) fn exact(number: f64) -> Option<i64> {
     const END: f64 = 9_223_372_036_854_775_808.0;
-    (number.fract() == 0.0 && number >= -END && number < END).then_some(number as i64)
+    (number.fract() == 0.0 && (-END..END).contains(&number)).then_some(number as i64)
 }
 
 impl Decimal {
