@@ -72,10 +72,10 @@ fn what_is_known_ahead_changes_the_forecast() {
     assert_eq!(warm["origin"], mild["origin"]);
     assert_ne!(warm["variates"], mild["variates"]);
 
-    // What is known for the past only is not looked up ahead: rows without a
-    // target are steps without one.
+    // What is known for the past only is not looked up ahead, and rows without a
+    // target at the end move no origin.
     let past = of(0.0, "--past-covariates");
-    assert_eq!(past["origin"], hour(HOURS + AHEAD - 1));
+    assert_eq!(past["origin"], hour(HOURS - 1));
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn check_metric_names(metrics: &str) {
         "tidecast_windower_snapshot_bytes",
         "tidecast_forecaster_expert_tokens_total",
         "tidecast_publisher_lost_letters_total",
+        "tidecast_pipeline_findings",
     ];
     let documented = documented_metrics();
     let mut served = BTreeMap::new();

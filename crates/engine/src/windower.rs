@@ -45,6 +45,9 @@ pub(crate) struct WindowerActor {
     snapshots: Option<Snapshotting>,
     homes: SeriesHomes,
     empty_sums: EmptySums,
+    findings: Findings,
+    /// Rows of a file that were late.
+    late_rows: u64,
 }
 
 impl WindowerActor {
@@ -59,8 +62,9 @@ impl WindowerActor {
     ) -> Self {
         let snapshots =
             snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), work.partition().clone()));
-        let empty_sums = EmptySums::new(findings, plan.forecast.unfilled_sums.clone());
-        Self { plan, work, model, publisher, snapshots, homes, empty_sums }
+        let empty_sums = EmptySums::new(findings.clone(), plan.forecast.unfilled_sums.clone());
+        let late_rows = 0;
+        Self { plan, work, model, publisher, snapshots, homes, empty_sums, findings, late_rows }
     }
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
@@ -101,6 +105,15 @@ impl WindowerActor {
         let Stretch { output, commit } = stretch;
         self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
         self.empty_sums.count(output.steps, output.gap_steps);
+        if self.plan.is_bounded() && !output.late.is_empty() {
+            self.late_rows += output.late.len() as u64;
+            let text = format!(
+                "{} rows of the file came too late for what is known ahead of an origin and are \
+                 left out; sort the file by time, or allow more delay in WATERMARK FOR",
+                self.late_rows
+            );
+            self.findings.note("late_rows", self.late_rows, text);
+        }
         let (partition, windower) = (self.work.partition(), self.work.windower());
         observe::windowed(&self.plan.name, partition, &output, windower);
         let min_context = self.plan.forecast.min_context;

@@ -106,7 +106,7 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
     let rows = condition.map(|condition| format!(", of rows for which {condition}"));
     let rows = rows.unwrap_or_default();
     let column = &watermark.column;
-    if plan.is_bounded() {
+    if plan.is_bounded() && !plan.forecast.looks_ahead() {
         page.setting("watermark", "at the end of the file: no row of it is late");
         return;
     }
@@ -114,6 +114,13 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
         "watermark",
         &format!("the greatest {column} of the partition so far{rows}{delay}"),
     );
+    if plan.is_bounded() {
+        page.setting(
+            "rows too late for it",
+            "left out and counted: what is known ahead is that of the rows before",
+        );
+        return;
+    }
     let bound = |bound: &Option<Duration>, direction| match bound {
         Some(bound) => format!("{} {direction} the record's timestamp", format_duration(*bound)),
         None => "no bound".to_owned(),

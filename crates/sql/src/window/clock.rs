@@ -46,14 +46,11 @@ pub(crate) fn read(plan: &QueryPlan, column: &ArrayRef, records: &Int64Array) ->
                 plan.source.event_time
             ))
         } else {
-            read(row)
-                .filter(|micros| POSSIBLE.contains(micros))
-                .and_then(|micros| Some((micros, windows.start_of(micros)?)))
-                .ok_or_else(|| out_of_range(plan, read(row)))
-                .and_then(|(micros, start)| {
-                    not_far_off(&plan.source, micros, record)?;
-                    Ok((micros, start))
-                })
+            read(row).ok_or_else(|| out_of_range(plan, None)).and_then(|micros| {
+                not_far_off(&plan.source, micros, record)?;
+                let start = windows.start_of(micros).filter(|_| POSSIBLE.contains(&micros));
+                Ok((micros, start.ok_or_else(|| out_of_range(plan, Some(micros)))?))
+            })
         };
         let (micros, start) = usable.unwrap_or_else(|reason| {
             times.rejected.push(RejectedRow { row, reason });

@@ -15,6 +15,8 @@ pub(super) struct Gate<'a> {
     times: &'a Times,
     /// Whether the row says how far time has come.
     moves: &'a [bool],
+    /// Whether the watermark stays until the source has ended: nothing is late.
+    until_end: bool,
     pub(super) watermark: Watermark,
     /// The greatest event time that moved it.
     newest: Option<i64>,
@@ -28,8 +30,9 @@ impl<'a> Gate<'a> {
         watermark: Watermark,
         times: &'a Times,
         moves: &'a [bool],
+        until_end: bool,
     ) -> Self {
-        Self { plan, times, moves, watermark, newest: None, next: 0 }
+        Self { plan, times, moves, until_end, watermark, newest: None, next: 0 }
     }
 
     /// Groups rows by the first instant of their window; `origin` are their
@@ -87,7 +90,7 @@ impl<'a> Gate<'a> {
     }
 
     fn advance_before(&mut self, row: usize) {
-        if self.plan.source.is_bounded {
+        if self.until_end {
             return;
         }
         let times = self.times.micros.get(self.next..row).unwrap_or_default();

@@ -120,7 +120,10 @@ impl WindowOperator {
         mark(&mut moves, &rejected);
 
         let mut output = WindowOutput { rejected, ..WindowOutput::default() };
-        let mut gate = Gate::new(&plan, self.watermark, &times, &moves);
+        // What forecasts look into is what was known when they would have been made, so a
+        // file is then read as it would have come.
+        let until_end = plan.source.is_bounded && self.look_ahead.is_none();
+        let mut gate = Gate::new(&plan, self.watermark, &times, &moves, until_end);
         for (origin, input) in parts {
             let mut done = 0;
             while done < origin.len() {

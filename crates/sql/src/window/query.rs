@@ -32,7 +32,7 @@ pub struct SourceTableInfo {
     /// How far it may lie behind, likewise.
     pub max_past_micros: Option<i64>,
     /// Whether the source ends, as a file does. Nothing is late then, and windows
-    /// close when it has ended.
+    /// close when it has ended, unless forecasts look ahead of the origin.
     pub is_bounded: bool,
 }
 
