@@ -240,8 +240,8 @@ fn the_same_table_is_the_same_in_every_format() {
     }
 }
 
-/// The same SQL over a file and over a topic, whose records say their times in another
-/// way each.
+/// The same SQL over a file and over a topic, whose records say their times as text or as
+/// numbers of one unit.
 #[test]
 fn a_topic_and_a_file_of_the_same_records_are_forecast_alike() {
     let Some(broker) = broker::shared() else { return };
@@ -254,7 +254,8 @@ fn a_topic_and_a_file_of_the_same_records_are_forecast_alike() {
             if random.below(8) == 0 {
                 continue;
             }
-            let time = random.choose(&Times::ALL).write(start.plus_micros(step * 60_000_000));
+            let times = random.choose(&[Times::Iso, Times::Milliseconds]);
+            let time = times.write(start.plus_micros(step * 60_000_000));
             let time = if time.contains('T') { json!(time).to_string() } else { time };
             let value = match random.below(10) {
                 0 => "NaN".to_owned(),

@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn rows_that_are_late_or_early_lie_in_the_step_that_is_meant() {
         const SECOND: i64 = 1_000_000;
-        let late = infer(&every(60 * SECOND, 200, |k| (k * 7_919) % 9_000 * 1_000), None);
+        let late = infer(&every(60 * SECOND, 200, |k| (k * k * 7_919) % 9_001 * 1_000), None);
         assert_eq!(shown(late), "1m");
-        let around = |k: i64| (k * 7_919) % 18_000 * 1_000 - 9 * SECOND;
+        let around = |k: i64| (k * k * 7_919) % 18_001 * 1_000 - 9 * SECOND;
         let around_times = every(60 * SECOND, 200, around);
         let steps = infer(&around_times, None).expect("steps");
         assert_eq!(steps.grid.to_string(), "1m");

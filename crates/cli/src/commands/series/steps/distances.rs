@@ -60,6 +60,9 @@ const USUAL: [i64; 32] = [
 const LEAST_SHARE: f64 = 0.1;
 /// So many of the distances must be multiples of the step.
 const MOST: f64 = 0.85;
+/// Half of the distances must be at most so many steps: all events of which the minute is
+/// noted are whole minutes apart.
+const SPARSE: i64 = 4;
 
 /// Returns what the distances of `times`, which ascend, say; `None` if there is no
 /// distance.
@@ -72,7 +75,15 @@ pub(in crate::commands) fn distance(times: &[EventTime]) -> Option<Distance> {
         .collect();
     distances.sort_unstable();
     let median = *distances.get(distances.len().saturating_sub(1) / 2)?;
-    let found = clusters(&distances).into_iter().find_map(|cluster| step_of(cluster, &distances));
+    let is_dense = |step: &Distance| match *step {
+        Distance::Exact(micros) | Distance::Jittered(micros) | Distance::Irregular(micros) => {
+            micros >= median / SPARSE
+        }
+    };
+    let found = clusters(&distances)
+        .into_iter()
+        .filter_map(|cluster| step_of(cluster, &distances))
+        .find(is_dense);
     Some(found.unwrap_or_else(|| Distance::Irregular(usual_near(median))))
 }
 
@@ -180,7 +191,11 @@ mod tests {
                 at
             })
             .collect();
-        assert!(matches!(of(&times), Some(Distance::Irregular(2 | 3 | _))), "{:?}", of(&times));
-        assert!(matches!(of(&times), Some(Distance::Irregular(micros)) if USUAL.contains(&micros)));
+        let is_usual =
+            |found| matches!(found, Some(Distance::Irregular(micros)) if USUAL.contains(&micros));
+        assert!(is_usual(of(&times)), "{:?}", of(&times));
+        // To the minute, too.
+        let minutes: Vec<f64> = times.iter().map(|hour| (hour * 60.0).round() / 60.0).collect();
+        assert!(is_usual(of(&minutes)), "{:?}", of(&minutes));
     }
 }
