@@ -240,8 +240,8 @@ proptest! {
         let sign = if micros < 0 { "-" } else { "" };
         let size = micros.unsigned_abs();
         let decimal = format!("{sign}{}.{:06}", size / 1_000_000, size % 1_000_000);
-        prop_assert_eq!(TimeRule::in_unit(EpochUnit::Microseconds).of_number(micros), expected.clone());
-        prop_assert_eq!(rule.parse(&decimal), expected, "{}", decimal);
+        prop_assert_eq!(&TimeRule::in_unit(EpochUnit::Microseconds).of_number(micros), &expected);
+        prop_assert_eq!(&rule.parse(&decimal), &expected, "{}", decimal);
     }
 
     #[test]
