@@ -106,6 +106,7 @@ impl TimeRule {
     ///
     /// # Errors
     /// As for [`TimeRule::parse`].
+    #[inline]
     pub fn of_number(&self, number: i64) -> Result<EventTime, TimeProblem> {
         if self.compact.is_some() {
             return self.of_decimal(&Decimal::from(number), || number.to_string());
@@ -114,7 +115,7 @@ impl TimeRule {
         let unit = match self.unit {
             Some(unit) => unit,
             None if number.unsigned_abs() < LEAST_UNSAID => return Err(problem(Reason::TooSmall)),
-            None => unit_by_size(number as f64),
+            None => unit_of_whole(number),
         };
         let micros = match unit {
             EpochUnit::Seconds => number.checked_mul(1_000_000),
@@ -183,6 +184,17 @@ impl TimeRule {
 fn unit_by_size(number: f64) -> EpochUnit {
     let lies_before = |unit: &EpochUnit| number.abs() < unit_end(*unit);
     EpochUnit::ALL.into_iter().find(lies_before).unwrap_or(EpochUnit::Nanoseconds)
+}
+
+/// [`unit_by_size`] of a whole number.
+#[inline]
+fn unit_of_whole(number: i64) -> EpochUnit {
+    match number.unsigned_abs() {
+        0..9_223_372_036 => EpochUnit::Seconds,
+        9_223_372_036..9_223_372_036_000 => EpochUnit::Milliseconds,
+        9_223_372_036_000..9_223_372_036_000_000 => EpochUnit::Microseconds,
+        _ => EpochUnit::Nanoseconds,
+    }
 }
 
 /// The end of 64-bit nanoseconds, 2262-04-11T23:47:16Z, in `unit`.

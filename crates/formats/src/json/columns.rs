@@ -360,10 +360,18 @@ fn days(token: Token<'_>, rule: &TimeRule) -> Read<i64> {
 #[inline]
 fn time(token: Token<'_>, rule: &TimeRule) -> Read<EventTime> {
     let problem = |problem: crate::time::TimeProblem| Unfit::Because(problem.to_string());
-    if let Token::Text(text, false) = token
-        && let Some(time) = TimeRule::common(text)
-    {
-        return Ok(Some(time));
+    match token {
+        Token::Text(text, false) => {
+            if let Some(time) = TimeRule::common(text) {
+                return Ok(Some(time));
+            }
+        }
+        Token::Number(text) => {
+            if let Ok(number) = text.parse() {
+                return rule.of_number(number).map(Some).map_err(problem);
+            }
+        }
+        _ => {}
     }
     let Some(text) = plain(token)? else { return Ok(None) };
     rule.parse(&text).map(Some).map_err(problem)

@@ -131,6 +131,19 @@ fn what_names_no_instant_is_refused_with_its_reason() {
     assert!(TimeRule::default().of_float(f64::INFINITY).is_err());
 }
 
+/// The unit of a whole number and that of the same number with a point agree.
+#[test]
+fn sizes_are_judged_alike_with_and_without_a_point() {
+    for end in [9_223_372_036_i64, 9_223_372_036_000, 9_223_372_036_000_000] {
+        for number in [end - 1, end, end + 1, -end, 100_000_000, 40_000_000_000] {
+            let rule = TimeRule::default();
+            let whole = rule.of_number(number).map_err(|problem| problem.reason);
+            let pointed = rule.parse(&format!("{number}.0")).map_err(|problem| problem.reason);
+            assert_eq!(whole, pointed, "{number}");
+        }
+    }
+}
+
 #[test]
 fn a_unit_that_was_said_goes_for_every_number() {
     let rule = TimeRule::in_unit(EpochUnit::Milliseconds);
@@ -227,8 +240,8 @@ proptest! {
         let sign = if micros < 0 { "-" } else { "" };
         let size = micros.unsigned_abs();
         let decimal = format!("{sign}{}.{:06}", size / 1_000_000, size % 1_000_000);
-        prop_assert_eq!(TimeRule::in_unit(EpochUnit::Microseconds).of_number(micros), expected.clone());
-        prop_assert_eq!(rule.parse(&decimal), expected, "{}", decimal);
+        prop_assert_eq!(&TimeRule::in_unit(EpochUnit::Microseconds).of_number(micros), &expected);
+        prop_assert_eq!(&rule.parse(&decimal), &expected, "{}", decimal);
     }
 
     #[test]
