@@ -153,7 +153,7 @@ fn check_http(service: &Service, pipeline: &Pipeline, minutes: i64) {
 fn check_metric_names(metrics: &str) {
     // These are served once there was something to count; only mixtures have experts,
     // only cards a memory of their own, and snapshots are off here.
-    const RARE: [&str; 11] = [
+    const RARE: [&str; 12] = [
         "tidecast_pipeline_restarts_total",
         "tidecast_forecaster_broken_paths_total",
         "tidecast_forecaster_device_memory_bytes",
@@ -165,6 +165,7 @@ fn check_metric_names(metrics: &str) {
         "tidecast_forecaster_expert_tokens_total",
         "tidecast_publisher_lost_letters_total",
         "tidecast_pipeline_findings",
+        "tidecast_source_absent_columns",
     ];
     let documented = documented_metrics();
     let mut served = BTreeMap::new();

@@ -15,7 +15,7 @@
 //! use tidecast_forecast::{Context, ForecastTask, ModelSpec, load};
 //!
 //! let mut model = load(&ModelSpec { season: Some(4), ..ModelSpec::seasonal_naive() })?;
-//! let history = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, f32::NAN, 4.0];
+//! let history = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, f64::NAN, 4.0];
 //! let task = ForecastTask::new(Context::univariate(&history), 4);
 //! for outcome in model.forecast(&[task]) {
 //!     assert_eq!(outcome?.mean, [[1.0, 2.0, 3.0, 4.0]]);

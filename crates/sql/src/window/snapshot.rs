@@ -189,6 +189,7 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
         ("the watermark", format!("{watermark:?}")),
         ("max.future", format!("{:?}", plan.source.max_future)),
         ("max.past", format!("{:?}", plan.source.max_past)),
+        ("timestamp.unit", unit(plan)),
         ("the window query", plan.window.describe().join("\n")),
         ("the series", clause.series.join(", ")),
         ("the time", clause.time.clone()),
@@ -201,6 +202,10 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+fn unit(plan: &PipelinePlan) -> String {
+    plan.source.timestamp_unit.map_or("auto".to_owned(), |unit| unit.to_string())
 }
 
 fn zero_filled(clause: &ForecastClause) -> String {
