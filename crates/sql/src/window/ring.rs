@@ -313,7 +313,8 @@ impl Shape {
 
 /// Whether a value came with a row: it is neither missing nor a step's zero.
 fn is_of_row(value: &f64) -> bool {
-    !value.is_nan() && !(*value == 0.0 && value.is_sign_negative())
+    let is_step_of_none = *value == 0.0 && value.is_sign_negative();
+    !(value.is_nan() || is_step_of_none)
 }
 
 /// [`Prior`] while the first observed value may still be to come.
