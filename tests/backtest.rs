@@ -230,7 +230,7 @@ fn what_is_wrong_is_said_before_anything_runs() {
         (&["--horizon", "24", "--season", "216"], "--season 216 is too long"),
         (&["--horizon", "24", "--quantiles", "0.1,0.9"], "`0.5` is not among [0.1, 0.9]"),
         (&["--horizon", "24", "--series", "sit"], "did you mean `site`?"),
-        (&["--horizon", "24", "--step", "1us"], "is --step too short, or a time wrong?"),
+        (&["--horizon", "24", "--step", "1ms"], "is --step too short, or a time wrong?"),
         (&["--horizon", "24", "--model", "no-such-folder"], "is not a folder"),
         (&["--horizon", "24", "--output", &nowhere], "cannot write `"),
         (&["--horizon", "24", "--output", "scores.txt"], "ends in .csv"),

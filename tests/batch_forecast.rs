@@ -274,7 +274,7 @@ fn what_is_wrong_with_a_file_or_an_argument_is_said() {
         ),
         (
             &["--input", input, "--time", "kw", "--target", "kw"],
-            &["column `kw`", "does not hold times", "RFC 3339"],
+            &["column `kw` is named twice", "--time"],
         ),
         (
             &["--input", &missing, "--time", "ts", "--target", "kw"],

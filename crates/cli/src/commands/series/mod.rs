@@ -10,7 +10,7 @@ pub(super) mod table;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use tidecast_stream::Period;
 
@@ -108,6 +108,15 @@ pub(super) fn read_rows(
             "the step cannot be found: no series of `{path}` has rows at two times; give --step"
         )
     })?;
+    let too_fine = |group: &&plan::Group| {
+        group.steps.grid.fixed_micros().is_some_and(|micros| micros % 1_000 != 0)
+    };
+    if let Some(group) = plan.groups.iter().find(too_fine) {
+        bail!(
+            "a step of {} is no whole number of milliseconds, expected one; give a longer --step",
+            group.steps.grid
+        );
+    }
     said::what_was_read(&rows, &plan, steps);
     said::what_was_not(&rows, &plan, names, strict)?;
     Ok((rows, plan))

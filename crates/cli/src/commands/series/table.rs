@@ -67,13 +67,17 @@ impl InputTable {
         let found = infer_schema(path)?;
         let time = found.column(path, columns.time)?;
         // One cell that is neither makes a column look like text; its row is bad,
-        // not the column. Whether anything else is in it shows when it is read.
+        // not the column. Whether anything else is in it shows when it is read, and which
+        // numbers are times (1999, 20240801, seconds since 1970) the reader knows.
         let is_text = |field: &Field| field.data_type() == &DataType::Utf8;
-        if !matches!(time.data_type(), DataType::Timestamp(..)) && !is_text(time) {
-            let held = match time.data_type() {
-                DataType::Null => "it is empty in every row looked at".to_owned(),
-                other => format!("it holds {other}"),
-            };
+        let held = match time.data_type() {
+            DataType::Timestamp(..) => None,
+            DataType::Null => Some("it is empty in every row looked at".to_owned()),
+            number if number.is_numeric() => None,
+            _ if is_text(time) => None,
+            other => Some(format!("it holds {other}")),
+        };
+        if let Some(held) = held {
             bail!(
                 "column `{}` of `{}` does not hold times: {held}; expected RFC 3339 text, dates, or epoch numbers",
                 columns.time,
