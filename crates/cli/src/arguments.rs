@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidecast_forecast::Precision;
-use tidecast_stream::Period;
 use tidecast_stream::grid::{self, Tz};
+use tidecast_stream::{EpochUnit, Period};
 
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
@@ -248,6 +248,10 @@ pub struct ForecastArguments {
     /// absent.
     #[arg(long, value_name = "ZONE", value_parser = time_zone)]
     pub time_zone: Option<Tz>,
+    /// What numbers in the column of times count since 1970: `s`, `ms`, `us` or `ns`; told by the largest of
+    /// them when absent.
+    #[arg(long, value_name = "UNIT")]
+    pub timestamp_unit: Option<EpochUnit>,
     /// How rows of one step become one value: any SQL aggregate (`avg`, `sum`, `count`, `max`, `last_value`);
     /// covariates are averaged. Of sums and counts, a first or last step that the file covers in part is
     /// left out.

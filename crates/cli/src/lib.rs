@@ -24,10 +24,19 @@ pub fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            note(format_args!("error: {error:#}"));
+            note(format_args!("error: {}", in_words(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns an error with its causes; one that the words before it have already is not
+/// said again.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {

@@ -14,7 +14,8 @@ use tidecast_stream::{Partition, SeriesKey};
 /// One thing found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `series_in_two_partitions`, `mostly_empty_sums`, `late_rows` or `source`.
+    /// `series_in_two_partitions`, `mostly_empty_sums`, `late_rows`,
+    /// `unusable_rows` or `source`.
     pub kind: &'static str,
     /// How often, in whatever the text counts.
     pub count: u64,

@@ -48,6 +48,17 @@ pub(crate) struct WindowerActor {
     findings: Findings,
     /// Rows of a file that were late.
     late_rows: u64,
+    of_file: FileRows,
+}
+
+/// What is counted of a bounded source.
+#[derive(Debug, Default)]
+struct FileRows {
+    /// Rows that could be decoded.
+    rows: u64,
+    /// Rows that could not be used.
+    bad: u64,
+    first_bad: Option<String>,
 }
 
 impl WindowerActor {
@@ -63,8 +74,18 @@ impl WindowerActor {
         let snapshots =
             snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), work.partition().clone()));
         let empty_sums = EmptySums::new(findings.clone(), plan.forecast.unfilled_sums.clone());
-        let late_rows = 0;
-        Self { plan, work, model, publisher, snapshots, homes, empty_sums, findings, late_rows }
+        Self {
+            plan,
+            work,
+            model,
+            publisher,
+            snapshots,
+            homes,
+            empty_sums,
+            findings,
+            late_rows: 0,
+            of_file: FileRows::default(),
+        }
     }
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
@@ -89,7 +110,22 @@ impl WindowerActor {
         Ok(())
     }
 
+    /// Says at the end of a file how many of its rows are in no forecast.
+    fn say_unusable(&self) {
+        let FileRows { rows, bad, first_bad: Some(first) } = &self.of_file else { return };
+        let all = (rows + bad).max(1);
+        let text = format!(
+            "{bad} of {all} rows of `{}` ({:.1} %) could not be used; the first: {first}",
+            self.work.partition().topic,
+            *bad as f64 * 100.0 / all as f64
+        );
+        self.findings.note("unusable_rows", *bad, text);
+    }
+
     async fn on_close(&mut self, finish: bool) -> Result<(), ActorExit> {
+        if finish && self.plan.is_bounded() {
+            self.say_unusable();
+        }
         match self.work.on_close(finish)? {
             Some(stretch) => self.hand_on(stretch, finish).await?,
             None => return Ok(()),
@@ -105,6 +141,13 @@ impl WindowerActor {
         let Stretch { output, commit } = stretch;
         self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
         self.empty_sums.count(output.steps, output.gap_steps);
+        if self.plan.is_bounded() {
+            self.of_file.rows += output.rows as u64;
+            self.of_file.bad += output.bad.len() as u64;
+            if let (None, Some(bad)) = (&self.of_file.first_bad, output.bad.first()) {
+                self.of_file.first_bad = Some(bad.error.clone());
+            }
+        }
         if self.plan.is_bounded() && !output.late.is_empty() {
             self.late_rows += output.late.len() as u64;
             let text = format!(

@@ -101,7 +101,8 @@ impl<'a> Compiler<'a> {
             return Err(CompileError::new(message).about(time));
         }
         origins.extend([Origin::WindowStart, Origin::WindowEnd]);
-        self.description.push(window_text(&tumble.grid, time));
+        let described = self.description.len();
+        self.description.push(format!("window: tumbling, {} by `{time}`", tumble.grid));
         let above = self.stages(&above_nodes, &mut origins)?;
 
         let input = aggregate.input.schema();
@@ -122,6 +123,10 @@ impl<'a> Compiler<'a> {
         let mut origins = vec![Origin::Other; grouped.fields().len()];
         let after = self.stages(&after_nodes, &mut origins)?;
 
+        let mut identity = self.description.clone();
+        if let Some(window) = identity.get_mut(described) {
+            *window = window_identity(&tumble.grid, time);
+        }
         Ok(QueryPlan {
             source: self.source.clone(),
             time_index: self.time_index,
@@ -136,6 +141,7 @@ impl<'a> Compiler<'a> {
             after,
             output: Arc::clone(view.schema().inner()),
             description: self.description,
+            identity,
         })
     }
 
@@ -374,9 +380,9 @@ fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
     Arc::clone(tumble.schema().inner())
 }
 
-/// Of windows of a fixed length these are the words that committed offsets are marked
-/// with: others would make a pipeline refuse its own state.
-fn window_text(grid: &TimeGrid, time: &str) -> String {
+/// Returns the words that committed offsets are marked with: others would make a
+/// pipeline refuse its own state, so they stay whatever people read.
+fn window_identity(grid: &TimeGrid, time: &str) -> String {
     match (grid.fixed_micros(), grid.offset_micros()) {
         (None, _) => format!("window: tumbling, {grid} by `{time}`"),
         (Some(size), 0) => format!("window: tumbling, {} by `{time}`", micros(size)),

@@ -66,6 +66,8 @@ pub(crate) struct QueryPlan {
     pub(crate) after: Vec<Stage>,
     pub(crate) output: SchemaRef,
     pub(crate) description: Vec<String>,
+    /// The same in the words that state is marked with.
+    pub(crate) identity: Vec<String>,
 }
 
 /// One expression of `GROUP BY`.
@@ -117,6 +119,12 @@ impl WindowQuery {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Returns what windows follow from, in words that stay the same from version to
+    /// version.
+    pub(crate) fn identity(&self) -> String {
+        self.plan.identity.join("\n")
     }
 
     /// Returns what the view does, a line per step, in the order of execution.

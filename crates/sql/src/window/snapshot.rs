@@ -190,7 +190,7 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
         ("max.future", format!("{:?}", plan.source.max_future)),
         ("max.past", format!("{:?}", plan.source.max_past)),
         ("timestamp.unit", unit(plan)),
-        ("the window query", plan.window.describe().join("\n")),
+        ("the window query", plan.window.identity()),
         ("the series", clause.series.join(", ")),
         ("the time", clause.time.clone()),
         ("the step", clause.step.describe()),
@@ -219,7 +219,7 @@ fn zero_filled(clause: &ForecastClause) -> String {
 pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 4] {
     [
         ("the watermark", format!("{:?}", plan.source.watermark)),
-        ("the window query", plan.window.describe().join("\n")),
+        ("the window query", plan.window.identity()),
         ("the series", plan.forecast.series.join(", ")),
         ("the time", plan.forecast.time.clone()),
     ]

@@ -6,9 +6,15 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use proptest::prelude::*;
 use tidecast_sql::window::{SeriesContext, Windower};
-use tidecast_sql::{PipelinePlan, WindowerOutput, parse_scripts};
-use tidecast_stream::{EventTime, Offset, OffsetRange, Partition, SourceBatch};
+use tidecast_sql::{PipelinePlan, Refresh, WindowerOutput, parse_scripts};
+use tidecast_stream::grid::Tz;
+use tidecast_stream::{EventTime, Offset, OffsetRange, Partition, Period, SourceBatch, TimeGrid};
+
+use crate::harness::{View, reading};
+use crate::replay::assert_resumes;
+use crate::snapshot::assert_goes_on;
 
 /// A pipeline over `window` of the table `s (site, n, y, ts)`.
 fn plan(connector: &str, target: &str, window: &str, more: &str) -> PipelinePlan {
@@ -185,4 +191,48 @@ fn a_sum_beyond_64_bits_fails_its_group_and_no_other() {
     // As a DOUBLE it is the number it is.
     let (_, last) = run(&plan(TOPIC, "sum(y)", "INTERVAL '1' MINUTE", ""), &rows);
     assert_eq!(last.iter().map(|c| c.values[0][0]).fold(0.0, f64::max), 3.0 * large);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Months and days of a zone, steps without a row that are 0: a restart goes on as if
+    /// there had been none, from a snapshot and by reading again.
+    #[test]
+    fn a_restart_changes_nothing_of_a_calendar(
+        steps in prop::collection::vec((0_usize..3, -6_i64..60, 0.0..5.0), 1..60),
+        calendar in 0_usize..4,
+        is_zero in any::<bool>(),
+        taken in any::<prop::sample::Index>(),
+        stop in any::<prop::sample::Index>(),
+    ) {
+        let grid = match calendar {
+            0 => TimeGrid::new(Period::Days(1), 0, Tz::Europe__Berlin),
+            1 => TimeGrid::new(Period::BusinessDays, 0, Tz::UTC),
+            2 => TimeGrid::new(Period::Months(1), -86_400_000_000, Tz::UTC),
+            _ => TimeGrid::new(Period::Fixed(86_400_000_000), 0, Tz::UTC),
+        };
+        let view = View {
+            calendar: Some(grid),
+            delay_micros: 3_600_000_000,
+            ..View::new(
+                "SELECT site, window_end AS t, sum(kw) AS kw FROM windowed \
+                 GROUP BY site, window_start, window_end",
+            )
+        };
+        let mut plan = view.pipeline(4, Refresh::OnClose);
+        plan.forecast.zero_filled = vec![is_zero];
+        // Around the changes of clocks of 2024, a few hours to weeks apart.
+        let mut now = 1_711_700_000;
+        let readings: Vec<_> = steps
+            .into_iter()
+            .map(|(site, hours, kw)| {
+                now += hours * 3_600 * if hours > 50 { 12 } else { 1 };
+                reading(["a", "b", "c"][site], kw, now)
+            })
+            .collect();
+        let stop = stop.index(readings.len() + 1);
+        assert_goes_on(&plan, &readings, (taken.index(stop + 1), stop), &[]);
+        assert_resumes(&plan, &readings, stop, &[]);
+    }
 }

@@ -73,6 +73,8 @@ pub(crate) struct View {
     pub sql: String,
     pub size_micros: i64,
     pub offset_micros: i64,
+    /// Windows of a calendar instead.
+    pub calendar: Option<TimeGrid>,
     pub delay_micros: i64,
     pub max_future_micros: Option<i64>,
     pub max_past_micros: Option<i64>,
@@ -89,6 +91,7 @@ impl View {
             sql: sql.into(),
             size_micros: 10_000_000,
             offset_micros: 0,
+            calendar: None,
             delay_micros: 2_000_000,
             max_future_micros: None,
             max_past_micros: None,
@@ -98,7 +101,8 @@ impl View {
     }
 
     pub(crate) fn grid(&self) -> TimeGrid {
-        TimeGrid::new(Period::Fixed(self.size_micros), self.offset_micros, Tz::UTC)
+        let fixed = || TimeGrid::new(Period::Fixed(self.size_micros), self.offset_micros, Tz::UTC);
+        self.calendar.unwrap_or_else(fixed)
     }
 
     pub(crate) fn source(&self) -> SourceTableInfo {

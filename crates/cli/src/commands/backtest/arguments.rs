@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tidecast_stream::Period;
 use tidecast_stream::grid::Tz;
+use tidecast_stream::{EpochUnit, Period};
 
 use crate::arguments::{RolloutChoice, time_zone};
 use crate::commands::series::{Fill, StepAggregate};
@@ -66,6 +66,10 @@ pub struct BacktestArguments {
     /// absent.
     #[arg(long, value_name = "ZONE", value_parser = time_zone, conflicts_with = "suite")]
     pub time_zone: Option<Tz>,
+    /// What numbers in the column of times count since 1970: `s`, `ms`, `us` or `ns`; told by the largest of
+    /// them when absent.
+    #[arg(long, value_name = "UNIT", conflicts_with = "suite")]
+    pub timestamp_unit: Option<EpochUnit>,
     /// What a step without a row is; missing when absent, of a count 0.
     #[arg(long, value_enum, value_name = "VALUE", conflicts_with = "suite")]
     pub fill: Option<Fill>,

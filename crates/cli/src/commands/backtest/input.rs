@@ -25,6 +25,7 @@ pub(super) fn tasks(arguments: &BacktestArguments) -> anyhow::Result<Vec<Task>> 
     let horizon = arguments.horizon.context("--horizon is missing: the steps to forecast")?;
     let (time, target) = (arguments.time.as_ref(), arguments.target.as_ref());
     let columns = InputColumns::univariate(path, time, target, &arguments.series)?;
+    let columns = InputColumns { timestamp_unit: arguments.timestamp_unit, ..columns };
     let said = SaidSteps { period: arguments.step, zone: arguments.time_zone };
     let (aggregate, fill) = (arguments.aggregate, arguments.fill);
     let found = read(columns, said, aggregate, fill, arguments.strict)?;

@@ -53,6 +53,7 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         past_covariates: &arguments.past_covariates,
         future_covariates: &arguments.future_covariates,
         series: &arguments.series,
+        timestamp_unit: arguments.timestamp_unit,
     })?;
     let said = SaidSteps { period: arguments.step, zone: arguments.time_zone };
     let path = &arguments.input;

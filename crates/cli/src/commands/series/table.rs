@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tidecast_files::{BadSummary, FileFormat, FileSource, FileSourceConfig, infer_schema};
-use tidecast_stream::{Source, SourceEvent};
+use tidecast_stream::{EpochUnit, Source, SourceEvent};
 
 use super::rows::FileRows;
 
@@ -20,6 +20,8 @@ pub(in crate::commands) struct InputColumns<'a> {
     pub(in crate::commands) past_covariates: &'a [String],
     pub(in crate::commands) future_covariates: &'a [String],
     pub(in crate::commands) series: &'a [String],
+    /// What numbers in the column of times count.
+    pub(in crate::commands) timestamp_unit: Option<EpochUnit>,
 }
 
 impl<'a> InputColumns<'a> {
@@ -42,6 +44,7 @@ impl<'a> InputColumns<'a> {
             past_covariates: &[],
             future_covariates: &[],
             series,
+            timestamp_unit: None,
         })
     }
 }
@@ -54,6 +57,7 @@ pub(in crate::commands) struct InputTable {
     pub(in crate::commands) format: FileFormat,
     targets: usize,
     covariates: usize,
+    timestamp_unit: Option<EpochUnit>,
 }
 
 impl InputTable {
@@ -114,6 +118,7 @@ impl InputTable {
             format,
             targets: columns.targets.len(),
             covariates: columns.past_covariates.len() + columns.future_covariates.len(),
+            timestamp_unit: columns.timestamp_unit,
         })
     }
 
@@ -128,7 +133,7 @@ impl InputTable {
             format: self.format,
             schema: Arc::clone(&self.schema),
             batch_rows: tidecast_files::BATCH_ROWS,
-            timestamp_unit: None,
+            timestamp_unit: self.timestamp_unit,
         })?;
         let mut bad = BadSummary::default();
         let mut first_bad = String::new();
