@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
@@ -115,6 +116,7 @@ impl ViewColumns {
             return Ok(SeriesKey::default());
         }
         let row = rows.slice(row, 1).project(&self.series).map_err(from_arrow)?;
+        let row = exact(&row).map_err(from_arrow)?;
         let text = json::objects(&row).map_err(from_arrow)?.pop().unwrap_or_default();
         let key =
             serde_json::from_str(&text).map_err(|error| WindowError::new(error.to_string()))?;
@@ -171,6 +173,22 @@ impl ViewRows {
     pub(super) fn values(&self, row: usize) -> Vec<f64> {
         self.values.iter().map(|column| value(column, row)).collect()
     }
+}
+
+/// Returns the columns with decimals as their exact text: as JSON numbers those of more
+/// than 15 digits would become others.
+fn exact(row: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = row.schema_ref().fields().iter().zip(row.columns()).map(|(field, column)| {
+        let column = match column.data_type().is_decimal() {
+            true => cast(column, &DataType::Utf8)?,
+            false => Arc::clone(column),
+        };
+        Ok((field.name().clone(), column))
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    )
 }
 
 fn value(column: &ArrayRef, row: usize) -> f64 {

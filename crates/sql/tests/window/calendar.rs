@@ -193,6 +193,40 @@ fn a_sum_beyond_64_bits_fails_its_group_and_no_other() {
     assert_eq!(last.iter().map(|c| c.values[0][0]).fold(0.0, f64::max), 3.0 * large);
 }
 
+#[test]
+fn a_decimal_that_names_a_series_keeps_its_digits() {
+    let script = "CREATE TABLE s (sim DECIMAL(20, 0), y DOUBLE, ts TIMESTAMP NOT NULL,
+                                  WATERMARK FOR ts AS ts) WITH ('connector'='kafka', 'topic'='s');
+         CREATE TABLE o WITH ('connector'='stdout');
+         CREATE VIEW v AS SELECT sim, window_end AS t, avg(y) AS y
+           FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY sim, window_end;
+         CREATE PIPELINE p AS INSERT INTO o SELECT * FROM forecast(TABLE v,
+           series => 'sim', time => 't', target => 'y', horizon => 1);";
+    let plan = parse_scripts(&[("test.sql".to_owned(), script.to_owned())]).unwrap().remove(0);
+    let sims = [89_014_103_211_118_510_720_i128 / 10, 89_014_103_211_118_510_721 / 10 + 1];
+    let decimals = arrow::array::Decimal128Array::from_iter_values(sims);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(decimals.with_precision_and_scale(20, 0).unwrap()),
+        Arc::new(Float64Array::from(vec![1.0, 2.0])),
+        Arc::new(TimestampMicrosecondArray::from(vec![1_722_470_400_000_000; 2])),
+    ];
+    let batch = SourceBatch {
+        partition: Partition::new("s", 0),
+        range: OffsetRange::new(Offset(0), Offset(2)).unwrap(),
+        rows: RecordBatch::try_new(Arc::clone(&plan.source.schema), columns).unwrap(),
+        offsets: Int64Array::from_iter_values(0..2),
+        timestamps: Int64Array::new_null(2),
+        bad: Vec::new(),
+        payload_bytes: 0,
+    };
+    let mut windower = Windower::new(&plan).unwrap();
+    windower.process(&batch).unwrap();
+    let contexts = windower.close_all().unwrap().contexts;
+    let mut labels: Vec<String> = contexts.iter().map(|context| context.key.label()).collect();
+    labels.sort();
+    assert_eq!(labels, sims.map(|sim| sim.to_string()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
