@@ -233,7 +233,7 @@ fn missing_steps(clause: &ForecastClause) -> String {
     let zero = clause.targets.iter().zip(&clause.zero_filled).filter(|(_, zero)| **zero);
     let zero: Vec<&str> = zero.map(|(target, _)| target.as_str()).collect();
     let mut text = match zero.len() {
-        0 => "masked, not filled".to_owned(),
+        0 => "masked: the model is told that they are missing".to_owned(),
         count if count == clause.targets.len() => "0: nothing happened".to_owned(),
         _ => format!("0 of {} (nothing happened), else masked", zero.join(", ")),
     };
