@@ -54,8 +54,8 @@ pub(crate) struct WindowerActor {
 /// What is counted of a bounded source.
 #[derive(Debug, Default)]
 struct FileRows {
-    /// Rows that could be decoded.
-    rows: u64,
+    /// All rows, whether they could be decoded or not.
+    all: u64,
     /// Rows that could not be used.
     bad: u64,
     first_bad: Option<String>,
@@ -90,6 +90,7 @@ impl WindowerActor {
 
     async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
         let was_replaying = self.work.is_replaying();
+        self.of_file.all += (batch.rows.num_rows() + batch.bad.len()) as u64;
         let Some(stretch) = self.work.on_batch(batch)? else {
             return Ok(());
         };
@@ -112,12 +113,11 @@ impl WindowerActor {
 
     /// Says at the end of a file how many of its rows are in no forecast.
     fn say_unusable(&self) {
-        let FileRows { rows, bad, first_bad: Some(first) } = &self.of_file else { return };
-        let all = (rows + bad).max(1);
+        let FileRows { all, bad, first_bad: Some(first) } = &self.of_file else { return };
         let text = format!(
             "{bad} of {all} rows of `{}` ({:.1} %) could not be used; the first: {first}",
             self.work.partition().topic,
-            *bad as f64 * 100.0 / all as f64
+            *bad as f64 * 100.0 / (*all).max(1) as f64
         );
         self.findings.note("unusable_rows", *bad, text);
     }
@@ -142,7 +142,6 @@ impl WindowerActor {
         self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
         self.empty_sums.count(output.steps, output.gap_steps);
         if self.plan.is_bounded() {
-            self.of_file.rows += output.rows as u64;
             self.of_file.bad += output.bad.len() as u64;
             if let (None, Some(bad)) = (&self.of_file.first_bad, output.bad.first()) {
                 self.of_file.first_bad = Some(bad.error.clone());
