@@ -329,3 +329,12 @@ fn sql_is_refused_in_words_that_help() {
         assert!(ended.refused().contains(words), "{case}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn a_series_without_a_whole_step_is_told_so() {
+    let arguments = "--input input.csv --time ts --target y --horizon 1 --step 1y --aggregate sum";
+    let ended = naive("partial-last-step", arguments, 1);
+    let said = ended.refused();
+    assert!(said.contains("no series has a forecast"), "{said}");
+    assert!(said.contains("a part only of each of its steps"), "{said}");
+}

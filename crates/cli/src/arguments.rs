@@ -218,7 +218,7 @@ Examples:
 The file runs through the same operators as a stream: rows are averaged per step (--aggregate), steps
 without a row are missing for the model, and each series is forecast once, from its end.")]
 pub struct ForecastArguments {
-    /// The file: `.csv`, `.csv.gz`, `.jsonl` or `.parquet`.
+    /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet`, the texts also as `.gz`.
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
     /// The column with the time of a row.

@@ -24,7 +24,7 @@ came after, beside the seasonal naive forecast. WQL is the mean pinball loss of 
 of |y|; MASE the error of the median over that of repeating the season before. Lower is better in both.
 Standard output is the same to the digit for the same command; the speed is on standard error.")]
 pub struct BacktestArguments {
-    /// The file: `.csv`, `.csv.gz`, `.jsonl` or `.parquet`.
+    /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet`, the texts also as `.gz`.
     #[arg(long, value_name = "FILE", required_unless_present = "suite", conflicts_with = "suite")]
     pub input: Option<PathBuf>,
     /// The column with the time of a row.

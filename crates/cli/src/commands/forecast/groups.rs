@@ -1,5 +1,6 @@
 //! From series laid out in steps to the rows that each group's pipeline reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidecast_stream::EventTime;
@@ -7,7 +8,7 @@ use tidecast_stream::EventTime;
 use super::source::GroupRows;
 use crate::arguments::ForecastArguments;
 use crate::commands::counted;
-use crate::commands::series::edges::partly_covered;
+use crate::commands::series::edges::whole_steps;
 use crate::commands::series::plan::{Group, SeriesPlan};
 use crate::commands::series::rows::FileRows;
 use crate::commands::series::said::NAMED;
@@ -44,6 +45,8 @@ pub(super) struct LeftOut {
     trailing: Named,
     /// Series with a step at an end that is covered in part.
     partly: Named,
+    /// Series of which no step is covered as a whole.
+    pub(super) without_whole_step: BTreeSet<usize>,
     /// Steps of sums without a row, and all steps.
     empty_steps: (usize, usize),
 }
@@ -72,14 +75,14 @@ pub(super) fn rows_of(
         }
         if is_total {
             let observed = own.get(kept.clone()).unwrap_or_default();
-            for part in partly_covered(rows, observed, group.steps) {
+            let (whole, partly) = whole_steps(rows, observed, group.steps);
+            for part in partly {
                 left_out.partly.add(|| format!("{} at {}", quoted(&name()), part.step));
-                if part.rows.0 == 0 {
-                    kept.start = kept.start.max(part.rows.1);
-                } else {
-                    kept.end = kept.end.min(part.rows.0);
-                }
             }
+            if whole.is_empty() && !observed.is_empty() {
+                left_out.without_whole_step.insert(series);
+            }
+            kept = whole;
         }
         let own = own.get(kept).unwrap_or_default();
         let first = order.len();

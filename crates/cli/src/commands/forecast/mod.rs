@@ -79,7 +79,7 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
     left_out.note(arguments);
     let transactions = forecast(plans, config.engine(), sources)?;
     let messages = messages_of(transactions);
-    report(&messages, &rows, &arguments.series);
+    report(&messages, &rows, &arguments.series, &left_out);
 
     output::write(&messages, format, arguments.output.as_deref())?;
     if let Some(plot) = &arguments.plot
@@ -173,7 +173,7 @@ fn messages_of(transactions: Vec<Transaction>) -> Vec<ForecastMessage> {
 }
 
 /// Says of each series without a forecast why it has none.
-fn report(messages: &[ForecastMessage], rows: &FileRows, names: &[String]) {
+fn report(messages: &[ForecastMessage], rows: &FileRows, names: &[String], left_out: &LeftOut) {
     let mut without: Vec<(String, String)> = Vec::new();
     let mut told = BTreeSet::new();
     for message in messages {
@@ -198,7 +198,11 @@ fn report(messages: &[ForecastMessage], rows: &FileRows, names: &[String]) {
     for series in 0..rows.keys.len() {
         let key = rows.key_of(series, names);
         if !told.contains(&key.to_string()) {
-            without.push((key.label(), "no row of it has both a time and a value".to_owned()));
+            let reason = match left_out.without_whole_step.contains(&series) {
+                true => "the file has a part only of each of its steps; give a shorter --step",
+                false => "no row of it has both a time and a value",
+            };
+            without.push((key.label(), reason.to_owned()));
         }
     }
     for (label, reason) in without.iter().take(NAMED) {

@@ -36,7 +36,7 @@ pub(in crate::commands) fn partly_covered(
     let (Some(first_step), Some(last_step)) = (steps.time_of(*first), steps.time_of(*last)) else {
         return Vec::new();
     };
-    if !several || first_step == last_step {
+    if !several {
         return Vec::new();
     }
     let in_step = |step: EventTime| {
@@ -52,10 +52,30 @@ pub(in crate::commands) fn partly_covered(
     if is_far(first.as_micros().saturating_sub(begin)) {
         found.push(PartlyCovered { step: first_step, rows: in_step(first_step) });
     }
-    if is_far(end.saturating_sub(last.as_micros())) {
+    let is_told = first_step == last_step && !found.is_empty();
+    if is_far(end.saturating_sub(last.as_micros())) && !is_told {
         found.push(PartlyCovered { step: last_step, rows: in_step(last_step) });
     }
     found
+}
+
+/// Returns which of the rows of a series are in steps that are covered as a whole, by
+/// place, and the steps that are not.
+pub(in crate::commands) fn whole_steps(
+    rows: &FileRows,
+    own: &[usize],
+    steps: Steps,
+) -> (std::ops::Range<usize>, Vec<PartlyCovered>) {
+    let partly = partly_covered(rows, own, steps);
+    let mut kept = 0..own.len();
+    for part in &partly {
+        match part.rows {
+            (0, end) => kept.start = kept.start.max(end),
+            (begin, _) => kept.end = kept.end.min(begin),
+        }
+    }
+    kept.end = kept.end.max(kept.start);
+    (kept, partly)
 }
 
 #[cfg(test)]

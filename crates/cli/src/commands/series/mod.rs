@@ -14,10 +14,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use tidecast_stream::Period;
 
+use self::edges::whole_steps;
 use self::plan::{SaidSteps, SeriesPlan, plan};
 use self::regular::regular;
 use self::rows::FileRows;
 use self::table::{InputColumns, InputTable};
+use super::counted;
+use crate::print::note;
 
 /// A series of adjacent steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,10 +73,21 @@ pub(super) fn read(
     let (rows, plan) = read_rows(&InputTable::open(columns)?, columns.path, said, names, strict)?;
     let is_zero = aggregate == StepAggregate::Count || fill == Some(Fill::Zero);
     let mut found: Vec<SameSteps> = Vec::new();
+    let mut partly_covered_steps = 0;
     for group in &plan.groups {
         for &series in &group.series {
             let name = rows.key_of(series, names).label();
             let own = plan.rows.get(series).map(Vec::as_slice).unwrap_or_default();
+            // As in `forecast`: half an hour's sum is no hour's.
+            let whole = match aggregate {
+                StepAggregate::Avg => 0..own.len(),
+                StepAggregate::Sum | StepAggregate::Count => {
+                    let (whole, partly) = whole_steps(&rows, own, group.steps);
+                    partly_covered_steps += partly.len();
+                    whole
+                }
+            };
+            let own = own.get(whole).unwrap_or_default();
             let mut values = regular(&name, &rows, own, group.steps, aggregate)?;
             if is_zero {
                 values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
@@ -85,6 +99,12 @@ pub(super) fn read(
                 None => found.push(SameSteps { period, series: vec![series] }),
             }
         }
+    }
+    if partly_covered_steps > 0 {
+        note(format_args!(
+            "{}, of which the file has a part only, left out",
+            counted(partly_covered_steps, "step", "steps")
+        ));
     }
     found.iter_mut().for_each(|same| same.series.sort_by(|a, b| a.name.cmp(&b.name)));
     Ok(found)
