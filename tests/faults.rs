@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,6 +20,7 @@ use crate::support::broker::{self, Cluster, TestBroker, unique};
 use crate::support::eventually;
 use crate::support::messages::{Message, Subscriber};
 use crate::support::pipeline::Pipeline;
+use crate::support::random::Random;
 use crate::support::service::Service;
 use crate::support::topics::{Series, Topics};
 
@@ -113,27 +113,6 @@ impl Outcome {
             "losses": self.losses, "different": self.different, "restored": self.restored,
             "moirai": self.moirai, "disturbances": self.disturbances,
         })
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): enough to choose what goes wrong.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn milliseconds(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
     }
 }
 

@@ -17,33 +17,9 @@ use crate::support::broker;
 use crate::support::command::run;
 use crate::support::messages::{Subscriber, printed};
 use crate::support::pipeline::Pipeline;
+use crate::support::random::Random;
 use crate::support::service::Service;
 use crate::support::topics::Topics;
-
-/// SplitMix64: the same tables each time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        (self.next() % count as u64) as usize
-    }
-
-    fn choose<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 /// A series as it was made: what reading it has to find.
 struct Made {
@@ -75,15 +51,15 @@ const IDS: [&str; 14] = [
 
 /// One table: a few series of different ids, steps, phases, gaps and magnitudes.
 fn table(random: &mut Random) -> Vec<Made> {
-    let count = 2 + random.below(3);
-    let first = random.below(IDS.len());
+    let count = 2 + random.index(3);
+    let first = random.index(IDS.len());
     (0..count).map(|index| series(random, IDS[(first + index * 3) % IDS.len()])).collect()
 }
 
 fn series(random: &mut Random, id: &str) -> Made {
     const SECOND: i64 = 1_000_000;
     const HOUR: i64 = 3_600 * SECOND;
-    let (period, phase, jitter) = match random.below(6) {
+    let (period, phase, jitter) = match random.index(6) {
         0 => (Period::Fixed(HOUR), 0, 0),
         1 => (Period::Fixed(HOUR), 17 * 60 * SECOND, 0),
         2 => (Period::Fixed(60 * SECOND), 0, 9 * SECOND),
@@ -93,21 +69,21 @@ fn series(random: &mut Random, id: &str) -> Made {
     };
     let grid = TimeGrid::new(period, phase, Tz::UTC);
     let start: EventTime = "1999-12-20T00:00:00Z".parse().unwrap();
-    let start = start.plus_micros(random.below(20_000) as i64 * 24 * HOUR / 2);
+    let start = start.plus_micros(random.index(20_000) as i64 * 24 * HOUR / 2);
     let first = grid.floor(start).unwrap();
-    let magnitude = 10_f64.powi(random.below(28) as i32 - 12);
-    let steps = 40 + random.below(40);
+    let magnitude = 10_f64.powi(random.index(28) as i32 - 12);
+    let steps = 40 + random.index(40);
     let mut rows = Vec::new();
     let (mut origin, mut last) = (first, f64::NAN);
     for step in 0..steps {
         let is_end = step == 0 || step + 1 == steps;
-        if !is_end && random.below(8) == 0 {
+        if !is_end && random.index(8) == 0 {
             continue; // a gap
         }
         let time = grid.after(first, step as i64).unwrap();
-        let late = if jitter > 0 && !is_end { random.below(jitter as usize) as i64 } else { 0 };
+        let late = if jitter > 0 && !is_end { random.index(jitter as usize) as i64 } else { 0 };
         let value =
-            (is_end || random.below(10) > 0).then(|| (random.uniform() * 2.0 - 0.5) * magnitude);
+            (is_end || random.index(10) > 0).then(|| (random.uniform() * 2.0 - 0.5) * magnitude);
         if let Some(value) = value {
             (origin, last) = (time, value);
         }
@@ -155,7 +131,7 @@ fn shuffled<'a>(table: &'a [Made], random: &mut Random) -> Vec<(&'a str, EventTi
     let rows = |made: &'a Made| made.rows.iter().map(|row| (made.id.as_str(), row.0, row.1));
     let mut all: Vec<_> = table.iter().flat_map(rows).collect();
     for index in (1..all.len()).rev() {
-        all.swap(index, random.below(index + 1));
+        all.swap(index, random.index(index + 1));
     }
     all
 }
@@ -169,7 +145,7 @@ fn write_files(
     let separator = random.choose(&[',', ';', '\t']);
     let mut csv = format!("ts{separator}id{separator}y\n");
     let mut json = String::new();
-    let as_text = random.below(2) == 0;
+    let as_text = random.index(2) == 0;
     for (id, time, value) in rows {
         let quoted = format!("\"{}\"", id.replace('"', "\"\""));
         let number = value.map_or(String::new(), |value| value.to_string());
@@ -251,20 +227,20 @@ fn a_topic_and_a_file_of_the_same_records_are_forecast_alike() {
     let mut lines = Vec::new();
     for step in 0..40_i64 {
         for (site, level) in [("007", 1e9), ("7", 1e-9)] {
-            if random.below(8) == 0 {
+            if random.index(8) == 0 {
                 continue;
             }
             let times = random.choose(&[Times::Iso, Times::Milliseconds]);
             let time = times.write(start.plus_micros(step * 60_000_000));
             let time = if time.contains('T') { json!(time).to_string() } else { time };
-            let value = match random.below(10) {
+            let value = match random.index(10) {
                 0 => "NaN".to_owned(),
                 1 => "\"NA\"".to_owned(),
                 2 => format!("\"{}\"", level * (1.0 + step as f64)),
                 _ => format!("{}", level * (1.0 + step as f64)),
             };
             // Where text is declared a number is its text.
-            let site = if random.below(2) == 0 || site == "007" {
+            let site = if random.index(2) == 0 || site == "007" {
                 json!(site).to_string()
             } else {
                 site.to_owned()

@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod command;
 pub(crate) mod messages;
 pub(crate) mod pipeline;
+pub(crate) mod random;
 pub(crate) mod service;
 pub(crate) mod topics;
 
