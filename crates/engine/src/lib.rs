@@ -11,6 +11,7 @@ mod findings;
 mod forecaster;
 mod ingest;
 mod message;
+mod models;
 mod observe;
 mod partition;
 mod pipeline;
@@ -28,12 +29,12 @@ use tidecast_sql::PipelinePlan;
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
 pub use crate::findings::Finding;
-pub use crate::forecaster::model_info;
+pub use crate::models::model_info;
 pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};
 pub use tidecast_actors::Status;
 
 use crate::findings::Findings;
-use crate::forecaster::ModelPool;
+use crate::models::ModelPool;
 use crate::pipeline::Pipeline;
 
 /// The running pipelines of a process.

@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use crate::config::EngineConfig;
 use crate::connect::Connectors;
 use crate::findings::{Findings, SeriesHomes};
-use crate::forecaster::ModelPool;
 use crate::ingest::Ingest;
 use crate::message::MessageTemplate;
+use crate::models::ModelPool;
 use crate::publisher::Publisher;
 use crate::snapshots::{Committed, SnapshotStore, Snapshots};
 
