@@ -4,7 +4,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::exit::ActorExit;
-use crate::kill_switch::{DrainSignal, KillSwitch};
+use crate::kill_switch::DrainSignal;
+use crate::scope::Scope;
 use crate::spawn::ActorHandle;
 use crate::status::{Status, StatusPublisher};
 
@@ -13,8 +14,8 @@ use crate::status::{Status, StatusPublisher};
 pub struct Generation {
     /// Which life this is, from 1.
     pub number: u64,
-    /// Ends this generation; all its actors are spawned under it.
-    pub kill_switch: KillSwitch,
+    /// What all its actors are spawned under: its switch ends this generation.
+    pub scope: Scope,
     /// Tells the sources of this generation to stop, so that it drains.
     pub drain: DrainSignal,
     pub(crate) status: StatusPublisher,
@@ -30,28 +31,25 @@ impl Generation {
 }
 
 /// Waits for all `actors`; the first that ends otherwise than drained or quit
-/// throws `kill_switch`. Returns the ending that tells most: a failure before the
+/// throws the switch of `scope`. Returns the ending that tells most: a failure before the
 /// endings that follow from it.
 ///
 /// This is the body of a generation once its actors are spawned.
 ///
 /// ```
-/// use tidecast_actors::{ActorExit, Failure, KillSwitch, join_all, spawn_task};
+/// use tidecast_actors::{ActorExit, Failure, Scope, join_all, spawn_task};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let kill_switch = KillSwitch::new();
-/// let idle = spawn_task("idle", &kill_switch, std::future::pending());
-/// let failing = spawn_task("failing", &kill_switch, async {
+/// let scope = Scope::new();
+/// let idle = spawn_task("idle", &scope, |_| std::future::pending());
+/// let failing = spawn_task("failing", &scope, |_| async {
 ///     Failure::retriable("connection lost").into()
 /// });
-/// let exit = join_all([idle, failing], &kill_switch).await;
+/// let exit = join_all([idle, failing], &scope).await;
 /// assert_eq!(exit, Failure::retriable("failing: connection lost").into());
 /// # }
 /// ```
-pub async fn join_all(
-    actors: impl IntoIterator<Item = ActorHandle>,
-    kill_switch: &KillSwitch,
-) -> ActorExit {
+pub async fn join_all(actors: impl IntoIterator<Item = ActorHandle>, scope: &Scope) -> ActorExit {
     let mut running: FuturesUnordered<_> = actors
         .into_iter()
         .map(|actor| async {
@@ -62,7 +60,7 @@ pub async fn join_all(
     let mut outcome = ActorExit::Drained;
     while let Some((name, exit)) = running.next().await {
         if !exit.is_orderly() {
-            kill_switch.kill();
+            scope.kill();
         }
         // The first of equals stays: it is nearest to the cause.
         if exit.rank() > outcome.rank() {

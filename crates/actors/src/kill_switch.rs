@@ -76,12 +76,12 @@ impl KillSwitch {
     /// Waits until no actor runs under this switch or one below it.
     ///
     /// ```
-    /// use tidecast_actors::{ActorExit, KillSwitch, spawn_thread};
+    /// use tidecast_actors::{ActorExit, Scope, spawn_task};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// let switch = KillSwitch::new();
-    /// drop(spawn_thread("worker", &switch, |_| ActorExit::Quit)); // nobody joins it
-    /// switch.gone().await;
+    /// let scope = Scope::new();
+    /// drop(spawn_task("worker", &scope, |_| async { ActorExit::Quit })); // nobody joins it
+    /// scope.kill_switch().gone().await;
     /// # }
     /// ```
     pub async fn gone(&self) {

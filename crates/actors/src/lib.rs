@@ -1,9 +1,10 @@
 //! Actors: bounded mailboxes, endings as values, a kill switch, supervision by
 //! generation.
 //!
-//! An actor is a value with a [`Mailbox`] in front of it. It runs as a task
-//! ([`spawn`]) or, when it blocks, on a thread of its own ([`spawn_blocking`],
-//! [`spawn_thread`]). It never shares its state; others send it messages.
+//! An actor is a value with a [`Mailbox`] in front of it, which is bounded in messages
+//! and in bytes. It runs as a task ([`spawn`]) and never blocks: what has to (a client
+//! of librdkafka, a model) is a value on a thread of its own, which the actor calls
+//! ([`Host`]). It never shares its state; others send it messages.
 //!
 //! # How an actor ends
 //!
@@ -28,17 +29,16 @@
 //! starts from what was committed. [`RestartPolicy`] says how often.
 //!
 //! ```
-//! use tidecast_actors::{Actor, ActorExit, Context, KillSwitch, mailbox, spawn};
+//! use tidecast_actors::{Actor, ActorExit, Context, Scope, mailbox, spawn};
 //!
 //! struct Doubler {
-//!     downstream: tidecast_actors::Mailbox<i64>,
+//!     downstream: tidecast_actors::Mailbox<u32>,
 //! }
 //!
 //! impl Actor for Doubler {
-//!     type Message = i64;
-//!     async fn handle(&mut self, message: i64, _: &Context) -> Result<(), ActorExit> {
-//!         self.downstream.send(2 * message).await?; // `Closed` becomes `DownstreamGone`
-//!         Ok(())
+//!     type Message = u32;
+//!     async fn handle(&mut self, message: u32, context: &Context) -> Result<(), ActorExit> {
+//!         context.send(&self.downstream, 2 * message).await
 //!     }
 //! }
 //!
@@ -46,7 +46,7 @@
 //! # async fn main() {
 //! let (downstream, mut results) = mailbox("results", 4);
 //! let (numbers, receiver) = mailbox("doubler", 4);
-//! let doubler = spawn(Doubler { downstream }, receiver, &KillSwitch::new());
+//! let doubler = spawn(Doubler { downstream }, receiver, &Scope::new());
 //!
 //! numbers.send(21).await.unwrap();
 //! drop(numbers); // nothing more will come: the actor drains
@@ -61,18 +61,24 @@ mod actor;
 mod clock;
 mod exit;
 mod generation;
+mod host;
 mod kill_switch;
 mod mailbox;
+mod progress;
+mod scope;
 mod spawn;
 mod status;
 mod supervisor;
 
-pub use actor::{Actor, BlockingActor, Context};
+pub use actor::{Actor, Context};
 pub use clock::{Clock, SimulatedTime};
 pub use exit::{ActorExit, Failure};
 pub use generation::{Generation, join_all};
+pub use host::{Call, Host};
 pub use kill_switch::{DrainSignal, KillSwitch};
-pub use mailbox::{Closed, Mailbox, Received, Receiver, TrySendError, mailbox};
-pub use spawn::{ActorHandle, spawn, spawn_blocking, spawn_task, spawn_thread};
+pub use mailbox::{Bounds, Closed, Mailbox, Message, Receiver, TrySendError, mailbox};
+pub use progress::{Progress, Roster, Stalled};
+pub use scope::Scope;
+pub use spawn::{ActorHandle, spawn, spawn_task};
 pub use status::Status;
 pub use supervisor::{RestartPolicy, Supervisor, SupervisorHandle};

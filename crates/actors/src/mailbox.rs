@@ -1,23 +1,72 @@
-//! Bounded mailboxes with a name and a depth.
+//! Mailboxes with a name, bounded in messages and in bytes.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll, Wake};
-use std::thread::{self, Thread};
-use std::time::Instant;
 
 use metrics::Gauge;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::kill_switch::KillSwitch;
+/// What can lie in a mailbox.
+pub trait Message: Send + 'static {
+    /// Returns about how many bytes of memory it holds on to.
+    fn bytes(&self) -> usize;
+}
 
-/// Returns a mailbox that holds up to `capacity` messages (at least one) and the
-/// receiver that empties it.
+macro_rules! messages_of_no_weight {
+    ($($type:ty),*) => {$(
+        impl Message for $type {
+            fn bytes(&self) -> usize {
+                size_of::<Self>()
+            }
+        }
+    )*};
+}
+
+messages_of_no_weight!((), i32, u32, u64, &'static str);
+
+impl Message for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+/// How much a mailbox holds before its senders wait.
+///
+/// ```
+/// use tidecast_actors::Bounds;
+/// assert_eq!(Bounds::from(4), Bounds { messages: 4, ..Bounds::default() });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages, at least one.
+    pub messages: usize,
+    /// Bytes of them all, in whole KiB; a message that is larger waits until the
+    /// mailbox is empty and then goes in alone.
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    /// 4 messages and 32 MiB.
+    fn default() -> Self {
+        Self { messages: 4, bytes: 32 << 20 }
+    }
+}
+
+impl From<usize> for Bounds {
+    fn from(messages: usize) -> Self {
+        Self { messages, ..Self::default() }
+    }
+}
+
+/// What bytes are counted in: a message below this weighs nothing.
+const WEIGHT_BYTES: usize = 1 << 10;
+
+/// Returns a mailbox of these bounds and the receiver that empties it.
 ///
 /// Its depth and capacity are published as the gauges
-/// `tidecast_mailbox_depth_messages` and `tidecast_mailbox_capacity_messages`
-/// with the label `mailbox`; mailboxes of the same name add up.
+/// `tidecast_mailbox_depth_messages`, `tidecast_mailbox_capacity_messages` and
+/// `tidecast_mailbox_depth_bytes` with the label `mailbox`; mailboxes of the same
+/// name add up.
 ///
 /// ```
 /// use tidecast_actors::{TrySendError, mailbox};
@@ -26,17 +75,47 @@ use crate::kill_switch::KillSwitch;
 /// assert!(matches!(mailbox.try_send("second"), Err(TrySendError::Full("second"))));
 /// assert_eq!(receiver.try_recv(), Some("first"));
 /// ```
-pub fn mailbox<M>(name: impl Into<Arc<str>>, capacity: usize) -> (Mailbox<M>, Receiver<M>) {
-    let name = name.into();
-    let capacity = capacity.max(1);
+pub fn mailbox<M: Message>(
+    name: impl Into<Arc<str>>,
+    bounds: impl Into<Bounds>,
+) -> (Mailbox<M>, Receiver<M>) {
+    let (name, bounds) = (name.into(), bounds.into());
+    let capacity = bounds.messages.max(1);
     let label = [("mailbox", name.to_string())];
-    let depth = metrics::gauge!("tidecast_mailbox_depth_messages", &label);
+    let gauges = Gauges {
+        messages: metrics::gauge!("tidecast_mailbox_depth_messages", &label),
+        bytes: metrics::gauge!("tidecast_mailbox_depth_bytes", &label),
+    };
     let capacity_gauge = metrics::gauge!("tidecast_mailbox_capacity_messages", &label);
-    // Here every channel of the project is made, and it is bounded.
+    // Here every channel between actors is made, and it is bounded.
     let (sender, receiver) = mpsc::channel(capacity);
-    let mailbox = Mailbox { name: Arc::clone(&name), sender, depth };
+    let most = u32::try_from(bounds.bytes / WEIGHT_BYTES).unwrap_or(u32::MAX).max(1);
+    let weights = Arc::new(Semaphore::new(most as usize));
+    let room = Room { weights, most };
+    let mailbox = Mailbox { name: Arc::clone(&name), sender, room: room.clone(), gauges };
     let counted_capacity = Counted::new(&capacity_gauge, capacity);
-    (mailbox, Receiver { name, receiver, _capacity: counted_capacity })
+    (mailbox, Receiver { name, receiver, room, _capacity: counted_capacity })
+}
+
+/// The bytes that a mailbox has room for.
+#[derive(Clone)]
+struct Room {
+    weights: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Room {
+    /// Returns the part of it that a message takes; `None` for one that weighs nothing.
+    fn weight_of(&self, bytes: usize) -> Option<u32> {
+        let weight = u32::try_from(bytes / WEIGHT_BYTES).unwrap_or(u32::MAX);
+        (weight > 0).then(|| weight.min(self.most))
+    }
+}
+
+#[derive(Clone)]
+struct Gauges {
+    messages: Gauge,
+    bytes: Gauge,
 }
 
 /// The sending side of an actor's mailbox; cheap to clone.
@@ -46,14 +125,17 @@ pub fn mailbox<M>(name: impl Into<Arc<str>>, capacity: usize) -> (Mailbox<M>, Re
 pub struct Mailbox<M> {
     name: Arc<str>,
     sender: mpsc::Sender<Envelope<M>>,
-    depth: Gauge,
+    room: Room,
+    gauges: Gauges,
 }
 
-/// A message, counted in the depth gauge for as long as it lies in the mailbox,
+/// A message, counted in the depth gauges for as long as it lies in the mailbox,
 /// be it received or thrown away with the mailbox.
 struct Envelope<M> {
     message: M,
-    _depth: Counted,
+    _room: Option<OwnedSemaphorePermit>,
+    _messages: Counted,
+    _bytes: Counted,
 }
 
 /// Adds to a gauge until dropped.
@@ -76,19 +158,23 @@ impl Drop for Counted {
     }
 }
 
-impl<M> Mailbox<M> {
+impl<M: Message> Mailbox<M> {
     /// Sends `message`, waiting while the mailbox is full.
     ///
     /// # Errors
     /// If the receiver is gone; the error holds the message.
     pub async fn send(&self, message: M) -> Result<(), Closed<M>> {
-        match self.sender.reserve().await {
-            Ok(permit) => {
-                permit.send(self.envelope(message));
-                Ok(())
-            }
-            Err(_) => Err(Closed(message)),
-        }
+        let bytes = message.bytes();
+        let Ok(slot) = self.sender.reserve().await else { return Err(Closed(message)) };
+        let room = match self.room.weight_of(bytes) {
+            None => None,
+            Some(weight) => match Arc::clone(&self.room.weights).acquire_many_owned(weight).await {
+                Ok(permit) => Some(permit),
+                Err(_) => return Err(Closed(message)),
+            },
+        };
+        slot.send(self.envelope(message, bytes, room));
+        Ok(())
     }
 
     /// Sends `message` if there is room.
@@ -96,32 +182,42 @@ impl<M> Mailbox<M> {
     /// # Errors
     /// If the mailbox is full or the receiver is gone; the error holds the message.
     pub fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
-        match self.sender.try_reserve() {
-            Ok(permit) => {
-                permit.send(self.envelope(message));
-                Ok(())
-            }
-            Err(mpsc::error::TrySendError::Full(())) => Err(TrySendError::Full(message)),
-            Err(mpsc::error::TrySendError::Closed(())) => Err(TrySendError::Closed(message)),
-        }
+        use mpsc::error::TrySendError as NoSlot;
+        use tokio::sync::TryAcquireError as NoRoom;
+        let bytes = message.bytes();
+        let slot = match self.sender.try_reserve() {
+            Ok(slot) => slot,
+            Err(NoSlot::Full(())) => return Err(TrySendError::Full(message)),
+            Err(NoSlot::Closed(())) => return Err(TrySendError::Closed(message)),
+        };
+        let room = match self.room.weight_of(bytes) {
+            None => None,
+            Some(weight) => match Arc::clone(&self.room.weights).try_acquire_many_owned(weight) {
+                Ok(permit) => Some(permit),
+                Err(NoRoom::NoPermits) => return Err(TrySendError::Full(message)),
+                Err(NoRoom::Closed) => return Err(TrySendError::Closed(message)),
+            },
+        };
+        slot.send(self.envelope(message, bytes, room));
+        Ok(())
     }
 
-    /// Sends `message`, blocking the thread while the mailbox is full. For actors
-    /// that own a thread; within a task use [`send`](Self::send).
-    ///
-    /// # Errors
-    /// If the receiver is gone; the error holds the message.
-    pub fn blocking_send(&self, message: M) -> Result<(), Closed<M>> {
-        let mut send = pin!(self.sender.reserve());
-        match block_until(None, |context| send.as_mut().poll(context)) {
-            Some(Ok(permit)) => {
-                permit.send(self.envelope(message));
-                Ok(())
-            }
-            Some(Err(_)) | None => Err(Closed(message)),
+    fn envelope(
+        &self,
+        message: M,
+        bytes: usize,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Envelope<M> {
+        Envelope {
+            message,
+            _room: room,
+            _messages: Counted::new(&self.gauges.messages, 1),
+            _bytes: Counted::new(&self.gauges.bytes, bytes),
         }
     }
+}
 
+impl<M> Mailbox<M> {
     /// Returns the mailbox's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -141,10 +237,6 @@ impl<M> Mailbox<M> {
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
-
-    fn envelope(&self, message: M) -> Envelope<M> {
-        Envelope { message, _depth: Counted::new(&self.depth, 1) }
-    }
 }
 
 impl<M> Clone for Mailbox<M> {
@@ -152,7 +244,8 @@ impl<M> Clone for Mailbox<M> {
         Self {
             name: Arc::clone(&self.name),
             sender: self.sender.clone(),
-            depth: self.depth.clone(),
+            room: self.room.clone(),
+            gauges: self.gauges.clone(),
         }
     }
 }
@@ -167,27 +260,14 @@ impl<M> fmt::Debug for Mailbox<M> {
 pub struct Receiver<M> {
     name: Arc<str>,
     receiver: mpsc::Receiver<Envelope<M>>,
+    room: Room,
     _capacity: Counted,
 }
 
-/// What a wait with a deadline brought.
-///
-/// ```
-/// use std::time::Instant;
-/// use tidecast_actors::{Received, mailbox};
-/// let (mailbox, mut receiver) = mailbox::<()>("forecaster", 1);
-/// assert_eq!(receiver.blocking_recv_until(Instant::now()), Received::TimedOut);
-/// drop(mailbox);
-/// assert_eq!(receiver.blocking_recv_until(Instant::now()), Received::Closed);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received<M> {
-    /// A message.
-    Message(M),
-    /// Nothing came in time.
-    TimedOut,
-    /// All senders are gone and the mailbox is empty: nothing will come.
-    Closed,
+impl<M> Drop for Receiver<M> {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl<M> Receiver<M> {
@@ -202,24 +282,10 @@ impl<M> Receiver<M> {
         self.receiver.try_recv().ok().map(|envelope| envelope.message)
     }
 
-    /// Waits for the next message, blocking the thread; `None` as for
-    /// [`recv`](Self::recv). For actors that own a thread.
-    pub fn blocking_recv(&mut self) -> Option<M> {
-        block_until(None, |context| self.poll_recv(context)).flatten()
-    }
-
-    /// Waits for the next message until `deadline`, blocking the thread.
-    pub fn blocking_recv_until(&mut self, deadline: Instant) -> Received<M> {
-        match block_until(Some(deadline), |context| self.poll_recv(context)) {
-            Some(Some(message)) => Received::Message(message),
-            Some(None) => Received::Closed,
-            None => Received::TimedOut,
-        }
-    }
-
     /// Refuses further messages; those already in the mailbox can be received.
     pub fn close(&mut self) {
         self.receiver.close();
+        self.room.weights.close();
     }
 
     /// Returns the mailbox's name.
@@ -230,32 +296,6 @@ impl<M> Receiver<M> {
     /// Returns how many messages lie in it.
     pub fn depth(&self) -> usize {
         self.receiver.len()
-    }
-
-    fn poll_recv(&mut self, context: &mut task::Context<'_>) -> Poll<Option<M>> {
-        self.receiver.poll_recv(context).map(|received| received.map(|envelope| envelope.message))
-    }
-
-    /// Like [`blocking_recv_until`](Self::blocking_recv_until), and returns
-    /// `None` as soon as `kill_switch` is thrown.
-    pub(crate) fn blocking_recv_or_killed(
-        &mut self,
-        deadline: Option<Instant>,
-        kill_switch: &KillSwitch,
-    ) -> Option<Received<M>> {
-        let mut killed = pin!(kill_switch.killed());
-        let received = block_until(deadline, |context| {
-            if killed.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            self.poll_recv(context).map(Some)
-        });
-        match received {
-            Some(None) => None,
-            Some(Some(Some(message))) => Some(Received::Message(message)),
-            Some(Some(None)) => Some(Received::Closed),
-            None => Some(Received::TimedOut),
-        }
     }
 }
 
@@ -268,10 +308,10 @@ impl<M> fmt::Debug for Receiver<M> {
 /// The receiver of a mailbox is gone. Holds the message that could not be sent.
 ///
 /// ```
-/// use tidecast_actors::{Closed, mailbox};
-/// let (mailbox, receiver) = mailbox("publisher", 1);
+/// use tidecast_actors::mailbox;
+/// let (mailbox, receiver) = mailbox::<u32>("publisher", 1);
 /// drop(receiver);
-/// assert_eq!(mailbox.blocking_send(7), Err(Closed(7)));
+/// assert!(matches!(mailbox.try_send(7), Err(tidecast_actors::TrySendError::Closed(7))));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the receiving actor is gone")]
@@ -301,36 +341,5 @@ impl<M> fmt::Debug for TrySendError<M> {
             Self::Full(_) => "Full",
             Self::Closed(_) => "Closed",
         })
-    }
-}
-
-/// Wakes a thread that waits in [`block_until`].
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Blocks the thread until `poll` is ready; `None` if the deadline comes first.
-///
-/// tokio's own blocking calls know neither a deadline nor a kill switch, and this
-/// needs no runtime.
-fn block_until<T>(
-    deadline: Option<Instant>,
-    mut poll: impl FnMut(&mut task::Context<'_>) -> Poll<T>,
-) -> Option<T> {
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut context = task::Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(ready) = poll(&mut context) {
-            return Some(ready);
-        }
-        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            None => thread::park(),
-            Some(left) if left.is_zero() => return None,
-            Some(left) => thread::park_timeout(left),
-        }
     }
 }

@@ -2,25 +2,24 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use crate::actor::{Actor, BlockingActor, Context};
-use crate::exit::{ActorExit, Failure};
+use crate::actor::{Actor, Context};
+use crate::exit::ActorExit;
 use crate::kill_switch::{AliveGuard, KillSwitch};
-use crate::mailbox::{Received, Receiver};
+use crate::mailbox::Receiver;
+use crate::scope::Scope;
 
 /// A running actor. Dropped, it leaves the actor running.
 #[must_use = "an actor's ending is learnt from `join`"]
 pub struct ActorHandle {
     name: Arc<str>,
     exit: oneshot::Receiver<ActorExit>,
-    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl ActorHandle {
@@ -29,16 +28,11 @@ impl ActorHandle {
         &self.name
     }
 
-    /// Waits until the actor and everything it owned are gone; returns how it ended.
+    /// Waits until the actor is gone; returns how it ended. What it hosts may end a
+    /// moment later ([`KillSwitch::gone`]).
     pub async fn join(self) -> ActorExit {
         // Only a runtime that shuts down under the actor loses its value.
-        let exit = self.exit.await.unwrap_or(ActorExit::Killed);
-        if let Some(thread) = self.thread
-            && thread.join().is_err()
-        {
-            tracing::error!(actor = %self.name, "thread panicked while it ended");
-        }
-        exit
+        self.exit.await.unwrap_or(ActorExit::Killed)
     }
 }
 
@@ -51,14 +45,9 @@ impl fmt::Debug for ActorHandle {
 /// Runs `actor` as a task that handles the receiver's messages.
 ///
 /// Must be called within a tokio runtime. [`Actor`] has an example.
-pub fn spawn<A: Actor>(
-    actor: A,
-    receiver: Receiver<A::Message>,
-    kill_switch: &KillSwitch,
-) -> ActorHandle {
+pub fn spawn<A: Actor>(actor: A, receiver: Receiver<A::Message>, scope: &Scope) -> ActorHandle {
     let name: Arc<str> = receiver.name().into();
-    let context = Context::new(Arc::clone(&name), kill_switch.clone());
-    spawn_task(name, kill_switch, async move { run(actor, receiver, &context).await })
+    spawn_task(name, scope, |context| async move { run(actor, receiver, &context).await })
 }
 
 async fn run<A: Actor>(
@@ -66,18 +55,21 @@ async fn run<A: Actor>(
     mut receiver: Receiver<A::Message>,
     context: &Context,
 ) -> ActorExit {
+    let (clock, progress) = (context.clock(), context.progress());
     loop {
+        progress.idle();
         let deadline = actor.deadline();
-        let outcome = if is_due(deadline) {
-            actor.on_deadline(context).await
-        } else {
-            tokio::select! {
-                message = receiver.recv() => match message {
-                    Some(message) => actor.handle(message, context).await,
-                    None => return exit_of(actor.finish(context).await),
-                },
-                () = sleep_until(deadline) => actor.on_deadline(context).await,
-            }
+        let message = match deadline {
+            // Asked before the mailbox, which might never be empty.
+            Some(deadline) if deadline <= clock.now() => None,
+            Some(deadline) => clock.until(deadline, receiver.recv()).await,
+            None => Some(receiver.recv().await),
+        };
+        progress.made();
+        let outcome = match message {
+            None => actor.on_deadline(context).await,
+            Some(Some(message)) => actor.handle(message, context).await,
+            Some(None) => return actor.finish(context).await.err().unwrap_or(ActorExit::Drained),
         };
         if let Err(exit) = outcome {
             return exit;
@@ -85,82 +77,24 @@ async fn run<A: Actor>(
     }
 }
 
-fn is_due(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Runs `actor` on a thread of its own, which handles the receiver's messages.
+/// Runs what `body` returns as a task: for an actor that takes no messages.
 ///
-/// [`BlockingActor`] has an example.
-pub fn spawn_blocking<A: BlockingActor>(
-    actor: A,
-    receiver: Receiver<A::Message>,
-    kill_switch: &KillSwitch,
-) -> ActorHandle {
-    let name: Arc<str> = receiver.name().into();
-    spawn_thread(name, kill_switch, move |context| run_blocking(actor, receiver, context))
-}
-
-fn run_blocking<A: BlockingActor>(
-    mut actor: A,
-    mut receiver: Receiver<A::Message>,
-    context: &Context,
-) -> ActorExit {
-    loop {
-        let deadline = actor.deadline();
-        let outcome = if context.kill_switch().is_killed() {
-            return ActorExit::Killed;
-        } else if is_due(deadline) {
-            actor.on_deadline(context)
-        } else {
-            match receiver.blocking_recv_or_killed(deadline, context.kill_switch()) {
-                Some(Received::Message(message)) => actor.handle(message, context),
-                Some(Received::TimedOut) => actor.on_deadline(context),
-                Some(Received::Closed) => return exit_of(actor.finish(context)),
-                None => return ActorExit::Killed,
-            }
-        };
-        if let Err(exit) = outcome {
-            return exit;
-        }
-    }
-}
-
-fn exit_of(finished: Result<(), ActorExit>) -> ActorExit {
-    finished.err().unwrap_or(ActorExit::Drained)
-}
-
-/// Runs `body` as a task under `kill_switch`: for an actor that takes no messages.
-///
-/// Killed, the body is dropped where it waits. Must be called within a tokio
-/// runtime.
-///
-/// ```
-/// use tidecast_actors::{ActorExit, KillSwitch, spawn_task};
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let kill_switch = KillSwitch::new();
-/// let ticker = spawn_task("ticker", &kill_switch, std::future::pending());
-/// kill_switch.kill();
-/// assert_eq!(ticker.join().await, ActorExit::Killed);
-/// # }
-/// ```
-pub fn spawn_task(
+/// Killed, the body is dropped where it waits. It counts as idle until it says
+/// otherwise ([`Progress::made`](crate::Progress::made)). Must be called within a tokio
+/// runtime. [`Scope`] has an example.
+pub fn spawn_task<F>(
     name: impl Into<Arc<str>>,
-    kill_switch: &KillSwitch,
-    body: impl Future<Output = ActorExit> + Send + 'static,
-) -> ActorHandle {
+    scope: &Scope,
+    body: impl FnOnce(Context) -> F,
+) -> ActorHandle
+where
+    F: Future<Output = ActorExit> + Send + 'static,
+{
     let name = name.into();
-    let (ending, exit) = Ending::new(&name, kill_switch);
-    let kill_switch = kill_switch.clone();
-    tokio::spawn(async move {
+    let (ending, exit) = Ending::new(&name, scope.kill_switch());
+    let body = body(Context::new(Arc::clone(&name), scope.clone()));
+    let kill_switch = scope.kill_switch().clone();
+    scope.spawn(async move {
         let body = async {
             tokio::select! {
                 biased;
@@ -170,52 +104,7 @@ pub fn spawn_task(
         };
         ending.report(AssertUnwindSafe(body).catch_unwind().await);
     });
-    ActorHandle { name, exit, thread: None }
-}
-
-/// Runs `body` on a thread of its own: for an actor that blocks and takes no
-/// messages, like one that polls a source. It has to ask its kill switch.
-///
-/// ```
-/// use tidecast_actors::{ActorExit, KillSwitch, mailbox, spawn_thread};
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let (mailbox, mut receiver) = mailbox("numbers", 2);
-/// let counter = spawn_thread("counter", &KillSwitch::new(), move |context| {
-///     for n in 0..3 {
-///         if context.kill_switch().is_killed() {
-///             return ActorExit::Killed;
-///         }
-///         if let Err(closed) = mailbox.blocking_send(n) {
-///             return closed.into();
-///         }
-///     }
-///     ActorExit::Quit
-/// });
-/// while receiver.recv().await.is_some() {}
-/// assert_eq!(counter.join().await, ActorExit::Quit);
-/// # }
-/// ```
-pub fn spawn_thread(
-    name: impl Into<Arc<str>>,
-    kill_switch: &KillSwitch,
-    body: impl FnOnce(&Context) -> ActorExit + Send + 'static,
-) -> ActorHandle {
-    let name = name.into();
-    let (ending, exit) = Ending::new(&name, kill_switch);
-    let context = Context::new(Arc::clone(&name), kill_switch.clone());
-    let spawned = thread::Builder::new().name(name.to_string()).spawn(move || {
-        ending.report(panic::catch_unwind(AssertUnwindSafe(|| body(&context))));
-    });
-    match spawned {
-        Ok(thread) => ActorHandle { name, exit, thread: Some(thread) },
-        Err(error) => {
-            let reason = format!("cannot start a thread for `{name}`: {error}; raise the limit");
-            let (sender, exit) = oneshot::channel();
-            sender.send(Failure::retriable(reason).into()).ok();
-            ActorHandle { name, exit, thread: None }
-        }
-    }
+    ActorHandle { name, exit }
 }
 
 /// Reports how an actor ended, after everything it owned is dropped.

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::progress::Stalled;
+
 /// Where a supervised pipeline stands.
 ///
 /// ```
@@ -34,6 +36,12 @@ pub enum Status {
         /// How the last generation ended.
         reason: String,
     },
+    /// An actor does nothing any more; the generation was killed, and the next one waits
+    /// until the last of it is gone.
+    Stalled {
+        /// Which actor, and for how long.
+        reason: String,
+    },
     /// The pipeline was told to stop and finishes what it has.
     Draining {
         /// The last generation.
@@ -49,7 +57,8 @@ pub enum Status {
 }
 
 impl Status {
-    const NAMES: [&str; 6] = ["starting", "running", "backoff", "draining", "failed", "stopped"];
+    const NAMES: [&str; 7] =
+        ["starting", "running", "backoff", "stalled", "draining", "failed", "stopped"];
 
     /// Returns the state in one word, as metrics and the HTTP API have it.
     pub const fn name(&self) -> &'static str {
@@ -57,6 +66,7 @@ impl Status {
             Self::Starting { .. } => "starting",
             Self::Running { .. } => "running",
             Self::Backoff { .. } => "backoff",
+            Self::Stalled { .. } => "stalled",
             Self::Draining { .. } => "draining",
             Self::Failed { .. } => "failed",
             Self::Stopped => "stopped",
@@ -77,7 +87,7 @@ impl fmt::Display for Status {
             | Self::Draining { generation } => {
                 write!(f, "{} (generation {generation})", self.name())
             }
-            Self::Backoff { reason, .. } | Self::Failed { reason } => {
+            Self::Backoff { reason, .. } | Self::Stalled { reason } | Self::Failed { reason } => {
                 write!(f, "{}: {reason}", self.name())
             }
             Self::Stopped => f.write_str(self.name()),
@@ -112,6 +122,13 @@ impl StatusPublisher {
             }
             is_from
         });
+    }
+
+    /// Takes down that an actor does nothing any more.
+    pub(crate) fn stalled(&self, stalled: &Stalled) {
+        let labels =
+            [("pipeline", self.pipeline.to_string()), ("actor", stalled.actor.to_string())];
+        metrics::counter!("tidecast_actor_stalls_total", &labels).increment(1);
     }
 
     fn publish_metric(&self, status: &Status) {

@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::exit::{ActorExit, Failure};
 use crate::generation::Generation;
 use crate::kill_switch::{DrainSignal, KillSwitch};
+use crate::progress::{Roster, Stalled};
+use crate::scope::Scope;
 use crate::status::{Status, StatusPublisher};
 
 /// How often a pipeline may be restarted, and how fast.
@@ -70,6 +72,7 @@ impl RestartPolicy {
 /// |---------------------------------|-------------------------------------------|
 /// | `Drained`, `Quit`               | [`Status::Stopped`]                       |
 /// | `Failed`, not retriable         | [`Status::Failed`]                        |
+/// | an actor does nothing any more  | [`Status::Stalled`], then as `Failed`, retriable |
 /// | otherwise, within the budget    | [`Status::Backoff`], then the next one    |
 /// | otherwise, the budget spent     | [`Status::Failed`]                        |
 ///
@@ -99,18 +102,20 @@ pub struct Supervisor {
     name: Arc<str>,
     policy: RestartPolicy,
     drain_timeout: Duration,
+    stall_timeout: Duration,
     clock: Clock,
     kill_switch: KillSwitch,
 }
 
 impl Supervisor {
-    /// Returns a supervisor with the default policy and a drain timeout of 30
-    /// seconds. `name` is the label `pipeline` of its metrics.
+    /// Returns a supervisor with the default policy, a drain timeout of 30 seconds and a
+    /// stall timeout of ten minutes. `name` is the label `pipeline` of its metrics.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
             policy: RestartPolicy::default(),
             drain_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(600),
             clock: Clock::system(),
             kill_switch: KillSwitch::new(),
         }
@@ -126,6 +131,12 @@ impl Supervisor {
     #[must_use]
     pub fn drain_timeout(self, drain_timeout: Duration) -> Self {
         Self { drain_timeout, ..self }
+    }
+
+    /// Sets for how long an actor may be at one message before the generation is killed.
+    #[must_use]
+    pub fn stall_timeout(self, stall_timeout: Duration) -> Self {
+        Self { stall_timeout, ..self }
     }
 
     /// Takes the time from `clock`.
@@ -144,7 +155,7 @@ impl Supervisor {
     /// Starts the first generation. Must be called within a tokio runtime.
     ///
     /// `run` is called once per generation. It spawns its actors under the
-    /// generation's kill switch, calls [`Generation::set_running`] when they are
+    /// generation's scope, calls [`Generation::set_running`] when they are
     /// up, and returns how they ended ([`join_all`](crate::join_all)).
     pub fn spawn<F, R>(self, run: F) -> SupervisorHandle
     where
@@ -176,15 +187,17 @@ impl Supervisor {
             status.set(Status::Starting { generation: number });
             let generation = Generation {
                 number,
-                kill_switch: self.kill_switch.child(),
+                scope: Scope::new()
+                    .with_clock(self.clock.clone())
+                    .with_kill_switch(self.kill_switch.child()),
                 drain: DrainSignal::new(),
                 status: status.clone(),
             };
             let exit = self.run_generation(&mut run, generation, &status, &stop).await;
             let stopping = stop.is_draining() || self.kill_switch.is_killed();
             match restarts.decide(exit, stopping, self.clock.now()) {
-                Verdict::End(last) => break last,
-                Verdict::Restart { until, reason } => {
+                Decision::End(last) => break last,
+                Decision::Restart { until, reason } => {
                     tracing::warn!(pipeline = %self.name, generation = number, %reason, "generation ended, restarting");
                     status.set(Status::Backoff { until, reason });
                     tokio::select! {
@@ -221,7 +234,7 @@ impl Supervisor {
         R: Future<Output = ActorExit>,
     {
         let number = generation.number;
-        let kill_switch = generation.kill_switch.clone();
+        let scope = generation.scope.clone();
         let drain = generation.drain.clone();
         tracing::info!(pipeline = %self.name, generation = number, "generation starting");
         let body = AssertUnwindSafe(async { run(generation).await }).catch_unwind();
@@ -231,11 +244,34 @@ impl Supervisor {
             () = self.kill_switch.killed() => ActorExit::Killed,
             ended = body => ended.unwrap_or_else(|payload| ActorExit::from_panic(payload.as_ref())),
             overdue = self.drain_when_told(number, &drain, status, stop) => overdue,
+            stalled = self.watch(scope.roster()) => {
+                status.stalled(&stalled);
+                let Stalled { actor, since } = stalled;
+                let reason = format!(
+                    "{actor} has been at one message for {} s, longer than it may \
+                     (`pipeline.stall_timeout`)",
+                    since.as_secs()
+                );
+                tracing::error!(pipeline = %self.name, generation = number, %reason, "stalled");
+                status.set(Status::Stalled { reason: reason.clone() });
+                Failure::retriable(reason).into()
+            }
         };
         // Whatever the body left behind goes now, before anything follows.
-        kill_switch.kill();
-        self.wait_until_gone(&kill_switch, number).await;
+        scope.kill();
+        self.wait_until_gone(scope.kill_switch(), number).await;
         exit
+    }
+
+    /// Returns the actor that does nothing any more, when there is one.
+    async fn watch(&self, roster: &Roster) -> Stalled {
+        let beat = (self.stall_timeout / 8).max(Duration::from_millis(10));
+        loop {
+            self.clock.sleep_until(self.clock.now() + beat).await;
+            if let Some(stalled) = roster.stalled(self.stall_timeout) {
+                return stalled;
+            }
+        }
     }
 
     /// Passes a stop on to the sources; returns when the time to drain is over.
@@ -276,22 +312,22 @@ struct Restarts {
     recent: VecDeque<Instant>,
 }
 
-enum Verdict {
+enum Decision {
     End(Status),
     Restart { until: Instant, reason: String },
 }
 
 impl Restarts {
-    fn decide(&mut self, exit: ActorExit, stopping: bool, now: Instant) -> Verdict {
+    fn decide(&mut self, exit: ActorExit, stopping: bool, now: Instant) -> Decision {
         if exit.is_orderly() || (stopping && exit == ActorExit::Killed) {
-            return Verdict::End(Status::Stopped);
+            return Decision::End(Status::Stopped);
         }
         let reason = match &exit {
             ActorExit::Failed(failure) => failure.reason.clone(),
             other => other.to_string(),
         };
         if stopping || !exit.is_retriable() {
-            return Verdict::End(Status::Failed { reason });
+            return Decision::End(Status::Failed { reason });
         }
         let window = self.policy.window;
         self.recent.retain(|restart| now.duration_since(*restart) < window);
@@ -300,11 +336,11 @@ impl Restarts {
                 "the budget of {} restarts within {window:?} is spent: {reason}",
                 self.policy.max_restarts
             );
-            return Verdict::End(Status::Failed { reason });
+            return Decision::End(Status::Failed { reason });
         }
         let until = now + self.policy.backoff(self.recent.len());
         self.recent.push_back(until);
-        Verdict::Restart { until, reason }
+        Decision::Restart { until, reason }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tidecast_actors::{
-    ActorExit, Clock, Failure, Generation, KillSwitch, RestartPolicy, Status, Supervisor,
-    SupervisorHandle, join_all, spawn_task, spawn_thread,
+    ActorExit, Clock, Failure, Generation, Host, KillSwitch, RestartPolicy, Scope, Status,
+    Supervisor, SupervisorHandle, join_all, spawn_task,
 };
 use tokio::sync::watch;
 
@@ -37,11 +37,11 @@ fn until(status: &Status) -> Instant {
 async fn steady(generation: Generation) -> ActorExit {
     generation.set_running();
     let drain = generation.drain.clone();
-    let source = spawn_task("source", &generation.kill_switch, async move {
+    let source = spawn_task("source", &generation.scope, |_| async move {
         drain.started().await;
         ActorExit::Drained
     });
-    join_all([source], &generation.kill_switch).await
+    join_all([source], &generation.scope).await
 }
 
 #[tokio::test]
@@ -119,17 +119,17 @@ async fn a_panic_in_one_pipeline_never_stops_another() {
             .spawn(move |generation| async move { run(generation) })
     };
     let in_body = spawn("in its body", |_| panic!("in the body"));
-    let in_thread = Supervisor::new("in a thread")
+    let in_actor = Supervisor::new("in an actor")
         .policy(RestartPolicy { max_restarts: 1, ..POLICY })
         .clock(clock.clone())
         .kill_switch(&process)
         .spawn(|generation| async move {
-            let kill_switch = generation.kill_switch;
-            let actor = spawn_thread("windower", &kill_switch, |_| panic!("in a thread"));
-            join_all([actor], &kill_switch).await
+            let scope = generation.scope;
+            let actor = spawn_task("windower", &scope, |_| async { panic!("in an actor") });
+            join_all([actor], &scope).await
         });
     for (supervisor, message) in
-        [(in_body, "panicked: in the body"), (in_thread, "panicked: windower: in a thread")]
+        [(in_body, "panicked: in the body"), (in_actor, "panicked: windower: in an actor")]
     {
         let mut status = supervisor.status();
         status.wait_for(|status| status.name() == "backoff" || status.is_final()).await.unwrap();
@@ -142,6 +142,22 @@ async fn a_panic_in_one_pipeline_never_stops_another() {
     assert_eq!(wait_for(&mut status, "running").await, Status::Running { generation: 1 });
     healthy.stop();
     assert_eq!(healthy.join().await, Status::Stopped);
+}
+
+struct LetsGoSlowly {
+    number: u64,
+    ended: Arc<Mutex<Vec<u64>>>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Drop for LetsGoSlowly {
+    fn drop(&mut self) {
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        self.ended.lock().unwrap().push(self.number);
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[tokio::test]
@@ -157,17 +173,8 @@ async fn generations_never_overlap_even_when_a_body_forgets_its_actors() {
             let (alive, ended) = (Arc::clone(&alive), Arc::clone(&ended));
             let number = generation.number;
             // Holds the model, say, and takes its time to let go once killed.
-            drop(spawn_thread("forecaster", &generation.kill_switch, move |context| {
-                while !context.kill_switch().is_killed() {
-                    std::thread::yield_now();
-                }
-                for _ in 0..1000 {
-                    std::thread::yield_now();
-                }
-                ended.lock().unwrap().push(number);
-                alive.fetch_sub(1, Ordering::SeqCst);
-                ActorExit::Killed
-            }));
+            let on_thread = Scope::new().with_kill_switch(generation.scope.kill_switch().clone());
+            drop(Host::new("model", &on_thread, LetsGoSlowly { number, ended, alive }));
             std::future::ready(lost())
         }
     });
@@ -193,14 +200,14 @@ async fn a_stop_drains_what_is_under_way() {
                 mailbox.try_send(number).unwrap();
             }
             let drain = generation.drain.clone();
-            let source = spawn_task("source", &generation.kill_switch, async move {
+            let source = spawn_task("source", &generation.scope, |_| async move {
                 let _mailbox = mailbox;
                 drain.started().await;
                 ActorExit::Quit
             });
             generation.set_running();
             generation.drain.started().await;
-            let publisher = spawn_task("publisher", &generation.kill_switch, async move {
+            let publisher = spawn_task("publisher", &generation.scope, |_| async move {
                 while let Some(number) = receiver.recv().await {
                     if sent.send(number).await.is_err() {
                         return ActorExit::DownstreamGone;
@@ -208,7 +215,7 @@ async fn a_stop_drains_what_is_under_way() {
                 }
                 ActorExit::Drained
             });
-            join_all([source, publisher], &generation.kill_switch).await
+            join_all([source, publisher], &generation.scope).await
         }
     });
     wait_for(&mut supervisor.status(), "running").await;
@@ -229,8 +236,8 @@ async fn a_stop_that_does_not_drain_in_time_is_killed_and_says_so() {
         .clock(clock)
         .spawn(|generation: Generation| async move {
             generation.set_running();
-            let deaf = spawn_task("deaf", &generation.kill_switch, std::future::pending());
-            join_all([deaf], &generation.kill_switch).await
+            let deaf = spawn_task("deaf", &generation.scope, |_| std::future::pending());
+            join_all([deaf], &generation.scope).await
         });
     let mut status = supervisor.status();
     wait_for(&mut status, "running").await;
@@ -273,4 +280,38 @@ async fn killing_the_process_ends_a_pipeline_whose_body_is_deaf() {
     wait_for(&mut supervisor.status(), "running").await;
     process.kill();
     assert_eq!(supervisor.join().await, Status::Stopped);
+}
+
+#[tokio::test]
+async fn a_generation_whose_actor_does_nothing_any_more_ends_says_so_and_is_followed() {
+    let (clock, time) = Clock::simulated();
+    let supervisor = Supervisor::new("p")
+        .policy(POLICY)
+        .stall_timeout(Duration::from_secs(80))
+        .clock(clock)
+        .spawn(|generation: Generation| async move {
+            generation.set_running();
+            let sink = spawn_task("publisher", &generation.scope, |context| async move {
+                context.progress().made();
+                std::future::pending().await
+            });
+            join_all([sink], &generation.scope).await
+        });
+    let mut status = supervisor.status();
+    wait_for(&mut status, "running").await;
+    let mut passed = Duration::ZERO;
+    let reason = loop {
+        if let Status::Backoff { reason, .. } = &*status.borrow_and_update() {
+            break reason.clone();
+        }
+        tokio::task::yield_now().await;
+        passed += Duration::from_secs(1);
+        time.advance(Duration::from_secs(1));
+    };
+    assert!(reason.starts_with("publisher has been at one message for 8"), "{reason}");
+    assert!(passed >= Duration::from_secs(80), "{passed:?}");
+    time.advance(POLICY.max_backoff);
+    wait_for(&mut status, "running").await;
+    supervisor.kill();
+    assert!(supervisor.join().await.is_final());
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidecast_sql::window::window_identity;
 use tidecast_sql::{PipelinePlan, ReplayPoint};
-use tidecast_stream::{Offset, PartitionCommit};
+use tidecast_stream::{Offset, PartitionCommit, Watermark};
 
 use crate::snapshots::digest;
 
@@ -27,6 +27,25 @@ struct CommitMetadata {
     replay: ReplayPoint,
     #[serde(default, skip_serializing_if = "WindowMarks::is_empty")]
     windows: WindowMarks,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+}
+
+/// How much of what records behind the offset trigger is out already: a close of many
+/// series is published part by part.
+///
+/// What records trigger, and in which order, follows from the records alone, so a
+/// number tells which of it is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// Forecasts that are out.
+    pub(crate) out: u64,
+    /// The first bits of the last one's id: whether it is the same ones.
+    pub(crate) last: u32,
+    /// Where the watermark was moved to by the close of the wall clock at the offset
+    /// that triggered them; else it was records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) close: Option<Watermark>,
 }
 
 /// What windows follow from, by name, each as the beginning of its SHA-256: enough to
@@ -67,6 +86,8 @@ pub(crate) struct Resume {
     pub(crate) replay: Option<ReplayPoint>,
     /// What the state was built with.
     pub(crate) windows: WindowMarks,
+    /// What is out beyond `committed`.
+    pub(crate) part: Option<Part>,
 }
 
 impl Resume {
@@ -77,8 +98,8 @@ impl Resume {
 }
 
 /// Returns the metadata of a commit.
-pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowMarks) -> String {
-    let metadata = CommitMetadata { v: VERSION, replay, windows: windows.clone() };
+pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowMarks, part: Option<Part>) -> String {
+    let metadata = CommitMetadata { v: VERSION, replay, windows: windows.clone(), part };
     // Numbers, texts and lists of them always serialise.
     serde_json::to_string(&metadata).unwrap_or_default()
 }
@@ -102,14 +123,16 @@ pub(crate) fn resume(commit: Option<&PartitionCommit>) -> Resume {
             "the committed metadata is not ours; contexts start empty at the committed offset"
         );
     }
-    let (replay, windows) = metadata.map(|it| (it.replay, it.windows)).unzip();
-    Resume { committed: Some(commit.offset), replay, windows: windows.unwrap_or_default() }
+    let Some(CommitMetadata { replay, windows, part, .. }) = metadata else {
+        return Resume { committed: Some(commit.offset), ..Resume::default() };
+    };
+    Resume { committed: Some(commit.offset), replay: Some(replay), windows, part }
 }
 
 #[cfg(test)]
 mod tests {
     use tidecast_sql::ForcedClose;
-    use tidecast_stream::{EventTime, Partition, Watermark};
+    use tidecast_stream::{EventTime, Partition};
 
     use super::*;
 
@@ -137,7 +160,8 @@ mod tests {
         let names = ["the watermark", "the window query", "the series", "the time"];
         let mark = |name: &str| (name.to_owned(), "0123abcd".to_owned());
         let windows = WindowMarks(names.map(mark).into());
-        let text = metadata(replay.clone(), &windows);
+        let part = Part { out: u64::MAX, last: u32::MAX, close: Some(close.watermark) };
+        let text = metadata(replay.clone(), &windows, Some(part));
         assert!(text.len() < 4096, "Kafka's limit: {} bytes", text.len());
         let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
@@ -146,13 +170,14 @@ mod tests {
         others.0.insert("the series".to_owned(), "ffffffff".to_owned());
         assert_eq!(resume.windows.changed(&others), ["the series"]);
         let replay = Some(replay);
-        assert_eq!(resume, Resume { committed: Some(Offset(7)), replay, windows });
+        let part = Some(part);
+        assert_eq!(resume, Resume { committed: Some(Offset(7)), replay, windows, part });
     }
 
     #[test]
     fn an_earlier_versions_commit_says_nothing_of_windows() {
         let point = ReplayPoint { from: Some(Offset(3)), ..ReplayPoint::default() };
-        let text = metadata(point, &WindowMarks::default());
+        let text = metadata(point, &WindowMarks::default(), None);
         assert!(!text.contains("windows"), "{text}");
         let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
@@ -163,7 +188,7 @@ mod tests {
     #[test]
     fn foreign_or_impossible_metadata_falls_back_to_the_offset() {
         let beyond = ReplayPoint { from: Some(Offset(9)), ..ReplayPoint::default() };
-        let beyond = metadata(beyond, &WindowMarks::default());
+        let beyond = metadata(beyond, &WindowMarks::default(), None);
         for text in ["", "hello", r#"{"v":2,"replay":{}}"#, &beyond] {
             let resume = resume(Some(&commit(7, text)));
             let expected = Resume { committed: Some(Offset(7)), ..Resume::default() };

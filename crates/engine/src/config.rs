@@ -23,6 +23,11 @@ pub struct EngineConfig {
     pub max_batch_records: usize,
     /// Messages a mailbox holds before its sender waits.
     pub mailbox_capacity: usize,
+    /// Bytes of messages that a mailbox holds before its sender waits; one that is
+    /// larger goes alone.
+    pub mailbox_bytes: usize,
+    /// How long an actor may be at one message before its pipeline is started again.
+    pub stall_timeout: Duration,
     /// How long a pipeline may take to finish what is under way when it is
     /// stopped or loses partitions; below the group's session timeout.
     pub drain_timeout: Duration,
@@ -108,6 +113,8 @@ impl Default for EngineConfig {
             commit_interval: Duration::from_millis(200),
             max_batch_records: 8192,
             mailbox_capacity: 4,
+            mailbox_bytes: 32 << 20,
+            stall_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
             restart: RestartConfig {
                 max_restarts: 5,

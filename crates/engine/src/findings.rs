@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::gauge;
+use tidecast_sql::WindowerOutput;
 use tidecast_stream::{Partition, SeriesKey};
 
 /// One thing found out.
@@ -166,6 +167,59 @@ impl EmptySums {
             self.findings.note("mostly_empty_sums", self.empty, text);
             self.sums.clear();
         }
+    }
+}
+
+/// What is counted of a bounded source, and said.
+#[derive(Debug)]
+pub(crate) struct FileRows {
+    findings: Findings,
+    file: String,
+    /// All rows, whether they could be decoded or not.
+    all: u64,
+    /// Rows that could not be used.
+    bad: u64,
+    first_bad: Option<String>,
+    /// Rows that were late.
+    late: u64,
+}
+
+impl FileRows {
+    pub(crate) fn new(findings: Findings, file: &str) -> Self {
+        Self { findings, file: file.to_owned(), all: 0, bad: 0, first_bad: None, late: 0 }
+    }
+
+    /// Counts rows that the file has brought.
+    pub(crate) fn came(&mut self, rows: usize) {
+        self.all += rows as u64;
+    }
+
+    /// Counts what became of them.
+    pub(crate) fn judged(&mut self, output: &WindowerOutput) {
+        self.bad += output.bad.len() as u64;
+        if let (None, Some(bad)) = (&self.first_bad, output.bad.first()) {
+            self.first_bad = Some(bad.error.clone());
+        }
+        if output.late.is_empty() {
+            return;
+        }
+        self.late += output.late.len() as u64;
+        let text = format!(
+            "{} rows of the file came too late for what is known ahead of an origin and are left \
+             out; sort the file by time, or allow more delay in WATERMARK FOR",
+            self.late
+        );
+        self.findings.note("late_rows", self.late, text);
+    }
+
+    /// Says at the end of a file how many of its rows are in no forecast.
+    pub(crate) fn say_unusable(&self) {
+        let Self { all, bad, first_bad: Some(first), file, .. } = self else { return };
+        let text = format!(
+            "{bad} of {all} rows of `{file}` ({:.1} %) could not be used; the first: {first}",
+            *bad as f64 * 100.0 / (*all).max(1) as f64
+        );
+        self.findings.note("unusable_rows", *bad, text);
     }
 }
 

@@ -1,12 +1,15 @@
-//! The engine: pipelines of four actors, from a plan to a stream of forecasts.
+//! The engine: pipelines of actors, from a plan to a stream of forecasts.
 //!
 //! [`Engine::start`] runs each [`PipelinePlan`] under its own supervisor. What a
 //! pipeline is made of stands in one function, `run_generation` in
 //! `pipeline.rs`; ARCHITECTURE.md at the root tells the record's way.
 
+mod assembler;
 mod commit;
 mod config;
 mod connect;
+mod due;
+mod fault;
 mod findings;
 mod forecaster;
 mod ingest;
@@ -16,15 +19,14 @@ mod observe;
 mod partition;
 mod pipeline;
 mod publisher;
-#[cfg(test)]
-mod simulation;
 mod snapshots;
 mod windower;
 
 use std::sync::Arc;
 
-use tidecast_actors::{RestartPolicy, Supervisor, SupervisorHandle};
+use tidecast_actors::{Clock, RestartPolicy, Supervisor, SupervisorHandle};
 use tidecast_sql::PipelinePlan;
+use tokio::runtime::Runtime;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
@@ -34,8 +36,9 @@ pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};
 pub use tidecast_actors::Status;
 
 use crate::findings::Findings;
-use crate::models::ModelPool;
+use crate::models::{Families, ModelPool};
 use crate::pipeline::Pipeline;
+use crate::snapshots::StorePlace;
 
 /// The running pipelines of a process.
 #[derive(Debug)]
@@ -44,6 +47,18 @@ pub struct Engine {
     /// By pipeline, in the same order.
     findings: Vec<Findings>,
     models: Arc<ModelPool>,
+    /// Where windowers run: closing windows takes long enough to keep health checks
+    /// and commits waiting.
+    workers: Option<Runtime>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Not waited for: this may be a thread that must not block.
+        if let Some(workers) = self.workers.take() {
+            workers.shutdown_background();
+        }
+    }
 }
 
 impl Engine {
@@ -57,7 +72,16 @@ impl Engine {
         connectors: Arc<dyn Connectors>,
     ) -> Self {
         let config = Arc::new(config);
-        let models = Arc::new(ModelPool::new(config.model, config.mailbox_capacity));
+        let clock = Clock::system();
+        let models = Arc::new(ModelPool::new(
+            Arc::new(Families),
+            config.model,
+            config.mailbox_bytes,
+            config.stall_timeout,
+            clock,
+        ));
+        let workers = workers();
+        let snapshots = config.state.url.as_deref().map(StorePlace::new);
         let findings: Vec<Findings> = plans.iter().map(|plan| Findings::new(&plan.name)).collect();
         let pipelines = plans
             .into_iter()
@@ -69,15 +93,19 @@ impl Engine {
                     config: Arc::clone(&config),
                     connectors: Arc::clone(&connectors),
                     models: Arc::clone(&models),
+                    model: tokio::sync::Mutex::default(),
                     findings: findings.clone(),
+                    workers: workers.as_ref().map(|workers| workers.handle().clone()),
+                    snapshots: snapshots.clone(),
                 });
                 Supervisor::new(name)
                     .policy(restart_policy(&config.restart))
                     .drain_timeout(config.drain_timeout)
+                    .stall_timeout(config.stall_timeout)
                     .spawn(move |generation| Arc::clone(&pipeline).run_generation(generation))
             })
             .collect();
-        Self { pipelines, findings, models }
+        Self { pipelines, findings, models, workers }
     }
 
     /// Returns each pipeline's name and where it stands.
@@ -128,6 +156,13 @@ impl Engine {
         self.models.close().await;
         endings
     }
+}
+
+/// Returns a runtime for what computes; without one it runs where everything does.
+fn workers() -> Option<Runtime> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("windowers").enable_time().build();
+    runtime.inspect_err(|error| tracing::warn!(%error, "no threads for windowers alone")).ok()
 }
 
 fn restart_policy(config: &RestartConfig) -> RestartPolicy {

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use tidecast_forecast::{Forecast, TaskError};
-use tidecast_sql::SeriesContext;
+use tidecast_forecast::Forecast;
 use tidecast_stream::{
     ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Partition, SeriesKey,
     TimeGrid, VariateForecast,
 };
+
+use crate::due::{Answered, Outcome};
 
 /// What all messages of a pipeline share.
 #[derive(Debug, Clone)]
@@ -21,50 +22,39 @@ pub(crate) struct MessageTemplate {
     pub(crate) min_context: usize,
 }
 
-/// What came of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The model made a forecast.
-    Made(Forecast),
-    /// The model refused or failed.
-    Failed(TaskError),
-    /// The series has too few observed values; the model was not asked.
-    TooShort,
-}
-
 impl MessageTemplate {
-    /// Returns the message for one series and origin.
+    /// Returns the message for one series and origin, made of what came of it.
     pub(crate) fn message(
         &self,
-        context: &SeriesContext,
+        answered: Answered,
         partition: &Partition,
-        outcome: Outcome,
         is_backfill: bool,
     ) -> ForecastMessage {
-        let steps = context.values.first().map_or(0, Vec::len);
+        let Answered { head, outcome } = answered;
+        let steps = head.steps;
         let (status, reason, variates) = match outcome {
             Outcome::Made(forecast) => (ForecastStatus::Ok, None, self.variates(&forecast, steps)),
             Outcome::Failed(error) => (ForecastStatus::Failed, Some(error.to_string()), Vec::new()),
             Outcome::TooShort => {
                 let reason = format!(
                     "`{}` observed steps of `{}` needed (`min_context`)",
-                    context.observed, self.min_context
+                    head.observed, self.min_context
                 );
                 (ForecastStatus::TooShort, Some(reason), Vec::new())
             }
         };
         ForecastMessage {
-            forecast_id: forecast_id(&self.pipeline, &context.key, context.origin, 0, partition),
+            forecast_id: forecast_id(&self.pipeline, &head.key, head.origin, 0, partition),
             pipeline: self.pipeline.clone(),
-            series: context.key.clone(),
-            origin: context.origin,
+            series: head.key,
+            origin: head.origin,
             step: self.step.iso8601(),
             step_ms: self.step.fixed_micros().map(|micros| micros / 1_000),
-            times: self.times(context.origin),
+            times: self.times(head.origin),
             model: self.model.clone(),
             status,
             reason,
-            context: ContextSummary { steps, observed: context.observed },
+            context: ContextSummary { steps, observed: head.observed },
             variates,
             is_backfill,
         }

@@ -75,6 +75,12 @@ pub(crate) fn queued(model: &str, waited: Duration) {
     histogram!("tidecast_forecaster_queue_seconds", &labels).record(waited.as_secs_f64());
 }
 
+/// Counts series that were not forecast, as nobody waited for them any more.
+pub(crate) fn skipped(model: &str, series: usize) {
+    let labels = [("model", model.to_owned())];
+    counter!("tidecast_forecaster_skipped_series_total", &labels).increment(series as u64);
+}
+
 pub(crate) fn batch(model: &str, device: &str, tokens: usize, tasks: usize, took: Duration) {
     let labels = [("model", model.to_owned())];
     histogram!("tidecast_forecaster_batch_tokens", &labels).record(tokens as f64);

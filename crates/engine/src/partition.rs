@@ -1,14 +1,18 @@
 //! The work on one partition, without actors: rebuild what is out already, then
-//! hand on what is due.
+//! hand on what is due, part by part.
 
 use std::time::Duration;
 
-use tidecast_actors::Failure;
-use tidecast_sql::{PipelinePlan, ReplayPoint, Windower, WindowerOutput};
-use tidecast_stream::{Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
+use tidecast_actors::{Clock, Failure, Scope};
+use tidecast_sql::{PartLimit, PipelinePlan, ReplayPoint, SeriesContext, Windower, WindowerOutput};
+use tidecast_stream::{
+    Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch, Watermark,
+};
 
-use crate::commit::{self, Resume, WindowMarks};
-use crate::snapshots::SnapshotStore;
+use crate::commit::{self, Part, Resume, WindowMarks};
+use crate::fault::{Fault, is_injected};
+use crate::message::forecast_id;
+use crate::snapshots::Snapshots;
 
 /// How long to wait for snapshots: reading the topic again is the other way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A partition while it is ours.
 #[derive(Debug)]
 pub(crate) struct PartitionWork {
+    pipeline: String,
     partition: Partition,
     windower: Windower,
     /// Until this offset records only rebuild the state: what they trigger is out
@@ -25,14 +30,37 @@ pub(crate) struct PartitionWork {
     checkpoint: Checkpoint,
     /// What windows follow from, for the next owner to see.
     windows: WindowMarks,
+    /// What is under way, with what commits of its parts build on.
+    base: Option<Base>,
+    /// What the last owner had out beyond the committed offset.
+    left: Option<Part>,
 }
 
-/// What a stretch of a partition led to.
+/// Where commits in the middle of what records trigger stand: a place where all was
+/// out, and how much behind it is.
+#[derive(Debug, Clone)]
+struct Base {
+    offset: Offset,
+    replay: ReplayPoint,
+    /// Where the wall clock moved the watermark to at this offset, if that is what
+    /// is under way.
+    close: Option<Watermark>,
+    /// Forecasts that were handed on or skipped since.
+    passed: u64,
+    /// The mark of the last of them.
+    last: u32,
+    /// Forecasts that an earlier owner has out, and the mark of the last of them.
+    out: (u64, u32),
+}
+
+/// What a stretch of a partition led to, or a part of it.
 #[derive(Debug)]
-pub(crate) struct Stretch {
+pub(crate) struct Triggered {
     pub(crate) output: WindowerOutput,
     /// How far the partition is once this is out.
     pub(crate) commit: PartitionCommit,
+    /// Whether nothing of the stretch follows.
+    pub(crate) is_last: bool,
 }
 
 impl PartitionWork {
@@ -45,85 +73,107 @@ impl PartitionWork {
         plan: &PipelinePlan,
         partition: Partition,
         commit: Option<&PartitionCommit>,
-        store: Option<&SnapshotStore>,
+        snapshots: Option<&Snapshots>,
         reset: bool,
+        scope: &Scope,
     ) -> Result<(Self, Option<Offset>), Failure> {
         let mut resume = commit::resume(commit);
         let windows = WindowMarks::of(plan);
         check_windows(&partition, &mut resume, &windows, reset)?;
         let mut windower = Windower::new(plan).map_err(Failure::fatal)?;
-        let restored = match (store, resume.committed) {
+        let restored = match (snapshots, resume.committed) {
             (None, _) => None,
             // Snapshots are of another life of the topic or of the group, and go.
-            (Some(store), None) => {
-                store.clear(&plan.name, &partition).await;
+            (Some(snapshots), None) => {
+                let cleared = snapshots.clear(&partition);
+                patiently(plan, &partition, scope.clock(), cleared).await;
                 None
             }
-            (Some(store), Some(committed)) => {
+            (Some(snapshots), Some(committed)) => {
                 let point = resume.replay.clone().unwrap_or_default();
-                let restored =
-                    store.restore(&plan.name, &partition, committed, &point, &mut windower);
-                tokio::time::timeout(PATIENCE, restored).await.unwrap_or_else(|_| {
-                    tracing::warn!(
-                        pipeline = %plan.name, %partition, patience = ?PATIENCE,
-                        "the store of snapshots does not answer; the topic is read again instead"
-                    );
-                    None
-                })
+                let restored = snapshots.restore(&partition, committed, &point, &mut windower);
+                patiently(plan, &partition, scope.clock(), restored).await.flatten()
             }
         };
-        let read_from = restored.or(resume.read_from());
+        let mut read_from = restored.or(resume.read_from());
         if let (None, Some(replay)) = (restored, &resume.replay) {
             windower.restore(replay).map_err(Failure::fatal)?;
+        }
+        if is_injected(Fault::ReplaysNothing) {
+            read_from = resume.committed;
         }
         tracing::info!(
             pipeline = %plan.name,
             %partition,
             committed = ?resume.committed.map(|offset| offset.0),
             read_from = ?read_from.map(|offset| offset.0),
+            out = resume.part.map(|part| part.out),
             "partition assigned"
         );
-        let replaying_until = resume.committed;
-        let checkpoint = Checkpoint::default();
-        let work = Self { partition, windower, replaying_until, checkpoint, windows };
+        let is_replaying = resume.committed.filter(|_| !is_injected(Fault::EmitsWhileReplaying));
+        let left = resume.part.filter(|_| !is_injected(Fault::ForgetsParts));
+        let base = resume.committed.map(|offset| Base {
+            offset,
+            replay: resume.replay.unwrap_or_default(),
+            close: left.and_then(|part| part.close),
+            passed: 0,
+            last: 0,
+            out: left.map_or((0, 0), |part| (part.out, part.last)),
+        });
+        let work = Self {
+            pipeline: plan.name.clone(),
+            partition,
+            windower,
+            replaying_until: is_replaying,
+            checkpoint: Checkpoint::default(),
+            windows,
+            base,
+            left,
+        };
         Ok((work, read_from))
     }
 
-    /// Takes records; `None` while they only rebuild.
+    /// Takes records; `false` while they only rebuild. What they trigger is then to be
+    /// taken with [`take_part`](Self::take_part), to its end.
     ///
     /// # Errors
     /// If the batch does not follow the one before, or is not of the source's schema.
-    pub(crate) fn on_batch(&mut self, batch: SourceBatch) -> Result<Option<Stretch>, Failure> {
+    pub(crate) fn on_batch(&mut self, batch: SourceBatch) -> Result<bool, Failure> {
+        let first = batch.range.start();
         self.checkpoint.extend(&self.partition, batch.range).map_err(Failure::retriable)?;
         let batch = match self.replaying_until {
             None => batch,
             Some(until) if batch.range.end() < until => {
-                self.windower.process(&batch).map_err(Failure::retriable)?;
-                return Ok(None);
+                self.rebuild(&batch)?;
+                return Ok(false);
             }
             Some(until) => {
                 // The batch reaches the committed offset: what stands before it only
                 // rebuilds, what stands behind it counts.
                 let (before, after) = split(&batch, until);
-                self.windower.process(&before).map_err(Failure::retriable)?;
+                self.rebuild(&before)?;
                 self.replaying_until = None;
                 after
             }
         };
-        let mut output = self.windower.process(&batch).map_err(Failure::retriable)?;
+        if self.base.is_none() {
+            self.set_base(first);
+        }
+        self.repeat_close()?;
+        self.windower.feed(&batch).map_err(Failure::retriable)?;
         // What the source could not decode leaves in the same transaction.
-        output.bad.extend(batch.bad);
-        Ok(Some(self.stretch(output, batch.range.end())))
+        self.windower.reject(batch.bad);
+        Ok(true)
     }
 
-    /// Closes what has begun, or at the end of a bounded source everything; `None`
+    /// Closes what has begun, or at the end of a bounded source everything; `false`
     /// if nothing has been read.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
-    pub(crate) fn on_close(&mut self, finish: bool) -> Result<Option<Stretch>, Failure> {
+    pub(crate) fn on_close(&mut self, finish: bool) -> Result<bool, Failure> {
         let Some(position) = self.checkpoint.position(&self.partition) else {
-            return Ok(None);
+            return Ok(false);
         };
         if self.replaying_until.take().is_some() && !finish {
             // Caught up below the committed offset: the topic was truncated or
@@ -133,16 +183,107 @@ impl PartitionWork {
                 position = %position,
                 "the partition ends before the committed offset; it was recreated or truncated"
             );
+            (self.left, self.base) = (None, None);
         }
-        let output = if finish { self.windower.finish() } else { self.windower.close_idle() };
-        let output = output.map_err(Failure::retriable)?;
-        Ok(Some(self.stretch(output, position)))
+        if self.base.is_none() {
+            self.set_base(position);
+        }
+        self.repeat_close()?;
+        let fed = if finish { self.windower.feed_end() } else { self.windower.feed_idle() };
+        fed.map_err(Failure::retriable)?;
+        let watermark = self.windower.watermark();
+        if let Some(base) = self.base.as_mut().filter(|base| base.offset == position) {
+            base.close = Some(watermark);
+        }
+        Ok(true)
     }
 
-    fn stretch(&self, output: WindowerOutput, offset: Offset) -> Stretch {
-        let metadata = commit::metadata(self.windower.replay_point(), &self.windows);
-        let partition = self.partition.clone();
-        Stretch { output, commit: PartitionCommit { partition, offset, metadata } }
+    /// Returns the next part of what was triggered, and whether it is the last.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub(crate) fn take_part(&mut self, limit: PartLimit) -> Result<Triggered, Failure> {
+        let mut output = self.windower.take_part(limit).map_err(Failure::retriable)?;
+        self.pass(&mut output.contexts);
+        let is_last = !self.windower.has_more();
+        if is_last {
+            let position = self.checkpoint.position(&self.partition).unwrap_or_default();
+            self.set_base(position);
+        }
+        let commit = self.commit();
+        Ok(Triggered { output, commit, is_last })
+    }
+
+    /// Returns the commit of everything that was taken so far.
+    pub(crate) fn commit(&self) -> PartitionCommit {
+        let Some(base) = &self.base else {
+            return PartitionCommit::new(self.partition.clone(), Offset::default());
+        };
+        let (out, last) =
+            if base.passed < base.out.0 { base.out } else { (base.passed, base.last) };
+        let part = (out > 0).then_some(Part { out, last, close: base.close });
+        let mut replay = base.replay.clone();
+        if is_injected(Fault::ForgetsCloses) {
+            replay.closes.clear();
+        }
+        PartitionCommit {
+            partition: self.partition.clone(),
+            offset: base.offset,
+            metadata: commit::metadata(replay, &self.windows, part),
+        }
+    }
+
+    /// Lets commits build on the present state. What an earlier owner has out beyond it
+    /// goes over.
+    fn set_base(&mut self, offset: Offset) {
+        let out = self
+            .base
+            .as_ref()
+            .map_or((0, 0), |base| (base.out.0.saturating_sub(base.passed), base.out.1));
+        let replay = self.windower.replay_point();
+        self.base = Some(Base { offset, replay, close: None, passed: 0, last: 0, out });
+    }
+
+    /// Does again what the wall clock had begun when the last owner went.
+    fn repeat_close(&mut self) -> Result<(), Failure> {
+        match self.left.take().and_then(|part| part.close) {
+            Some(watermark) => self.windower.feed_watermark(watermark).map_err(Failure::retriable),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes out of the contexts what an earlier owner has out, and counts the rest.
+    fn pass(&mut self, contexts: &mut Vec<SeriesContext>) {
+        let Some(base) = &mut self.base else { return };
+        let mark = |context: &SeriesContext| {
+            let id = forecast_id(&self.pipeline, &context.key, context.origin, 0, &self.partition);
+            // Eight digits of hexadecimal.
+            u32::from_str_radix(id.get(..8).unwrap_or_default(), 16).unwrap_or_default()
+        };
+        let to_skip = base.out.0.saturating_sub(base.passed);
+        let skipped = contexts.len().min(usize::try_from(to_skip).unwrap_or(usize::MAX));
+        base.passed += contexts.len() as u64;
+        if let Some(newest) = contexts.last() {
+            base.last = mark(newest);
+        }
+        if skipped as u64 == to_skip
+            && let Some(last) = skipped.checked_sub(1).and_then(|last| contexts.get(last))
+            && mark(last) != base.out.1
+        {
+            tracing::error!(
+                pipeline = %self.pipeline, partition = %self.partition, offset = %base.offset,
+                out = base.out.0,
+                "the records behind the committed offset are not those that were there: some \
+                 forecasts of the close that was under way may be missing"
+            );
+        }
+        contexts.drain(..skipped);
+    }
+
+    /// Takes records whose outcome is out already.
+    fn rebuild(&mut self, batch: &SourceBatch) -> Result<(), Failure> {
+        self.windower.feed(batch).map_err(Failure::retriable)?;
+        self.windower.discard_parts().map_err(Failure::retriable)
     }
 
     pub(crate) fn partition(&self) -> &Partition {
@@ -161,12 +302,24 @@ impl PartitionWork {
     pub(crate) fn is_replaying(&self) -> bool {
         self.replaying_until.is_some()
     }
+}
 
-    /// Forgets what is out already: a fault for the simulation to find.
-    #[cfg(test)]
-    pub(crate) fn emit_again(&mut self) {
-        self.replaying_until = None;
+/// Waits for the store of snapshots as long as is sensible.
+async fn patiently<T>(
+    plan: &PipelinePlan,
+    partition: &Partition,
+    clock: &Clock,
+    asked: impl Future<Output = T>,
+) -> Option<T> {
+    let answer = clock.until(clock.now() + PATIENCE, asked).await;
+    if answer.is_none() {
+        crate::observe::snapshot(&plan.name, partition, None);
+        tracing::warn!(
+            pipeline = %plan.name, %partition, patience = ?PATIENCE,
+            "the store of snapshots does not answer; the topic is read again instead"
+        );
     }
+    answer
 }
 
 /// Sees whether the state was built by the query that is to go on with it; if not and
@@ -192,6 +345,7 @@ fn check_windows(
         // Windows that ended before stay done with: they were forecast.
         let floor = resume.replay.take().map(|replay| replay.floor).unwrap_or_default();
         resume.replay = Some(ReplayPoint { floor, ..ReplayPoint::default() });
+        resume.part = None;
         return Ok(());
     }
     Err(Failure::fatal(format!(

@@ -1,20 +1,28 @@
-//! One generation of a pipeline: where its four actors are wired.
+//! One generation of a pipeline: where its actors are wired.
 
 use std::sync::Arc;
 
-use tidecast_actors::{ActorExit, Failure, Generation, join_all, mailbox, spawn, spawn_thread};
+use tidecast_actors::{
+    ActorExit, Bounds, Failure, Generation, Host, join_all, mailbox, spawn, spawn_task,
+};
 use tidecast_sql::{PipelinePlan, SourceConnector};
 use tidecast_stream::ModelRef;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use crate::config::EngineConfig;
 use crate::connect::Connectors;
 use crate::findings::{Findings, SeriesHomes};
+use crate::forecaster::ModelHandle;
 use crate::ingest::Ingest;
 use crate::message::MessageTemplate;
 use crate::models::ModelPool;
 use crate::publisher::Publisher;
-use crate::snapshots::{Committed, SnapshotStore, Snapshots};
+use crate::snapshots::{SnapshotWriter, Snapshots, StorePlace};
+
+/// Snapshots that wait to be written at most; they share their contexts with the
+/// windowers.
+const WAITING_SNAPSHOTS: usize = 64;
 
 /// What a pipeline needs, generation after generation.
 pub(crate) struct Pipeline {
@@ -22,101 +30,116 @@ pub(crate) struct Pipeline {
     pub(crate) config: Arc<EngineConfig>,
     pub(crate) connectors: Arc<dyn Connectors>,
     pub(crate) models: Arc<ModelPool>,
+    /// The model while the pipeline uses it, over all generations.
+    pub(crate) model: Mutex<Option<ModelHandle>>,
     pub(crate) findings: Findings,
+    /// Where windowers run; `None` is where the rest does.
+    pub(crate) workers: Option<Handle>,
+    /// Where snapshots go, if anywhere.
+    pub(crate) snapshots: Option<StorePlace>,
 }
 
 impl Pipeline {
-    /// Runs one generation to its end. When it returns, all of its actors are
-    /// gone: generations never overlap.
+    /// Runs one generation to its end.
     ///
     /// The order is from the sink back to the source: each actor is born
     /// knowing the mailbox of the next.
     pub(crate) async fn run_generation(self: Arc<Self>, generation: Generation) -> ActorExit {
-        let name = &self.plan.name;
+        let (name, scope) = (&self.plan.name, &generation.scope);
 
         // forecaster: shared, perhaps running already
         let model = match self.models.acquire(&self.plan.model).await {
             Ok(model) => model,
             Err(failure) => return failure.into(),
         };
-
-        // snapshots, for sources that remember how far they were read
-        let snapshots = match (&self.config.state.url, &self.plan.source.connector) {
-            (Some(url), SourceConnector::Kafka(_)) => match SnapshotStore::open(url) {
-                Ok(store) => Some(store),
-                Err(error) => return Failure::fatal(error).into(),
-            },
-            _ => None,
-        };
+        scope.roster().depend_on(model.scope().roster());
+        *self.model.lock().await = Some(model.clone());
 
         // source and sink
         let connection = {
             let (plan, config) = (Arc::clone(&self.plan), Arc::clone(&self.config));
             let connectors = Arc::clone(&self.connectors);
-            tokio::task::spawn_blocking(move || connectors.connect(&plan, &config)).await
+            scope.compute(move || connectors.connect(&plan, &config)).await
         };
         let connection = match connection {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 return Failure { retriable: error.retriable(), reason: error.to_string() }.into();
             }
-            Err(panic) => return ActorExit::Panicked(panic.to_string()),
+            Err(panic) => return panic,
         };
+        let source = Host::new(format!("source-{name}"), scope, connection.source);
+        let sink = Host::new(format!("sink-{name}"), scope, connection.sink);
+        let mut actors = Vec::new();
+        let bounds =
+            Bounds { messages: self.config.mailbox_capacity, bytes: self.config.mailbox_bytes };
+
+        // writer of snapshots, for sources that remember how far they were read
+        let snapshots = match &self.plan.source.connector {
+            SourceConnector::Kafka(_) => self.snapshots.clone(),
+            SourceConnector::Filesystem(_) => None,
+        };
+        let interval = self.config.state.interval;
+        let snapshots =
+            snapshots.map(|place| Snapshots { pipeline: name.clone(), place, interval });
+        let writer = snapshots.clone().map(|snapshots| {
+            let (to_writer, receiver) = mailbox(
+                format!("snapshots-{name}"),
+                Bounds { messages: WAITING_SNAPSHOTS, ..bounds },
+            );
+            let drain = generation.drain.clone();
+            let writer = SnapshotWriter { snapshots, drain, last_call: None };
+            actors.push(spawn(writer, receiver, scope));
+            to_writer
+        });
 
         // publisher
-        let template = MessageTemplate {
-            pipeline: name.clone(),
-            model: ModelRef {
-                name: self.plan.model.name.clone(),
-                version: model.info().version.clone(),
-            },
-            step: self.plan.forecast.step,
-            horizon: self.plan.forecast.horizon,
-            targets: self.plan.forecast.targets.clone(),
-            quantiles: self.plan.forecast.quantiles.clone(),
-            min_context: self.plan.forecast.min_context,
-        };
         let commit_interval =
             self.plan.options.commit_interval.unwrap_or(self.config.commit_interval);
-        let (to_publisher, receiver) =
-            mailbox(format!("publisher-{name}"), self.config.mailbox_capacity);
-        let committed = Committed::default();
-        let publisher = Publisher::new(
-            name.clone(),
-            template,
-            connection.sink,
-            commit_interval,
-            committed.clone(),
-        );
-        let publisher = spawn(publisher, receiver, &generation.kill_switch);
+        let (to_publisher, receiver) = mailbox(format!("publisher-{name}"), bounds);
+        let publisher = Publisher::new(name.clone(), sink, commit_interval, writer);
+        actors.push(spawn(publisher, receiver, scope));
 
-        // ingest, which starts a windower per assigned partition
+        // ingest, which starts a windower and an assembler per assigned partition
         let ingest = Ingest {
             idle_timeout: match &self.plan.source.connector {
                 SourceConnector::Kafka(options) => options.idle_timeout,
                 SourceConnector::Filesystem(_) => None,
             },
             plan: Arc::clone(&self.plan),
-            source: connection.source,
+            source,
+            template: self.template(&model),
             model,
             publisher: to_publisher,
-            snapshots: snapshots.map(|store| {
-                let interval = self.config.state.interval;
-                Snapshots { store, interval, committed }
-            }),
+            snapshots,
             homes: SeriesHomes::new(self.findings.clone()),
             findings: self.findings.clone(),
             reset_state: self.config.state.reset,
-            mailbox_capacity: self.config.mailbox_capacity,
+            mailbox: bounds,
             drain_timeout: self.config.drain_timeout,
             drain: generation.drain.clone(),
-            kill_switch: generation.kill_switch.child(),
-            runtime: Handle::current(),
+            scope: scope.child(),
+            workers: self.workers.clone(),
         };
-        let ingest =
-            spawn_thread(format!("ingest-{name}"), &generation.kill_switch, move |_| ingest.run());
+        actors.push(spawn_task(format!("ingest-{name}"), scope, |context| ingest.run(context)));
 
         generation.set_running();
-        join_all([ingest, publisher], &generation.kill_switch).await
+        join_all(actors, scope).await
+    }
+
+    fn template(&self, model: &ModelHandle) -> MessageTemplate {
+        let clause = &self.plan.forecast;
+        MessageTemplate {
+            pipeline: self.plan.name.clone(),
+            model: ModelRef {
+                name: self.plan.model.name.clone(),
+                version: model.info().version.clone(),
+            },
+            step: clause.step,
+            horizon: clause.horizon,
+            targets: clause.targets.clone(),
+            quantiles: clause.quantiles.clone(),
+            min_context: clause.min_context,
+        }
     }
 }

@@ -1,55 +1,55 @@
 //! The publisher: one per pipeline, owns the sink.
 //!
-//! Batches arrive in the order their windowers sent them and leave in that
-//! order, each when its answers are in. Whatever is ready goes out as one
-//! transaction, together with the offsets it completes, a commit interval after
-//! the first of it was.
+//! What the assemblers of its partitions send goes out as one transaction, together
+//! with the offsets it completes, a commit interval after the first of it came.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use tidecast_actors::{Actor, ActorExit, Context, Failure, spawn_thread};
-use tidecast_sql::SeriesContext;
+use tidecast_actors::{Actor, ActorExit, Context, Failure, Host, Mailbox, Message};
+use tidecast_sql::Snapshot;
 use tidecast_stream::{
-    BadRecord, LateRecord, Offset, Partition, PartitionCommit, Sink, SinkError, Transaction,
+    BadRecord, ForecastMessage, LateRecord, Offset, Partition, PartitionCommit, Sink, SinkError,
+    Transaction,
 };
 use tokio::sync::oneshot;
 
-use crate::forecaster::Answers;
-use crate::message::{MessageTemplate, Outcome};
+use crate::fault::{Fault, is_injected};
 use crate::observe;
-use crate::snapshots::Committed;
+use crate::snapshots::CommittedSnapshot;
 
-/// Messages of one transaction, at most; beyond, it is published before the
-/// commit interval is over.
+/// Messages of one transaction, at most, unless one part has more; beyond, it is
+/// published before the commit interval is over.
 const MAX_TRANSACTION_MESSAGES: usize = 10_000;
+/// Bytes of them.
+const MAX_TRANSACTION_BYTES: usize = 64 << 20;
 
-/// What a windower sends on: everything one stretch of a partition triggered.
-pub(crate) struct ForecastBatch {
-    /// How far the partition is once this batch is out.
+/// What an assembler sends on: complete up to its commit.
+pub(crate) struct Assembled {
+    /// How far the partition is once this is out.
     pub(crate) commit: PartitionCommit,
-    /// The series to be forecast, in order.
-    pub(crate) contexts: Vec<SeriesContext>,
-    /// Which of them were handed to the forecaster: `answers` has one entry for
-    /// each `true`.
-    pub(crate) asked: Vec<bool>,
-    /// The forecaster's answers; `None` if it was not asked at all.
-    pub(crate) answers: Option<oneshot::Receiver<Answers>>,
+    pub(crate) forecasts: Vec<ForecastMessage>,
     /// Rows that came too late.
     pub(crate) late: Vec<LateRecord>,
     /// Records that could not be used.
     pub(crate) bad: Vec<BadRecord>,
-    /// Whether the partition was still catching up.
-    pub(crate) is_backfill: bool,
+    /// The partition's state once this is out.
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
-impl fmt::Debug for ForecastBatch {
+impl Assembled {
+    fn messages(&self) -> usize {
+        self.forecasts.len() + self.late.len() + self.bad.len()
+    }
+}
+
+impl fmt::Debug for Assembled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForecastBatch")
+        f.debug_struct("Assembled")
             .field("partition", &self.commit.partition.to_string())
             .field("offset", &self.commit.offset)
-            .field("contexts", &self.contexts.len())
+            .field("forecasts", &self.forecasts.len())
             .field("late", &self.late.len())
             .field("bad", &self.bad.len())
             .finish()
@@ -58,21 +58,37 @@ impl fmt::Debug for ForecastBatch {
 
 /// What a publisher is told.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one message carries hundreds of forecasts; a box around its head saves nothing"
+)]
 pub(crate) enum PublisherMessage {
     /// Publish this.
-    Batch(ForecastBatch),
+    Assembled(Assembled),
     /// Publish everything sent before this now, then answer.
     Flush(oneshot::Sender<()>),
+}
+
+impl Message for PublisherMessage {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Assembled(assembled) => {
+                let forecasts: usize = assembled.forecasts.iter().map(ForecastMessage::bytes).sum();
+                let late: usize = assembled.late.iter().map(LateRecord::bytes).sum();
+                forecasts + late + assembled.bad.iter().map(BadRecord::bytes).sum::<usize>()
+            }
+            Self::Flush(_) => 0,
+        }
+    }
 }
 
 /// The pipeline's end of the line.
 pub(crate) struct Publisher {
     pipeline: String,
-    template: MessageTemplate,
-    /// Taken out while a blocking thread publishes.
-    sink: Option<Box<dyn Sink>>,
+    sink: Host<Box<dyn Sink>>,
     commit_interval: Duration,
-    committed: Committed,
+    /// Where snapshots go once what is in them is committed.
+    snapshots: Option<Mailbox<CommittedSnapshot>>,
     /// When what is ready has to go out; `None` while nothing is.
     due: Option<Instant>,
     ready: Ready,
@@ -82,108 +98,108 @@ pub(crate) struct Publisher {
 #[derive(Default)]
 struct Ready {
     transaction: Transaction,
+    messages: usize,
+    bytes: usize,
     /// Newest commit per partition: a later one contains the earlier.
     commits: BTreeMap<Partition, PartitionCommit>,
+    /// Newest state per partition.
+    snapshots: BTreeMap<Partition, Snapshot>,
 }
 
 impl Publisher {
     pub(crate) fn new(
         pipeline: String,
-        template: MessageTemplate,
-        sink: Box<dyn Sink>,
+        sink: Host<Box<dyn Sink>>,
         commit_interval: Duration,
-        committed: Committed,
+        snapshots: Option<Mailbox<CommittedSnapshot>>,
     ) -> Self {
         let ready = Ready::default();
-        Self { pipeline, template, sink: Some(sink), commit_interval, committed, due: None, ready }
+        Self { pipeline, sink, commit_interval, snapshots, due: None, ready }
     }
 
-    /// Waits for the batch's answers, publishing what is ready when it falls due.
-    async fn answers_of(
-        &mut self,
-        batch: &mut ForecastBatch,
-        context: &Context,
-    ) -> Result<Answers, ActorExit> {
-        let Some(mut receiver) = batch.answers.take() else {
-            return Ok(Vec::new());
-        };
-        while let Some(due) = self.due {
-            match tokio::time::timeout_at(due.into(), &mut receiver).await {
-                Ok(answers) => return answers.map_err(|_| forecaster_gone()),
-                Err(_elapsed) => self.publish(context).await?,
-            }
+    /// Takes in what is complete; publishes what there is before, if together they
+    /// would be too much.
+    async fn accept(&mut self, assembled: Assembled, context: &Context) -> Result<(), ActorExit> {
+        let messages = assembled.messages();
+        let message = PublisherMessage::Assembled(assembled);
+        let bytes = message.bytes();
+        let PublisherMessage::Assembled(assembled) = message else { return Ok(()) };
+        if self.ready.messages + messages > MAX_TRANSACTION_MESSAGES
+            || self.ready.bytes + bytes > MAX_TRANSACTION_BYTES
+        {
+            self.publish(context).await?;
         }
-        receiver.await.map_err(|_| forecaster_gone())
-    }
-
-    /// Turns a complete batch into messages.
-    fn accept(&mut self, batch: ForecastBatch, answers: Answers) {
-        let mut answers = answers.into_iter();
-        for (context, asked) in batch.contexts.iter().zip(batch.asked) {
-            let outcome = match asked.then(|| answers.next()).flatten() {
-                Some(Ok(forecast)) => Outcome::Made(forecast),
-                Some(Err(error)) => Outcome::Failed(error),
-                None => Outcome::TooShort,
-            };
-            let message =
-                self.template.message(context, &batch.commit.partition, outcome, batch.is_backfill);
-            observe::forecast(&self.pipeline, message.status);
-            self.ready.transaction.forecasts.push(message);
+        let Assembled { commit, forecasts, late, bad, snapshot } = assembled;
+        let ready = &mut self.ready;
+        ready.messages += messages;
+        ready.bytes += bytes;
+        ready.transaction.forecasts.extend(forecasts);
+        ready.transaction.late.extend(late);
+        ready.transaction.bad.extend(bad);
+        if let Some(snapshot) = snapshot {
+            ready.snapshots.insert(commit.partition.clone(), snapshot);
         }
-        self.ready.transaction.late.extend(batch.late);
-        self.ready.transaction.bad.extend(batch.bad);
-        self.ready.commits.insert(batch.commit.partition.clone(), batch.commit);
-        self.due.get_or_insert_with(|| Instant::now() + self.commit_interval);
+        ready.commits.insert(commit.partition.clone(), commit);
+        self.due.get_or_insert_with(|| context.clock().now() + self.commit_interval);
+        Ok(())
     }
 
     /// Publishes what is ready, if anything is.
     async fn publish(&mut self, context: &Context) -> Result<(), ActorExit> {
         self.due = None;
-        let ready = std::mem::take(&mut self.ready);
-        let mut transaction = ready.transaction;
-        transaction.commits = ready.commits.into_values().collect();
+        let Ready { mut transaction, commits, snapshots, .. } = std::mem::take(&mut self.ready);
+        if is_injected(Fault::KeepsUncommittedState) {
+            self.keep(snapshots, &BTreeMap::new());
+            transaction.commits = commits.into_values().collect();
+            return self.with_sink(|sink| sink.publish(transaction)).await;
+        }
+        let offsets: BTreeMap<Partition, Offset> =
+            commits.iter().map(|(partition, commit)| (partition.clone(), commit.offset)).collect();
+        transaction.commits = commits.into_values().collect();
         if transaction.is_empty() {
             return Ok(());
         }
         let messages = transaction.forecasts.len();
-        let commits: Vec<(Partition, Offset)> = transaction
-            .commits
-            .iter()
-            .map(|commit| (commit.partition.clone(), commit.offset))
-            .collect();
-        let started = Instant::now();
-        self.with_sink(context, move |sink| sink.publish(transaction)).await?;
-        observe::published(&self.pipeline, messages, started.elapsed());
-        for (partition, offset) in commits {
-            self.committed.advance(&partition, offset);
-        }
+        let started = context.clock().now();
+        self.with_sink(move |sink| sink.publish(transaction)).await?;
+        context.progress().made();
+        observe::published(&self.pipeline, messages, context.clock().since(started));
+        self.keep(snapshots, &offsets);
         Ok(())
     }
 
-    /// Runs a blocking call of the sink off the runtime's threads. The thread
-    /// counts as an actor of this generation: should the publisher be killed
-    /// meanwhile, the next generation waits until the sink is at rest.
+    /// Hands states to the writer whose records are committed. It does not wait for
+    /// the writer: the next state is taken soon enough.
+    fn keep(
+        &mut self,
+        snapshots: BTreeMap<Partition, Snapshot>,
+        committed: &BTreeMap<Partition, Offset>,
+    ) {
+        let Some(writer) = &self.snapshots else { return };
+        for (partition, snapshot) in snapshots {
+            let committed = committed.get(&partition).copied().unwrap_or(snapshot.offset());
+            if is_injected(Fault::WritesSnapshotsTwice) {
+                self.ready.snapshots.insert(partition.clone(), snapshot.clone());
+            }
+            let name = partition.clone();
+            if writer.try_send(CommittedSnapshot { partition, snapshot, committed }).is_err() {
+                observe::snapshot(&self.pipeline, &name, None);
+                tracing::warn!(
+                    pipeline = %self.pipeline, partition = %name,
+                    "no snapshot: the store is busy with earlier ones"
+                );
+            }
+        }
+    }
+
+    /// Has the sink do something, on its own thread.
     async fn with_sink(
         &mut self,
-        context: &Context,
         call: impl FnOnce(&mut dyn Sink) -> Result<(), SinkError> + Send + 'static,
     ) -> Result<(), ActorExit> {
-        let Some(mut sink) = self.sink.take() else {
-            return Err(Failure::retriable("the sink was lost in an earlier failure").into());
-        };
-        let (done, outcome) = oneshot::channel();
-        let thread =
-            spawn_thread(format!("sink-{}", self.pipeline), context.kill_switch(), move |_| {
-                let result = call(&mut *sink);
-                // Nobody waits any more if the publisher was killed.
-                let _killed = done.send((sink, result));
-                ActorExit::Quit
-            });
-        let Ok((sink, result)) = outcome.await else {
-            return Err(thread.join().await);
-        };
-        self.sink = Some(sink);
-        result.map_err(|error| Failure { reason: error.message, retriable: error.retriable }.into())
+        let outcome = self.sink.call(move |sink| call(sink.as_mut())).await?;
+        outcome
+            .map_err(|error| Failure { reason: error.message, retriable: error.retriable }.into())
     }
 }
 
@@ -196,20 +212,14 @@ impl Actor for Publisher {
         context: &Context,
     ) -> Result<(), ActorExit> {
         match message {
-            PublisherMessage::Batch(mut batch) => {
-                let answers = self.answers_of(&mut batch, context).await?;
-                self.accept(batch, answers);
-                if self.ready.transaction.forecasts.len() >= MAX_TRANSACTION_MESSAGES {
-                    self.publish(context).await?;
-                }
-            }
+            PublisherMessage::Assembled(assembled) => self.accept(assembled, context).await,
             PublisherMessage::Flush(done) => {
                 self.publish(context).await?;
                 // Whoever asked may have given up waiting.
                 let _gone = done.send(());
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -222,10 +232,6 @@ impl Actor for Publisher {
 
     async fn finish(mut self, context: &Context) -> Result<(), ActorExit> {
         self.publish(context).await?;
-        self.with_sink(context, |sink| sink.close()).await
+        self.with_sink(|sink| sink.close()).await
     }
-}
-
-fn forecaster_gone() -> ActorExit {
-    Failure::retriable("the forecaster ended with requests under way").into()
 }

@@ -8,19 +8,21 @@
 
 mod place;
 mod taking;
+mod writer;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
-use tidecast_sql::{ReplayPoint, Snapshot, Windower};
+use tidecast_sql::{ReplayPoint, Windower};
 use tidecast_stream::{Offset, Partition};
 
-pub(crate) use self::taking::{Committed, Snapshots, Snapshotting};
+pub(crate) use self::taking::SnapshotTimer;
+pub(crate) use self::writer::{CommittedSnapshot, SnapshotWriter, Snapshots};
 
 /// How the names of snapshots end.
 const SUFFIX: &str = "arrow";
@@ -199,32 +201,6 @@ impl SnapshotStore {
         Ok(useless)
     }
 
-    /// Writes a snapshot and deletes those that it makes useless; returns its size in
-    /// bytes.
-    ///
-    /// # Errors
-    /// If the store refuses.
-    pub(crate) async fn keep(
-        &self,
-        pipeline: &str,
-        partition: &Partition,
-        snapshot: Snapshot,
-        committed: Offset,
-    ) -> Result<usize, StateError> {
-        let offset = snapshot.offset();
-        // Elsewhere: the windower goes on meanwhile.
-        let encoded = tokio::task::spawn_blocking(move || snapshot.encode()).await;
-        let content = match encoded {
-            Ok(Ok(content)) => content,
-            Ok(Err(error)) => return Err(StateError::Encode { reason: error.to_string() }),
-            Err(panic) => return Err(StateError::Encode { reason: panic.to_string() }),
-        };
-        let size = content.len();
-        self.write(pipeline, partition, offset, content).await?;
-        self.prune(pipeline, partition, committed).await?;
-        Ok(size)
-    }
-
     /// Deletes what a partition without a committed offset has: its topic or its
     /// group was deleted since, and the offsets in the names are those of other records.
     pub(crate) async fn clear(&self, pipeline: &str, partition: &Partition) {
@@ -297,6 +273,39 @@ impl SnapshotStore {
             );
         }
         None
+    }
+}
+
+/// Where the store is, which may not be at hand.
+#[derive(Debug, Clone)]
+pub(crate) struct StorePlace {
+    url: String,
+    store: Arc<OnceLock<SnapshotStore>>,
+}
+
+impl StorePlace {
+    /// Returns the place `state.url` says.
+    pub(crate) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), store: Arc::default() }
+    }
+
+    /// Returns the place of a store that is open.
+    #[cfg(test)]
+    pub(crate) fn of(store: SnapshotStore) -> Self {
+        Self { url: store.place.clone(), store: Arc::new(store.into()) }
+    }
+
+    /// Opens the store unless it is open. A folder that does not answer blocks a thread
+    /// that nobody waits for.
+    async fn open(&self) -> Result<SnapshotStore, StateError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store.clone());
+        }
+        let url = self.url.clone();
+        let opened = tokio::task::spawn_blocking(move || SnapshotStore::open(&url)).await;
+        let failed = |reason: String| StateError::Store { place: self.url.clone(), reason };
+        let store = opened.map_err(|panic| failed(panic.to_string()))??;
+        Ok(self.store.get_or_init(|| store).clone())
     }
 }
 

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Failure, Mailbox};
-use tidecast_forecast::{Context, ForecastTask, PriorHistory, seed_for};
-use tidecast_sql::{PipelinePlan, SeriesContext};
-use tidecast_stream::SourceBatch;
+use tidecast_actors::{Actor, ActorExit, Context as ActorContext, Failure, Mailbox, Message};
+use tidecast_sql::{PartLimit, PipelinePlan};
+use tidecast_stream::{BadRecord, SourceBatch};
 
-use crate::findings::{EmptySums, Findings, SeriesHomes};
+use crate::assembler::{Answers, Part};
+use crate::due::{Answered, Due, Outcome};
+use crate::findings::{EmptySums, FileRows, Findings, SeriesHomes};
 use crate::forecaster::ModelHandle;
 use crate::observe;
-use crate::partition::{PartitionWork, Stretch};
-use crate::publisher::{ForecastBatch, PublisherMessage};
-use crate::snapshots::{Snapshots, Snapshotting};
+use crate::partition::{PartitionWork, Triggered};
+use crate::snapshots::SnapshotTimer;
+
+/// How many series of a close go to the model together, and how many bytes of contexts
+/// at most: a close of a million series is in memory a part at a time. A processor's
+/// batch is one of them, a card's four.
+pub(crate) const PART: PartLimit = PartLimit { series: 256, bytes: 8 << 20 };
 
 /// What a windower is told.
 #[derive(Debug)]
@@ -36,29 +41,29 @@ pub(crate) enum WindowerMessage {
     Finish,
 }
 
-/// The shell around [`PartitionWork`].
-pub(crate) struct WindowerActor {
-    plan: Arc<PipelinePlan>,
-    work: PartitionWork,
-    model: ModelHandle,
-    publisher: Mailbox<PublisherMessage>,
-    snapshots: Option<Snapshotting>,
-    homes: SeriesHomes,
-    empty_sums: EmptySums,
-    findings: Findings,
-    /// Rows of a file that were late.
-    late_rows: u64,
-    of_file: FileRows,
+impl Message for WindowerMessage {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch { batch, .. } => {
+                let bad: usize = batch.bad.iter().map(BadRecord::bytes).sum();
+                batch.rows.get_array_memory_size() + 16 * batch.rows.num_rows() + bad
+            }
+            Self::CloseIdle | Self::Finish => 0,
+        }
+    }
 }
 
-/// What is counted of a bounded source.
-#[derive(Debug, Default)]
-struct FileRows {
-    /// All rows, whether they could be decoded or not.
-    all: u64,
-    /// Rows that could not be used.
-    bad: u64,
-    first_bad: Option<String>,
+/// The shell around [`PartitionWork`].
+pub(crate) struct WindowerActor {
+    pub(crate) plan: Arc<PipelinePlan>,
+    pub(crate) work: PartitionWork,
+    pub(crate) model: ModelHandle,
+    pub(crate) assembler: Mailbox<Part>,
+    pub(crate) snapshots: Option<SnapshotTimer>,
+    pub(crate) homes: SeriesHomes,
+    pub(crate) empty_sums: EmptySums,
+    /// What is counted of a bounded source; `None` for one that goes on.
+    pub(crate) of_file: Option<FileRows>,
 }
 
 impl WindowerActor {
@@ -66,148 +71,107 @@ impl WindowerActor {
         plan: Arc<PipelinePlan>,
         work: PartitionWork,
         model: ModelHandle,
-        publisher: Mailbox<PublisherMessage>,
-        snapshots: Option<Snapshots>,
+        assembler: Mailbox<Part>,
+        snapshots: Option<SnapshotTimer>,
         homes: SeriesHomes,
         findings: Findings,
     ) -> Self {
-        let snapshots =
-            snapshots.map(|to| Snapshotting::new(to, plan.name.clone(), work.partition().clone()));
         let empty_sums = EmptySums::new(findings.clone(), plan.forecast.unfilled_sums.clone());
-        Self {
-            plan,
-            work,
-            model,
-            publisher,
-            snapshots,
-            homes,
-            empty_sums,
-            findings,
-            late_rows: 0,
-            of_file: FileRows::default(),
-        }
+        let topic = &work.partition().topic;
+        let of_file = plan.is_bounded().then(|| FileRows::new(findings, topic));
+        Self { plan, work, model, assembler, snapshots, homes, empty_sums, of_file }
     }
 
-    async fn on_batch(&mut self, batch: SourceBatch, is_backfill: bool) -> Result<(), ActorExit> {
+    async fn on_batch(
+        &mut self,
+        batch: SourceBatch,
+        is_backfill: bool,
+        context: &ActorContext,
+    ) -> Result<(), ActorExit> {
         let was_replaying = self.work.is_replaying();
-        self.of_file.all += (batch.rows.num_rows() + batch.bad.len()) as u64;
-        let Some(stretch) = self.work.on_batch(batch)? else {
+        if let Some(rows) = &mut self.of_file {
+            rows.came(batch.rows.num_rows() + batch.bad.len());
+        }
+        if !self.work.on_batch(batch)? {
             return Ok(());
-        };
+        }
         if was_replaying {
             tracing::info!(
                 pipeline = %self.plan.name,
                 partition = %self.work.partition(),
-                offset = %stretch.commit.offset,
                 series = self.work.windower().series(),
                 "contexts are rebuilt"
             );
         }
-        self.hand_on(stretch, is_backfill).await?;
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.after_records(self.work.windower_mut()).map_err(Failure::retriable)?;
-            snapshots.look();
+            snapshots.after_records();
         }
-        Ok(())
+        self.hand_on(is_backfill, context).await
     }
 
-    /// Says at the end of a file how many of its rows are in no forecast.
-    fn say_unusable(&self) {
-        let FileRows { all, bad, first_bad: Some(first) } = &self.of_file else { return };
-        let text = format!(
-            "{bad} of {all} rows of `{}` ({:.1} %) could not be used; the first: {first}",
-            self.work.partition().topic,
-            *bad as f64 * 100.0 / (*all).max(1) as f64
-        );
-        self.findings.note("unusable_rows", *bad, text);
-    }
-
-    async fn on_close(&mut self, finish: bool) -> Result<(), ActorExit> {
-        if finish && self.plan.is_bounded() {
-            self.say_unusable();
+    async fn on_close(&mut self, finish: bool, context: &ActorContext) -> Result<(), ActorExit> {
+        if let Some(rows) = self.of_file.as_ref().filter(|_| finish) {
+            rows.say_unusable();
         }
-        match self.work.on_close(finish)? {
-            Some(stretch) => self.hand_on(stretch, finish).await?,
-            None => return Ok(()),
+        if !self.work.on_close(finish)? {
+            return Ok(());
         }
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.after_close();
         }
-        Ok(())
+        self.hand_on(finish, context).await
     }
 
-    /// Sends what is due to the forecaster, and everything to the publisher.
-    async fn hand_on(&mut self, stretch: Stretch, is_backfill: bool) -> Result<(), ActorExit> {
-        let Stretch { output, commit } = stretch;
-        self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
-        self.empty_sums.count(output.steps, output.gap_steps);
-        if self.plan.is_bounded() {
-            self.of_file.bad += output.bad.len() as u64;
-            if let (None, Some(bad)) = (&self.of_file.first_bad, output.bad.first()) {
-                self.of_file.first_bad = Some(bad.error.clone());
+    /// Sends what is due to the forecaster, and on to the assembler, a part after the
+    /// other.
+    async fn hand_on(
+        &mut self,
+        is_backfill: bool,
+        context: &ActorContext,
+    ) -> Result<(), ActorExit> {
+        loop {
+            let Triggered { output, commit, is_last } = self.work.take_part(PART)?;
+            self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
+            self.empty_sums.count(output.steps, output.gap_steps);
+            if let Some(rows) = &mut self.of_file {
+                rows.judged(&output);
+            }
+            let (partition, windower) = (self.work.partition(), self.work.windower());
+            observe::windowed(&self.plan.name, partition, &output, windower);
+            let version = &self.model.info().version;
+            let contexts = output.contexts.into_iter();
+            let due: Vec<Due> =
+                contexts.map(|context| Due::new(context, &self.plan, version)).collect();
+            let weight = due.iter().map(Message::bytes).sum();
+            let answers = ask(&self.model, due, context).await?;
+            let snapshot = match &mut self.snapshots {
+                Some(snapshots) if is_last => {
+                    snapshots.take_if_due(self.work.windower_mut()).map_err(Failure::retriable)?
+                }
+                _ => None,
+            };
+            let (late, bad) = (output.late, output.bad);
+            let part = Part { commit, answers, weight, late, bad, is_backfill, snapshot };
+            context.send(&self.assembler, part).await?;
+            if is_last {
+                return Ok(());
             }
         }
-        if self.plan.is_bounded() && !output.late.is_empty() {
-            self.late_rows += output.late.len() as u64;
-            let text = format!(
-                "{} rows of the file came too late for what is known ahead of an origin and are \
-                 left out; sort the file by time, or allow more delay in WATERMARK FOR",
-                self.late_rows
-            );
-            self.findings.note("late_rows", self.late_rows, text);
-        }
-        let (partition, windower) = (self.work.partition(), self.work.windower());
-        observe::windowed(&self.plan.name, partition, &output, windower);
-        let min_context = self.plan.forecast.min_context;
-        let asked: Vec<bool> =
-            output.contexts.iter().map(|context| context.observed >= min_context).collect();
-        let tasks: Vec<ForecastTask> = output
-            .contexts
-            .iter()
-            .zip(&asked)
-            .filter(|(_, asked)| **asked)
-            .map(|(context, _)| self.task(context))
-            .collect();
-        let answers = if tasks.is_empty() { None } else { Some(self.model.submit(tasks).await?) };
-        let batch = ForecastBatch {
-            commit,
-            contexts: output.contexts,
-            asked,
-            answers,
-            late: output.late,
-            bad: output.bad,
-            is_backfill,
-        };
-        self.publisher.send(PublisherMessage::Batch(batch)).await?;
-        Ok(())
     }
+}
 
-    fn task(&self, context: &SeriesContext) -> ForecastTask {
-        let clause = &self.plan.forecast;
-        let prior = context
-            .prior
-            .iter()
-            .map(|prior| PriorHistory { sum: prior.sum, count: prior.count, last: prior.last })
-            .collect();
-        ForecastTask {
-            context: Context {
-                variates: context.values.clone(),
-                prior: Some(prior),
-                past_covariates: context.past_covariates.clone(),
-                future_covariates: context.future_covariates.clone(),
-            },
-            horizon: clause.horizon,
-            samples: clause.samples,
-            quantiles: clause.quantiles.clone(),
-            seed: seed_for(
-                &self.plan.name,
-                &context.key.to_string(),
-                context.origin.as_micros(),
-                &self.model.info().version,
-            ),
-            keep_samples: false,
-        }
+/// Asks the model for what is due; nothing if no series has enough of a context.
+async fn ask(
+    model: &ModelHandle,
+    due: Vec<Due>,
+    context: &ActorContext,
+) -> Result<Answers, ActorExit> {
+    if due.iter().any(|due| due.task.is_some()) {
+        let answers = context.progress().while_waiting(model.submit(due)).await?;
+        return Ok(Answers::Awaited(answers));
     }
+    let too_short = |due: Due| Answered { head: due.head, outcome: Outcome::TooShort };
+    Ok(Answers::Here(due.into_iter().map(too_short).collect()))
 }
 
 impl Actor for WindowerActor {
@@ -216,14 +180,14 @@ impl Actor for WindowerActor {
     async fn handle(
         &mut self,
         message: WindowerMessage,
-        _: &ActorContext,
+        context: &ActorContext,
     ) -> Result<(), ActorExit> {
         match message {
             WindowerMessage::Batch { batch, is_backfill } => {
-                self.on_batch(batch, is_backfill).await
+                self.on_batch(batch, is_backfill, context).await
             }
-            WindowerMessage::CloseIdle => self.on_close(false).await,
-            WindowerMessage::Finish => self.on_close(true).await,
+            WindowerMessage::CloseIdle => self.on_close(false, context).await,
+            WindowerMessage::Finish => self.on_close(true, context).await,
         }
     }
 
@@ -231,11 +195,14 @@ impl Actor for WindowerActor {
         self.snapshots.as_ref()?.deadline()
     }
 
-    async fn on_deadline(&mut self, _: &ActorContext) -> Result<(), ActorExit> {
-        if let Some(snapshots) = &mut self.snapshots {
+    /// Takes the state behind a burst that nothing follows. It goes on with the commit
+    /// that is out already.
+    async fn on_deadline(&mut self, context: &ActorContext) -> Result<(), ActorExit> {
+        let Some(snapshots) = &mut self.snapshots else { return Ok(()) };
+        let snapshot =
             snapshots.take_if_due(self.work.windower_mut()).map_err(Failure::retriable)?;
-            snapshots.look();
-        }
-        Ok(())
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        let part = Part::of_snapshot(self.work.commit(), snapshot);
+        context.send(&self.assembler, part).await
     }
 }

@@ -226,6 +226,10 @@ impl Source for Unbounded {
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
         self.0.release(partitions)
     }
+
+    fn hold(&mut self, partition: &Partition, is_held: bool) -> Result<(), SourceError> {
+        self.0.hold(partition, is_held)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,6 +44,7 @@ pub struct FileSource {
     rules: Vec<ColumnRule>,
     dialect: Option<String>,
     state: State,
+    is_held: bool,
 }
 
 enum State {
@@ -71,7 +72,7 @@ impl FileSource {
         let (rules, dialect) =
             rules(&config.path, config.format, &config.schema, config.timestamp_unit)?;
         let partition = Partition::new(config.path.to_string_lossy().as_ref(), 0);
-        Ok(Self { config, partition, rules, dialect, state: State::New })
+        Ok(Self { config, partition, rules, dialect, state: State::New, is_held: false })
     }
 
     /// Returns how the file is written where that is out of the ordinary, as
@@ -87,13 +88,20 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+        if self.is_held {
+            std::thread::sleep(wait);
+            return Ok(SourceEvent::Idle);
+        }
         match &mut self.state {
             State::New => {
                 self.state = State::Announced;
                 Ok(SourceEvent::Assigned(vec![(self.partition.clone(), None)]))
             }
-            State::Announced => Ok(SourceEvent::Idle),
+            State::Announced => {
+                std::thread::sleep(wait);
+                Ok(SourceEvent::Idle)
+            }
             State::Reading(reader) => match reader.next(self.config.batch_rows.max(1))? {
                 Some(raw) => {
                     let schema = &self.config.schema;
@@ -113,6 +121,13 @@ impl Source for FileSource {
             let FileSourceConfig { path, format, schema, .. } = &self.config;
             let start = from.map_or(0, |offset| offset.0.max(0));
             self.state = State::Reading(read::open(path, *format, schema, start)?);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, partition: &Partition, is_held: bool) -> Result<(), SourceError> {
+        if *partition == self.partition {
+            self.is_held = is_held;
         }
         Ok(())
     }

@@ -43,9 +43,21 @@ impl<C: ConsumerContext> BatchQueue<C> {
     /// Makes the partition's messages come to this queue. To be called before
     /// the partition is assigned.
     pub(crate) fn forward(&self, topic: &str, partition: i32) -> bool {
+        self.redirect(topic, partition, self.queue.as_ptr())
+    }
+
+    /// Leaves the partition's further messages in its own queue, up to librdkafka's
+    /// bounds (`queued.max.messages.kbytes`); then it fetches no more. Pausing would
+    /// throw away what was fetched.
+    pub(crate) fn keep_back(&self, topic: &str, partition: i32) -> bool {
+        self.redirect(topic, partition, std::ptr::null_mut())
+    }
+
+    fn redirect(&self, topic: &str, partition: i32, to: *mut native::rd_kafka_queue_t) -> bool {
         let Ok(topic) = CString::new(topic) else { return false };
         let client = self.consumer.client().native_ptr();
-        // SAFETY: the client is alive and `topic` ends with a NUL. The
+        // SAFETY: the client is alive, `topic` ends with a NUL, and `to` is our queue,
+        // which is alive, or null, which ends the forwarding. The
         // partition's queue is reference counted: forwarding keeps what it
         // needs, so our reference is given back at once.
         unsafe {
@@ -53,7 +65,7 @@ impl<C: ConsumerContext> BatchQueue<C> {
             if source.is_null() {
                 return false;
             }
-            native::rd_kafka_queue_forward(source, self.queue.as_ptr());
+            native::rd_kafka_queue_forward(source, to);
             native::rd_kafka_queue_destroy(source);
         }
         true

@@ -35,9 +35,9 @@ const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
 /// A topic, read through a consumer group.
 ///
 /// It is polled by one thread, without which neither rebalances nor closing go
-/// on. Not polling is how to slow it down: librdkafka prefetches a bounded amount
-/// and keeps up the heartbeats, but after `max.poll.interval.ms` (5 minutes)
-/// without a poll the group takes the partitions away.
+/// on: after `max.poll.interval.ms` (5 minutes) without a poll the group takes the
+/// partitions away. [`hold`](Source::hold) is how to slow a partition down: librdkafka
+/// prefetches a bounded amount of it.
 ///
 /// Ranges cover what is not there, too: records that retention or compaction has
 /// removed, aborted transactions, transaction markers. So a batch may have
@@ -60,6 +60,8 @@ pub struct KafkaSource {
     /// little later, the forwarding of its messages; were it started again by
     /// then, it would stall. So forwarding is renewed until a message comes.
     unproven: BTreeSet<i32>,
+    /// Partitions of which no more is to come for now.
+    held: BTreeSet<i32>,
     /// Since when the topic is reported missing.
     missing_since: Option<Instant>,
 }
@@ -132,6 +134,7 @@ impl KafkaSource {
             ready: VecDeque::new(),
             to_restart: BTreeSet::new(),
             unproven: BTreeSet::new(),
+            held: BTreeSet::new(),
             missing_since: None,
             config,
         })
@@ -281,6 +284,7 @@ impl KafkaSource {
             self.reading.remove(number);
             self.to_restart.remove(number);
             self.unproven.remove(number);
+            self.held.remove(number);
         }
     }
 
@@ -357,6 +361,27 @@ impl Source for KafkaSource {
         self.reading.insert(number, reading);
         debug!(%partition, %from, "reading");
         Ok(())
+    }
+
+    fn hold(&mut self, partition: &Partition, is_held: bool) -> Result<(), SourceError> {
+        let number = partition.number;
+        if partition.topic != self.topic || !self.reading.contains_key(&number) {
+            return Ok(());
+        }
+        let is_done = if is_held {
+            self.held.insert(number);
+            self.queue.keep_back(&self.topic, number)
+        } else {
+            self.held.remove(&number);
+            self.queue.forward(&self.topic, number)
+        };
+        match is_done {
+            true => Ok(()),
+            false => {
+                let message = format!("{}: `{partition}` has no queue", self.doing());
+                Err(Verdict::internal(message).into())
+            }
+        }
     }
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {

@@ -76,6 +76,8 @@ pub enum PipelineState {
     Running,
     /// It failed and will start again.
     Backoff,
+    /// One of its actors does nothing any more, and it starts again when that is gone.
+    Stalled,
     /// It was told to stop and finishes what it has.
     Draining,
     /// It was given up: a person has to act.

@@ -22,6 +22,7 @@ pub use explain::explain;
 pub use planner::parse_scripts;
 pub use spec::*;
 pub use window::{
-    CompileError, ForcedClose, Prior, ReplayPoint, SeriesContext, Snapshot, SnapshotError,
-    SourceTableInfo, WatermarkCondition, WindowError, WindowQuery, Windower, WindowerOutput,
+    CompileError, ForcedClose, PartLimit, Prior, ReplayPoint, SeriesContext, Snapshot,
+    SnapshotError, SourceTableInfo, WatermarkCondition, WindowError, WindowQuery, Windower,
+    WindowerOutput,
 };

@@ -70,6 +70,14 @@ pub struct BadRecord {
     pub error: String,
 }
 
+impl BadRecord {
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let part = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + part(&self.key) + part(&self.payload) + self.error.len()
+    }
+}
+
 impl fmt::Debug for BadRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BadRecord")

@@ -175,6 +175,14 @@ pub struct ForecastMessage {
 }
 
 impl ForecastMessage {
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        const HEAD_BYTES: usize = 512;
+        const VALUE_BYTES: usize = 32;
+        let values = |one: &VariateForecast| one.mean.len() * (one.quantiles.len() + 1);
+        HEAD_BYTES + VALUE_BYTES * self.variates.iter().map(values).sum::<usize>()
+    }
+
     /// Returns the time of step `step` of the horizon, from 1; `None` if the message
     /// does not say.
     pub fn time_of(&self, step: usize) -> Option<EventTime> {

@@ -1,6 +1,6 @@
 //! In-memory doubles of the two ports, for tests of what stands between them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::source::{Source, SourceError, SourceEvent};
 #[derive(Debug, Default)]
 pub struct MemorySource {
     events: VecDeque<SourceEvent>,
+    held: BTreeSet<Partition>,
+    /// Assigned, and not started yet.
+    unstarted: BTreeSet<Partition>,
     /// What was started, and from where.
     pub started: Vec<(Partition, Option<Offset>)>,
 }
@@ -27,21 +30,42 @@ pub struct MemorySource {
 impl MemorySource {
     /// Returns a source that plays `events`.
     pub fn new(events: impl IntoIterator<Item = SourceEvent>) -> Self {
-        Self { events: events.into_iter().collect(), started: Vec::new() }
+        Self { events: events.into_iter().collect(), ..Self::default() }
     }
 }
 
 impl Source for MemorySource {
-    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
-        Ok(self.events.pop_front().unwrap_or(SourceEvent::Finished))
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+        // One list for all partitions: held back with one, they all are. Nothing comes
+        // of a partition before it is started.
+        if !self.held.is_empty() || !self.unstarted.is_empty() {
+            std::thread::sleep(wait.min(Duration::from_millis(1)));
+            return Ok(SourceEvent::Idle);
+        }
+        let event = self.events.pop_front().unwrap_or(SourceEvent::Finished);
+        if let SourceEvent::Assigned(assigned) = &event {
+            self.unstarted.extend(assigned.iter().map(|(partition, _)| partition.clone()));
+        }
+        Ok(event)
     }
 
     fn start(&mut self, partition: &Partition, from: Option<Offset>) -> Result<(), SourceError> {
+        self.unstarted.remove(partition);
         self.started.push((partition.clone(), from));
         Ok(())
     }
 
-    fn release(&mut self, _partitions: &[Partition]) -> Result<(), SourceError> {
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        self.held.retain(|partition| !partitions.contains(partition));
+        Ok(())
+    }
+
+    fn hold(&mut self, partition: &Partition, is_held: bool) -> Result<(), SourceError> {
+        if is_held {
+            self.held.insert(partition.clone());
+        } else {
+            self.held.remove(partition);
+        }
         Ok(())
     }
 }

@@ -41,6 +41,13 @@ pub struct LateRecord {
     pub reason: String,
 }
 
+impl LateRecord {
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.row.len() + self.reason.len()
+    }
+}
+
 /// Everything that becomes visible together.
 #[derive(Debug, Default)]
 pub struct Transaction {

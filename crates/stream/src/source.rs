@@ -58,6 +58,14 @@ pub trait Source: Send {
     /// If the source cannot go on without them.
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError>;
 
+    /// Brings no more of `partition`, or brings it again: whoever takes its batches is
+    /// slower than they come. What was fetched already may still come. Until this is
+    /// called with `false`, and after [`start`](Self::start), nothing is held.
+    ///
+    /// # Errors
+    /// If the source cannot go on.
+    fn hold(&mut self, partition: &Partition, is_held: bool) -> Result<(), SourceError>;
+
     /// Returns what whoever runs the pipeline should know of the records so far,
     /// a sentence each, as it is now: a column, say, that none of them has. Cheap,
     /// and empty where all is well.

@@ -102,6 +102,7 @@ fn of_status(name: String, status: &Status) -> PipelineStatus {
         Status::Backoff { until, reason } => {
             (PipelineState::Backoff, None, Some(reason.clone()), Some(*until))
         }
+        Status::Stalled { reason } => (PipelineState::Stalled, None, Some(reason.clone()), None),
         Status::Failed { reason } => (PipelineState::Failed, None, Some(reason.clone()), None),
         Status::Stopped => (PipelineState::Stopped, None, None, None),
     };

@@ -33,6 +33,7 @@ impl Config {
                 max_wait: model.max_wait,
             },
             state: StateConfig { url: state.url.clone(), interval: state.interval, reset: false },
+            ..EngineConfig::default()
         }
     }
 }

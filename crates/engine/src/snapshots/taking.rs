@@ -1,82 +1,32 @@
-//! When the snapshots of a partition are taken and written.
+//! When the snapshots of a partition are taken.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tidecast_actors::Clock;
 use tidecast_sql::{Snapshot, WindowError, Windower};
-use tidecast_stream::{Offset, Partition};
-use tokio::task::JoinHandle;
 
-use super::SnapshotStore;
-use crate::observe;
-
-/// How far each partition of a pipeline is committed, as its publisher has seen.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Committed(Arc<Mutex<BTreeMap<Partition, Offset>>>);
-
-impl Committed {
-    pub(crate) fn advance(&self, partition: &Partition, offset: Offset) {
-        if let Ok(mut all) = self.0.lock() {
-            all.insert(partition.clone(), offset);
-        }
-    }
-
-    pub(crate) fn of(&self, partition: &Partition) -> Option<Offset> {
-        self.0.lock().ok()?.get(partition).copied()
-    }
-}
-
-/// Where a pipeline's snapshots go, and when.
-#[derive(Debug, Clone)]
-pub(crate) struct Snapshots {
-    pub(crate) store: SnapshotStore,
-    pub(crate) interval: Duration,
-    pub(crate) committed: Committed,
-}
-
-/// The snapshots of one partition while it is ours.
-///
-/// A state is taken behind records, not behind a close that the wall clock brought
-/// about, and written when this process has committed as far: another one may have
-/// the partition by then, and what this one closed alone never was.
+/// When the state of one partition is taken: an interval after the last time, behind
+/// records and not behind a close that the wall clock brought about. Another process may
+/// have the partition by the time it is written, and what this one closed alone never
+/// was.
 #[derive(Debug)]
-pub(crate) struct Snapshotting {
-    to: Snapshots,
-    pipeline: String,
-    partition: Partition,
+pub(crate) struct SnapshotTimer {
+    interval: Duration,
+    clock: Clock,
     /// When the last state was taken.
     last: Instant,
     /// Whether records have come since, and behind them no close.
     is_behind_records: bool,
-    /// Taken, and not committed yet.
-    taken: Option<Snapshot>,
-    writing: Option<JoinHandle<()>>,
 }
 
-/// How often to look whether what was taken is committed.
-const LOOK: Duration = Duration::from_millis(100);
-
-impl Snapshotting {
-    pub(crate) fn new(to: Snapshots, pipeline: String, partition: Partition) -> Self {
-        Self {
-            to,
-            pipeline,
-            partition,
-            last: Instant::now(),
-            is_behind_records: false,
-            taken: None,
-            writing: None,
-        }
+impl SnapshotTimer {
+    pub(crate) fn new(interval: Duration, clock: &Clock) -> Self {
+        Self { interval, clock: clock.clone(), last: clock.now(), is_behind_records: false }
     }
 
-    /// Sees that records have come, and takes a snapshot if it is time for one.
-    ///
-    /// # Errors
-    /// If the windower cannot say what its state is, which is a bug.
-    pub(crate) fn after_records(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
+    /// Sees that records have come, and all they triggered was handed on.
+    pub(crate) fn after_records(&mut self) {
         self.is_behind_records = true;
-        self.take_if_due(windower)
     }
 
     /// Sees that the wall clock has closed windows.
@@ -84,61 +34,30 @@ impl Snapshotting {
         self.is_behind_records = false;
     }
 
-    /// Takes a snapshot if it is time for one.
+    /// Returns when the next state is to be taken, if there is one to take.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.is_behind_records.then(|| self.last + self.interval)
+    }
+
+    /// Takes the state if it is time. Taking costs a counter per series, since contexts
+    /// are shared with it and copied when they change.
     ///
     /// # Errors
     /// If the windower cannot say what its state is, which is a bug.
-    pub(crate) fn take_if_due(&mut self, windower: &mut Windower) -> Result<(), WindowError> {
-        let start = Instant::now();
-        let is_due = start.duration_since(self.last) >= self.to.interval;
-        if !self.is_behind_records || self.taken.is_some() || !is_due {
-            return Ok(());
+    pub(crate) fn take_if_due(
+        &mut self,
+        windower: &mut Windower,
+    ) -> Result<Option<Snapshot>, WindowError> {
+        let start = self.clock.now();
+        if self.deadline().is_none_or(|deadline| start < deadline) {
+            return Ok(None);
         }
         self.is_behind_records = false;
-        self.taken = windower.snapshot()?;
-        self.last = Instant::now();
+        let taken = windower.snapshot()?;
+        self.last = self.clock.now();
         let took = self.last.duration_since(start);
-        tracing::debug!(
-            pipeline = %self.pipeline, partition = %self.partition, ?took,
-            series = windower.series(), open_windows = windower.open_windows(),
-            "state taken"
-        );
-        Ok(())
-    }
-
-    /// Returns when to call [`take_if_due`](Self::take_if_due) and
-    /// [`look`](Self::look), if something waits.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match &self.taken {
-            Some(_) => Some(Instant::now() + LOOK),
-            None => self.is_behind_records.then(|| self.last + self.to.interval),
-        }
-    }
-
-    /// Writes what was taken, once it is committed, without waiting for it.
-    pub(crate) fn look(&mut self) {
-        let is_writing = self.writing.as_ref().is_some_and(|task| !task.is_finished());
-        let Some(committed) = self.to.committed.of(&self.partition).filter(|_| !is_writing) else {
-            return;
-        };
-        let Some(snapshot) = self.take_if_committed(committed) else { return };
-        let (store, pipeline) = (self.to.store.clone(), self.pipeline.clone());
-        let partition = self.partition.clone();
-        self.writing = Some(tokio::spawn(async move {
-            let offset = snapshot.offset();
-            let outcome = store.keep(&pipeline, &partition, snapshot, committed).await;
-            observe::snapshot(&pipeline, &partition, outcome.as_ref().ok().copied());
-            if let Err(error) = outcome {
-                tracing::warn!(
-                    pipeline, %partition, offset = offset.0, %error,
-                    "no snapshot; a restart reads more of the topic"
-                );
-            }
-        }));
-    }
-
-    /// Returns what was taken and may be written now.
-    pub(crate) fn take_if_committed(&mut self, committed: Offset) -> Option<Snapshot> {
-        self.taken.take_if(|snapshot| snapshot.offset() <= committed)
+        let (series, open_windows) = (windower.series(), windower.open_windows());
+        tracing::debug!(?took, series, open_windows, "state taken");
+        Ok(taken)
     }
 }

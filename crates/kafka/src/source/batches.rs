@@ -98,7 +98,7 @@ impl KafkaSource {
     /// Takes messages, waiting up to `wait` for the first, and makes events of
     /// them.
     pub(super) fn take_batches(&mut self, wait: Duration) -> Result<(), SourceError> {
-        for number in &self.unproven {
+        for number in self.unproven.difference(&self.held) {
             self.queue.forward(&self.topic, *number);
         }
         let messages = self.queue.take(wait, self.config.linger);

@@ -35,6 +35,47 @@ pub struct SeriesContext {
     pub prior: Vec<Prior>,
 }
 
+impl SeriesContext {
+    /// Returns the number of past steps.
+    pub fn steps(&self) -> usize {
+        self.values.first().map_or(0, Vec::len)
+    }
+
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let columns = [&self.values, &self.past_covariates, &self.future_covariates];
+        let column = |column: &Vec<f64>| size_of::<Vec<f64>>() + size_of_val(&column[..]);
+        // What a key of a column or two takes, beside the column's values.
+        const KEY_BYTES: usize = 256;
+        let columns: usize = columns.into_iter().flatten().map(column).sum();
+        size_of::<Self>() + KEY_BYTES + columns + size_of_val(&self.prior[..])
+    }
+}
+
+/// How much comes at once of what closing windows trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartLimit {
+    /// Series, at least one.
+    pub series: usize,
+    /// Bytes of their contexts; one that is larger comes alone.
+    pub bytes: usize,
+}
+
+impl PartLimit {
+    /// All at once.
+    pub const NONE: Self = Self { series: usize::MAX, bytes: usize::MAX };
+
+    /// Returns whether no further series goes with so many of so many bytes.
+    pub(crate) fn is_reached(self, series: usize, bytes: usize) -> bool {
+        series > 0 && (series >= self.series || bytes >= self.bytes)
+    }
+
+    /// Returns how many rows to look at together.
+    fn rows(self) -> usize {
+        self.series.max(1).saturating_mul(2)
+    }
+}
+
 /// The context rings of one partition: per series the newest `context` steps.
 ///
 /// Steps are numbered by the grid of the windows. A step for which no row comes is
@@ -98,6 +139,8 @@ impl fmt::Debug for Captured {
 /// What came of the rows of one closed window.
 #[derive(Debug, Default)]
 pub(crate) struct Absorbed {
+    /// The row to go on with.
+    pub(crate) next: usize,
     /// Contexts of the series that have a new step, if asked for.
     pub(crate) contexts: Vec<SeriesContext>,
     /// Rows that are no step of a series: index and reason.
@@ -147,23 +190,35 @@ impl ContextRings {
         })
     }
 
-    /// Takes the view's rows for a window that closed. `is_due` says for a step's
-    /// number whether its context is wanted.
+    /// Takes the view's rows for a window that closed, from row `from` on and until
+    /// `limit` is reached. `is_due` says for a step's number whether its context is
+    /// wanted.
     pub(crate) fn absorb(
         &mut self,
         window: &ClosedWindow,
+        from: usize,
+        limit: PartLimit,
         is_due: impl Fn(i64) -> bool,
     ) -> Result<Absorbed, WindowError> {
-        let mut absorbed = Absorbed::default();
-        let rows = &window.rows;
+        let rows = window.rows.slice(from, window.rows.num_rows() - from);
+        let mut absorbed = Absorbed { next: from, ..Absorbed::default() };
         if rows.num_rows() == 0 {
             return Ok(absorbed);
         }
-        self.known_ahead.update(&window.ahead, &self.columns)?;
-        let read = self.columns.read(rows)?;
+        if from == 0 {
+            self.known_ahead.update(&window.ahead, &self.columns)?;
+        }
+        // Of a window of a million groups the keys are read a part at a time, too.
+        let rows = rows.slice(0, rows.num_rows().min(limit.rows()));
+        let read = self.columns.read(&rows)?;
+        let mut bytes = 0;
         for (row, key) in read.keys.iter().enumerate() {
+            if limit.is_reached(absorbed.contexts.len(), bytes) {
+                break;
+            }
+            absorbed.next += 1;
             let Some(time) = read.time(row) else {
-                absorbed.refused.push((row, "the time of the step is null".to_owned()));
+                absorbed.refused.push((from + row, "the time of the step is null".to_owned()));
                 continue;
             };
             let step = Step {
@@ -174,26 +229,37 @@ impl ContextRings {
             };
             let targets = step.values.iter().take(self.shape.targets);
             let missing = targets.filter(|value| value.is_nan()).count();
-            match self.push(rows, row, key, step) {
+            match self.push(&rows, row, key, step) {
                 Ok(gap_steps) => {
                     absorbed.steps += 1;
                     absorbed.missing_values += missing;
                     absorbed.gap_steps += gap_steps;
-                    absorbed.contexts.extend(self.context_if(key, &is_due));
+                    if let Some(context) = self.context_if(key, &is_due) {
+                        bytes += context.bytes();
+                        absorbed.contexts.push(context);
+                    }
                 }
-                Err(reason) => absorbed.refused.push((row, reason)),
+                Err(reason) => absorbed.refused.push((from + row, reason)),
             }
         }
-        self.sweep();
+        if absorbed.next == window.rows.num_rows() {
+            self.sweep();
+        }
         Ok(absorbed)
     }
 
-    /// Returns the contexts of all series at the end of a bounded source, in order of
-    /// first appearance.
-    pub(crate) fn final_contexts(&mut self) -> Vec<SeriesContext> {
-        let mut rings: Vec<&mut Ring> = self.rings.values_mut().map(Arc::make_mut).collect();
-        rings.sort_by_key(|ring| ring.serial);
-        rings.into_iter().map(|ring| ring.final_context(&self.shape)).collect()
+    /// Returns the keys of all series, in order of first appearance.
+    pub(super) fn series_in_order(&self) -> Vec<Arc<[u8]>> {
+        let mut rings: Vec<(u64, &Arc<[u8]>)> =
+            self.rings.iter().map(|(key, ring)| (ring.serial, key)).collect();
+        rings.sort_by_key(|(serial, _)| *serial);
+        rings.into_iter().map(|(_, key)| Arc::clone(key)).collect()
+    }
+
+    /// Returns the context of a series at the end of a bounded source.
+    pub(super) fn final_context(&mut self, key: &[u8]) -> Option<SeriesContext> {
+        let ring = self.rings.get_mut(key)?;
+        Some(Arc::make_mut(ring).final_context(&self.shape))
     }
 
     /// Whether a snapshot can hold the state: what is held back until the end of a

@@ -45,7 +45,7 @@ mod windower;
 
 pub use ahead::AheadWindow;
 pub use condition::WatermarkCondition;
-pub use contexts::{ContextRings, SeriesContext};
+pub use contexts::{ContextRings, PartLimit, SeriesContext};
 pub use open::SavedWindow;
 pub use operator::WindowOperator;
 pub use output::{ClosedWindow, FailedGroup, LateRow, RejectedRow, WindowError, WindowOutput};

@@ -15,8 +15,10 @@ use super::output::{FailedGroup, LateRow, WindowError, WindowOutput};
 use super::snapshot;
 use crate::spec::{PipelinePlan, Refresh};
 
+mod parts;
 mod restart;
 
+use parts::Pending;
 pub use restart::{ForcedClose, ReplayPoint, Snapshot};
 
 /// How many forced closes [`ReplayPoint`] remembers, of those that something came too
@@ -24,6 +26,12 @@ pub use restart::{ForcedClose, ReplayPoint, Snapshot};
 const CLOSES_KEPT: usize = 32;
 
 /// Windows and contexts of one partition of a pipeline.
+///
+/// It is fed with records, or told to close windows, and what that triggers is taken from
+/// it part by part, so that the series that close together need not be in memory
+/// together: [`feed`](Self::feed) and its like, then [`take_part`](Self::take_part) while
+/// it [`has_more`](Self::has_more). [`process`](Self::process) and its like take all at
+/// once.
 ///
 /// # Snapshots
 /// [`snapshot`] gives the state behind the last record; a successor takes it with
@@ -73,6 +81,12 @@ pub struct Windower {
     forgotten: Option<Offset>,
     /// Forced closes to repeat during a replay, in order.
     to_repeat: VecDeque<ForcedClose>,
+    /// What is not in the contexts yet, in order.
+    pending: VecDeque<Pending>,
+    /// What the next part says beside contexts.
+    said: WindowerOutput,
+    /// Whether windows have closed since it was last seen how far contexts reach back.
+    has_closed: bool,
 }
 
 /// What a batch led to.
@@ -124,16 +138,27 @@ impl Windower {
             closes: VecDeque::new(),
             forgotten: None,
             to_repeat: VecDeque::new(),
+            pending: VecDeque::new(),
+            said: WindowerOutput::default(),
+            has_closed: false,
         })
+    }
+
+    /// Takes a batch and returns all that it leads to.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed) and [`take_part`](Self::take_part).
+    pub fn process(&mut self, batch: &SourceBatch) -> Result<WindowerOutput, WindowError> {
+        self.feed(batch)?;
+        self.take_all()
     }
 
     /// Takes a batch.
     ///
     /// # Errors
     /// If the batch is not of the source's schema. Bad rows are no error.
-    pub fn process(&mut self, batch: &SourceBatch) -> Result<WindowerOutput, WindowError> {
+    pub fn feed(&mut self, batch: &SourceBatch) -> Result<(), WindowError> {
         self.partition = Some(batch.partition.clone());
-        let mut output = WindowerOutput::default();
         let mut done = 0;
         while let Some(close) = self.to_repeat.front().copied() {
             if close.offset > batch.range.end() {
@@ -141,14 +166,19 @@ impl Windower {
             }
             self.to_repeat.pop_front();
             let until = batch.offsets.values().partition_point(|row| *row < close.offset.0);
-            self.take_rows(batch, done..until.max(done), &mut output)?;
+            self.take_rows(batch, done..until.max(done))?;
             done = until.max(done);
             self.position = close.offset;
-            self.force(close.watermark, &mut output)?;
+            self.feed_watermark(close.watermark)?;
         }
-        self.take_rows(batch, done..batch.rows.num_rows(), &mut output)?;
+        self.take_rows(batch, done..batch.rows.num_rows())?;
         self.position = batch.range.end();
-        Ok(output)
+        Ok(())
+    }
+
+    /// Adds records that could not be used to what is said with the next part.
+    pub fn reject(&mut self, bad: Vec<BadRecord>) {
+        self.said.bad.extend(bad);
     }
 
     /// Closes the windows that have begun, as when nothing comes from the
@@ -156,51 +186,78 @@ impl Windower {
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
-    pub fn close_idle(&mut self) -> Result<WindowerOutput, WindowError> {
+    pub fn feed_idle(&mut self) -> Result<(), WindowError> {
         self.close(WindowOperator::close_idle)
     }
 
-    /// Closes all open windows.
+    /// Closes the windows that have begun and returns all that this leads to.
+    ///
+    /// # Errors
+    /// As [`feed_idle`](Self::feed_idle) and [`take_part`](Self::take_part).
+    pub fn close_idle(&mut self) -> Result<WindowerOutput, WindowError> {
+        self.feed_idle()?;
+        self.take_all()
+    }
+
+    /// Closes all open windows and returns all that this leads to.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
     pub fn close_all(&mut self) -> Result<WindowerOutput, WindowError> {
-        self.close(WindowOperator::close_all)
+        self.close(WindowOperator::close_all)?;
+        self.take_all()
     }
 
     fn close(
         &mut self,
         close: impl FnOnce(&mut WindowOperator) -> Result<WindowOutput, WindowError>,
-    ) -> Result<WindowerOutput, WindowError> {
+    ) -> Result<(), WindowError> {
         let before = self.operator.watermark();
         let closed = close(&mut self.operator)?;
-        let mut output = WindowerOutput::default();
         self.remember_close(before);
-        self.settle(closed, &NoRows, &mut output)?;
-        Ok(output)
+        self.queue(closed, &NoRows);
+        Ok(())
     }
 
     /// Ends a bounded source: closes all open windows and, where forecasts are
-    /// wanted `'at_end'`, returns the context of every series.
+    /// wanted `'at_end'`, hands out the context of every series.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
-    pub fn finish(&mut self) -> Result<WindowerOutput, WindowError> {
-        let mut output = self.close_all()?;
+    pub fn feed_end(&mut self) -> Result<(), WindowError> {
+        self.close(WindowOperator::close_all)?;
         if self.refresh == Refresh::AtEnd {
-            output.contexts = self.rings.final_contexts();
+            // Of series that only these windows bring, too.
+            self.absorb_all()?;
+            self.pending.push_back(Pending::AtEnd(self.rings.series_in_order().into_iter()));
         }
-        Ok(output)
+        Ok(())
+    }
+
+    /// Ends a bounded source and returns all that this leads to.
+    ///
+    /// # Errors
+    /// As [`feed_end`](Self::feed_end) and [`take_part`](Self::take_part).
+    pub fn finish(&mut self) -> Result<WindowerOutput, WindowError> {
+        self.feed_end()?;
+        self.take_all()
     }
 
     /// Moves the watermark forward, as a forced close did that is repeated.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
+    pub fn feed_watermark(&mut self, watermark: Watermark) -> Result<(), WindowError> {
+        self.close(|operator| operator.advance_to(watermark))
+    }
+
+    /// Moves the watermark forward and returns all that this leads to.
+    ///
+    /// # Errors
+    /// As [`feed_watermark`](Self::feed_watermark) and [`take_part`](Self::take_part).
     pub fn advance_to(&mut self, watermark: Watermark) -> Result<WindowerOutput, WindowError> {
-        let mut output = WindowerOutput::default();
-        self.force(watermark, &mut output)?;
-        Ok(output)
+        self.feed_watermark(watermark)?;
+        self.take_all()
     }
 
     /// Returns the watermark behind the last record.
@@ -235,7 +292,6 @@ impl Windower {
         &mut self,
         batch: &SourceBatch,
         range: std::ops::Range<usize>,
-        output: &mut WindowerOutput,
     ) -> Result<(), WindowError> {
         if range.is_empty() {
             return Ok(());
@@ -244,20 +300,10 @@ impl Windower {
         let offsets = batch.offsets.slice(range.start, range.len());
         let timestamps = batch.timestamps.slice(range.start, range.len());
         let windows = self.operator.push(&rows, &offsets, &timestamps)?;
-        output.rows += rows.num_rows();
+        self.said.rows += rows.num_rows();
         self.judge_close(&windows.late);
-        self.settle(windows, &Rows { rows, offsets }, output)
-    }
-
-    fn force(
-        &mut self,
-        watermark: Watermark,
-        output: &mut WindowerOutput,
-    ) -> Result<(), WindowError> {
-        let before = self.operator.watermark();
-        let closed = self.operator.advance_to(watermark)?;
-        self.remember_close(before);
-        self.settle(closed, &NoRows, output)
+        self.queue(windows, &Rows { rows, offsets });
+        Ok(())
     }
 
     fn remember_close(&mut self, before: Watermark) {
@@ -284,13 +330,9 @@ impl Windower {
         }
     }
 
-    /// Moves what the operator said into contexts and records.
-    fn settle(
-        &mut self,
-        windows: WindowOutput,
-        rows: &dyn Describe,
-        output: &mut WindowerOutput,
-    ) -> Result<(), WindowError> {
+    /// Takes down what the operator said, for parts to be taken.
+    fn queue(&mut self, windows: WindowOutput, rows: &dyn Describe) {
+        let output = &mut self.said;
         let WindowOutput { closed, failed, late, rejected } = windows;
         if let Some(partition) = &self.partition {
             let place = |offset| RecordPosition { partition: partition.clone(), offset };
@@ -317,38 +359,7 @@ impl Windower {
                 bad(place(first_offset), payload, error)
             }));
         }
-        if closed.is_empty() {
-            return Ok(());
-        }
-        output.windows_closed += closed.len();
-        let refresh = self.refresh;
-        let is_due = |step: i64| match refresh {
-            Refresh::OnClose => true,
-            Refresh::Every(steps) => {
-                step.rem_euclid(i64::try_from(steps.max(1)).unwrap_or(i64::MAX)) == 0
-            }
-            Refresh::AtEnd => false,
-        };
-        for window in closed {
-            let absorbed = self.rings.absorb(&window, is_due)?;
-            output.contexts.extend(absorbed.contexts);
-            output.steps += absorbed.steps;
-            output.gap_steps += absorbed.gap_steps;
-            output.missing_values += absorbed.missing_values;
-            if let Some(partition) = &self.partition {
-                for (row, reason) in absorbed.refused {
-                    let payload = json::some_objects(&window.rows, &[row]).concat();
-                    let offset = window.first_offset;
-                    let position = RecordPosition { partition: partition.clone(), offset };
-                    output.bad.push(bad(position, Some(payload), reason));
-                }
-            }
-            self.closed.push_back((window.start, window.first_offset));
-        }
-        self.reach = self.rings.reaches_back_to(self.windows);
-        let reach = self.reach.map_or(EventTime::from_micros(i64::MAX), EventTime::from_micros);
-        self.closed.retain(|(start, _)| *start >= reach);
-        Ok(())
+        self.pending.extend(closed.into_iter().map(|window| Pending::Window(window, 0)));
     }
 }
 

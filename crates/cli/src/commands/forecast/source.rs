@@ -75,16 +75,27 @@ pub(super) struct GroupSource {
     partition: Partition,
     announced: bool,
     next: Option<usize>,
+    is_held: bool,
 }
 
 impl GroupSource {
     pub(super) fn new(rows: Arc<GroupRows>) -> Self {
-        Self { rows, partition: Partition::new("file", 0), announced: false, next: None }
+        Self {
+            rows,
+            partition: Partition::new("file", 0),
+            announced: false,
+            next: None,
+            is_held: false,
+        }
     }
 }
 
 impl Source for GroupSource {
-    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
+    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+        if self.is_held {
+            std::thread::sleep(wait);
+            return Ok(SourceEvent::Idle);
+        }
         if !self.announced {
             self.announced = true;
             return Ok(SourceEvent::Assigned(vec![(self.partition.clone(), None)]));
@@ -92,7 +103,10 @@ impl Source for GroupSource {
         let Some(from) = self.next.filter(|next| *next < self.rows.order.len()) else {
             return Ok(match self.next {
                 Some(_) => SourceEvent::Finished,
-                None => SourceEvent::Idle,
+                None => {
+                    std::thread::sleep(wait);
+                    SourceEvent::Idle
+                }
             });
         };
         let until = (from + BATCH_ROWS).min(self.rows.order.len());
@@ -120,6 +134,11 @@ impl Source for GroupSource {
     }
 
     fn release(&mut self, _partitions: &[Partition]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn hold(&mut self, _partition: &Partition, is_held: bool) -> Result<(), SourceError> {
+        self.is_held = is_held;
         Ok(())
     }
 }

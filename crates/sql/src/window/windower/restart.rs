@@ -101,7 +101,8 @@ impl Windower {
     }
 
     /// Returns the state behind the last record, for [`restore_snapshot`]; `None`
-    /// if nothing has come, or if a replay is under way.
+    /// if nothing has come, or if a replay is under
+    /// way or parts are still to be taken.
     ///
     /// Contexts are shared with it until they change. Accumulators are not: this takes
     /// a moment for each group of each open window.
@@ -111,8 +112,8 @@ impl Windower {
     ///
     /// [`restore_snapshot`]: Self::restore_snapshot
     pub fn snapshot(&mut self) -> Result<Option<Snapshot>, WindowError> {
-        let is_replaying = !self.to_repeat.is_empty();
-        if self.partition.is_none() || is_replaying || !self.rings.has_snapshots() {
+        let is_under_way = !self.to_repeat.is_empty() || self.has_more();
+        if self.partition.is_none() || is_under_way || !self.rings.has_snapshots() {
             return Ok(None);
         }
         let windows = self.operator.save()?;
