@@ -153,7 +153,8 @@ fn check_http(service: &Service, pipeline: &Pipeline, minutes: i64) {
 fn check_metric_names(metrics: &str) {
     // These are served once there was something to count; only mixtures have experts,
     // only cards a memory of their own, and snapshots are off here.
-    const RARE: [&str; 12] = [
+    const RARE: [&str; 13] = [
+        "tidecast_actor_stalls_total",
         "tidecast_pipeline_restarts_total",
         "tidecast_forecaster_broken_paths_total",
         "tidecast_forecaster_device_memory_bytes",

@@ -2,7 +2,6 @@
 
 /// A fault in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests inject faults"))]
 pub(crate) enum Fault {
     /// What a replay triggers is published again.
     EmitsWhileReplaying,
@@ -35,6 +34,27 @@ thread_local! {
 #[cfg(test)]
 pub(crate) fn inject(fault: Option<Fault>) {
     INJECTED.set(fault);
+    FOR_NOBODY.set(0);
+}
+
+#[cfg(test)]
+thread_local! {
+    static FOR_NOBODY: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Takes down that the model computes series that nobody waits for.
+pub(crate) fn computes_for_nobody(series: usize) {
+    #[cfg(test)]
+    FOR_NOBODY.set(FOR_NOBODY.get() + series);
+    #[cfg(not(test))]
+    let _ = series;
+}
+
+/// Returns how many series were computed for nobody on this thread since a fault was
+/// put in, or none.
+#[cfg(test)]
+pub(crate) fn computed_for_nobody() -> usize {
+    FOR_NOBODY.get()
 }
 
 /// Returns whether this fault is put in; never outside tests.

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::config::ModelLimits;
 use crate::due::{Answered, Due, DueHead, Outcome};
-use crate::fault::{Fault, is_injected};
+use crate::fault::{self, Fault, is_injected};
 use crate::observe;
 
 /// Series to forecast together with where the answers go.
@@ -213,6 +213,8 @@ impl Forecaster {
         if !is_injected(Fault::ComputesForNobody) {
             batch.retain(|queued| self.is_waited_for(queued.request));
         }
+        let dead = batch.iter().filter(|queued| !self.is_waited_for(queued.request)).count();
+        fault::computes_for_nobody(dead);
         self.open.retain(|_, open| !open.reply.is_closed());
         observe::skipped(&self.model, asked - batch.len());
         if batch.is_empty() {

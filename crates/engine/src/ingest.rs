@@ -22,7 +22,7 @@ use tidecast_actors::{
     ActorExit, Bounds, Call, Clock, Context, DrainSignal, Failure, Host, Mailbox, Scope, join_all,
     spawn_task,
 };
-use tidecast_sql::PipelinePlan;
+use tidecast_sql::{PartLimit, PipelinePlan};
 use tidecast_stream::{
     Offset, Partition, PartitionCommit, Source, SourceBatch, SourceError, SourceEvent,
 };
@@ -60,6 +60,8 @@ pub(crate) struct Ingest {
     /// Whether state that another query built is left behind.
     pub(crate) reset_state: bool,
     pub(crate) mailbox: Bounds,
+    /// How much of a close is under way together.
+    pub(crate) part: PartLimit,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) drain_timeout: Duration,
     /// Set when the pipeline is to stop: what is under way is finished.
@@ -216,6 +218,9 @@ impl Running {
             SourceEvent::Revoked(revoked) => {
                 let deadline = self.context.clock().now() + self.ingest.drain_timeout;
                 self.leave(&revoked, Some(deadline));
+                if is_injected(Fault::DrainsNothing) {
+                    self.going.clear();
+                }
                 self.to_release.push(revoked);
                 self.release();
             }

@@ -19,6 +19,8 @@ mod observe;
 mod partition;
 mod pipeline;
 mod publisher;
+#[cfg(test)]
+mod simulation;
 mod snapshots;
 mod windower;
 
@@ -39,6 +41,7 @@ use crate::findings::Findings;
 use crate::models::{Families, ModelPool};
 use crate::pipeline::Pipeline;
 use crate::snapshots::StorePlace;
+use crate::windower::PART;
 
 /// The running pipelines of a process.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Engine {
                     findings: findings.clone(),
                     workers: workers.as_ref().map(|workers| workers.handle().clone()),
                     snapshots: snapshots.clone(),
+                    part: PART,
                 });
                 Supervisor::new(name)
                     .policy(restart_policy(&config.restart))

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tidecast_actors::{Clock, Failure, Scope};
 use tidecast_sql::{PartLimit, PipelinePlan, ReplayPoint, SeriesContext, Windower, WindowerOutput};
 use tidecast_stream::{
-    Checkpoint, Offset, OffsetRange, Partition, PartitionCommit, SourceBatch, Watermark,
+    BadRecord, Checkpoint, LateRecord, Offset, OffsetRange, Partition, PartitionCommit,
+    SourceBatch, Watermark,
 };
 
 use crate::commit::{self, Part, Resume, WindowMarks};
@@ -34,6 +35,10 @@ pub(crate) struct PartitionWork {
     base: Option<Base>,
     /// What the last owner had out beyond the committed offset.
     left: Option<Part>,
+    /// Late rows and those that could not be used of what is under way. They leave with
+    /// its last part: commits in the middle count forecasts alone.
+    late: Vec<LateRecord>,
+    bad: Vec<BadRecord>,
 }
 
 /// Where commits in the middle of what records trigger stand: a place where all was
@@ -79,6 +84,9 @@ impl PartitionWork {
     ) -> Result<(Self, Option<Offset>), Failure> {
         let mut resume = commit::resume(commit);
         let windows = WindowMarks::of(plan);
+        if is_injected(Fault::ForgetsCloses) {
+            resume.replay.iter_mut().for_each(|replay| replay.closes.clear());
+        }
         check_windows(&partition, &mut resume, &windows, reset)?;
         let mut windower = Windower::new(plan).map_err(Failure::fatal)?;
         let restored = match (snapshots, resume.committed) {
@@ -129,6 +137,8 @@ impl PartitionWork {
             windows,
             base,
             left,
+            late: Vec::new(),
+            bad: Vec::new(),
         };
         Ok((work, read_from))
     }
@@ -205,8 +215,12 @@ impl PartitionWork {
     pub(crate) fn take_part(&mut self, limit: PartLimit) -> Result<Triggered, Failure> {
         let mut output = self.windower.take_part(limit).map_err(Failure::retriable)?;
         self.pass(&mut output.contexts);
+        self.late.append(&mut output.late);
+        self.bad.append(&mut output.bad);
         let is_last = !self.windower.has_more();
         if is_last {
+            output.late = std::mem::take(&mut self.late);
+            output.bad = std::mem::take(&mut self.bad);
             let position = self.checkpoint.position(&self.partition).unwrap_or_default();
             self.set_base(position);
         }
@@ -222,10 +236,7 @@ impl PartitionWork {
         let (out, last) =
             if base.passed < base.out.0 { base.out } else { (base.passed, base.last) };
         let part = (out > 0).then_some(Part { out, last, close: base.close });
-        let mut replay = base.replay.clone();
-        if is_injected(Fault::ForgetsCloses) {
-            replay.closes.clear();
-        }
+        let replay = base.replay.clone();
         PartitionCommit {
             partition: self.partition.clone(),
             offset: base.offset,

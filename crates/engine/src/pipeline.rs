@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidecast_actors::{
     ActorExit, Bounds, Failure, Generation, Host, join_all, mailbox, spawn, spawn_task,
 };
-use tidecast_sql::{PipelinePlan, SourceConnector};
+use tidecast_sql::{PartLimit, PipelinePlan, SourceConnector};
 use tidecast_stream::ModelRef;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -37,6 +37,8 @@ pub(crate) struct Pipeline {
     pub(crate) workers: Option<Handle>,
     /// Where snapshots go, if anywhere.
     pub(crate) snapshots: Option<StorePlace>,
+    /// How much of a close is under way together.
+    pub(crate) part: PartLimit,
 }
 
 impl Pipeline {
@@ -116,6 +118,7 @@ impl Pipeline {
             findings: self.findings.clone(),
             reset_state: self.config.state.reset,
             mailbox: bounds,
+            part: self.part,
             drain_timeout: self.config.drain_timeout,
             drain: generation.drain.clone(),
             scope: scope.child(),

@@ -106,11 +106,10 @@ impl SnapshotStore {
         Ok(Self { store, place: url.to_owned() })
     }
 
-    /// A store that ends with the process.
+    /// A store of the simulation's.
     #[cfg(test)]
-    pub(crate) fn in_memory() -> Self {
-        let store = object_store::memory::InMemory::new();
-        Self { store: Arc::new(store), place: "memory".to_owned() }
+    pub(crate) fn on(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, place: "memory".to_owned() }
     }
 
     /// Changes a snapshot's content behind its back.

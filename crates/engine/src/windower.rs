@@ -57,6 +57,7 @@ impl Message for WindowerMessage {
 pub(crate) struct WindowerActor {
     pub(crate) plan: Arc<PipelinePlan>,
     pub(crate) work: PartitionWork,
+    pub(crate) part: PartLimit,
     pub(crate) model: ModelHandle,
     pub(crate) assembler: Mailbox<Part>,
     pub(crate) snapshots: Option<SnapshotTimer>,
@@ -67,9 +68,11 @@ pub(crate) struct WindowerActor {
 }
 
 impl WindowerActor {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing it is wired to")]
     pub(crate) fn new(
         plan: Arc<PipelinePlan>,
         work: PartitionWork,
+        part: PartLimit,
         model: ModelHandle,
         assembler: Mailbox<Part>,
         snapshots: Option<SnapshotTimer>,
@@ -79,7 +82,7 @@ impl WindowerActor {
         let empty_sums = EmptySums::new(findings.clone(), plan.forecast.unfilled_sums.clone());
         let topic = &work.partition().topic;
         let of_file = plan.is_bounded().then(|| FileRows::new(findings, topic));
-        Self { plan, work, model, assembler, snapshots, homes, empty_sums, of_file }
+        Self { plan, work, part, model, assembler, snapshots, homes, empty_sums, of_file }
     }
 
     async fn on_batch(
@@ -130,7 +133,7 @@ impl WindowerActor {
         context: &ActorContext,
     ) -> Result<(), ActorExit> {
         loop {
-            let Triggered { output, commit, is_last } = self.work.take_part(PART)?;
+            let Triggered { output, commit, is_last } = self.work.take_part(self.part)?;
             self.homes.appeared(&commit.partition, &self.work.windower_mut().take_appeared());
             self.empty_sums.count(output.steps, output.gap_steps);
             if let Some(rows) = &mut self.of_file {

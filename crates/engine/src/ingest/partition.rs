@@ -86,6 +86,7 @@ impl Assigned {
         let windower = WindowerActor::new(
             Arc::clone(plan),
             work,
+            ingest.part,
             ingest.model.clone(),
             to_assembler,
             timer,

@@ -1,12 +1,14 @@
 //! What goes into the simulation and what comes out of it.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::array::{StringBuilder, TimestampMicrosecondArray};
 use tidecast_sql::{PipelinePlan, WindowerOutput, parse_scripts};
-use tidecast_stream::{Offset, OffsetRange, Partition, SourceBatch};
+use tidecast_stream::{
+    ContextSummary, EventTime, ForecastMessage, LateRecord, Offset, OffsetRange, Partition,
+    SeriesKey, SourceBatch,
+};
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(super) struct Random(pub(super) u64);
@@ -45,29 +47,60 @@ pub(super) struct Published {
 }
 
 impl Published {
+    /// Adds what a windower says, as messages would.
     pub(super) fn add(&mut self, output: &WindowerOutput) {
         for context in &output.contexts {
-            let mut line = format!("{} {}", context.key, context.origin);
-            for value in context.values.iter().flatten() {
-                let _infallible = write!(line, " {:x}", value.to_bits());
-            }
-            self.forecasts.push(line);
+            let value = fake_forecast(&context.values);
+            let (steps, observed) = (context.steps(), context.observed);
+            self.add_line(&context.key, context.origin, steps, observed, value);
         }
-        let late = output.late.iter().map(|late| format!("{:?} {}", late.position, late.row));
-        self.late.extend(late);
+        output.late.iter().for_each(|late| self.add_late(late));
         assert!(output.bad.is_empty(), "no record is bad");
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.forecasts.extend(other.forecasts);
-        self.late.extend(other.late);
+    pub(super) fn add_message(&mut self, message: &ForecastMessage) {
+        let ContextSummary { steps, observed } = message.context;
+        let value = message.variates.first().and_then(|it| it.mean.first().copied());
+        let value = value.unwrap_or(f64::NAN);
+        self.add_line(&message.series, message.origin, steps, observed, value);
     }
+
+    fn add_line(
+        &mut self,
+        key: &SeriesKey,
+        origin: EventTime,
+        steps: usize,
+        observed: usize,
+        value: f64,
+    ) {
+        self.forecasts.push(format!("{key} {origin} {steps} {observed} {:x}", value.to_bits()));
+    }
+
+    pub(super) fn add_late(&mut self, late: &LateRecord) {
+        self.late.push(format!("{:?} {}", late.position, late.row));
+    }
+}
+
+/// A forecast that depends on every bit of its context.
+pub(super) fn fake_forecast(values: &[Vec<f64>]) -> f64 {
+    let values = values.iter().flatten().enumerate();
+    let weighed = values.map(|(step, value)| match value.is_finite() {
+        true => value * (step + 1) as f64,
+        false => -1e-3 * (step + 1) as f64,
+    });
+    weighed.sum()
+}
+
+/// The partition of a series: its name begins with the number.
+pub(super) fn number_of(series: &SeriesKey) -> usize {
+    let site = series.0.get("site").and_then(|site| site.as_str()).unwrap_or_default();
+    site.chars().next().and_then(|digit| digit.to_digit(10)).unwrap_or_default() as usize
 }
 
 pub(super) fn plan() -> PipelinePlan {
     let script = "CREATE TABLE readings (site VARCHAR NOT NULL, kw DOUBLE, ts TIMESTAMP NOT NULL,
            WATERMARK FOR ts AS ts - INTERVAL '60' SECOND)
-         WITH ('connector'='kafka', 'topic'='readings', 'format'='json');
+         WITH ('connector'='kafka', 'topic'='readings', 'format'='json', 'idle.timeout'='4s');
          CREATE MODEL naive WITH ('provider'='seasonal-naive');
          CREATE TABLE forecasts WITH ('connector'='stdout');
          CREATE VIEW minutes AS SELECT site, window_end AS t, avg(kw) AS kw

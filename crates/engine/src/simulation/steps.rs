@@ -1,72 +1,73 @@
 //! What may happen in the simulation, and what may be wrong with the protocol.
 
-/// A fault put into the protocol, which the simulation has to find.
+use crate::fault::Fault;
+
+/// Something wrong, which the simulation has to find: in the engine, or in what stands
+/// behind its ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// What a replay triggers is published again.
-    EmitsWhileReplaying,
-    /// The metadata says nothing of what the wall clock closed.
-    ForgetsCloses,
+    /// The engine's own.
+    Engine(Fault),
     /// Offsets are committed before the forecasts, not with them.
     CommitsOffsetsFirst,
     /// The group takes commits from whoever sends them.
     FencesNobody,
-    /// Snapshots are written before what is in them is committed.
-    KeepsUncommittedState,
-    /// A revoked partition is given up with forecasts under way.
-    DrainsNothing,
-    /// A new owner reads on at the committed offset, whatever is missing before it.
-    ReplaysNothing,
 }
 
-pub(super) const FLAWS: [Flaw; 7] = [
-    Flaw::EmitsWhileReplaying,
-    Flaw::ForgetsCloses,
+pub(super) const FLAWS: [Flaw; 12] = [
+    Flaw::Engine(Fault::EmitsWhileReplaying),
+    Flaw::Engine(Fault::ForgetsCloses),
     Flaw::CommitsOffsetsFirst,
     Flaw::FencesNobody,
-    Flaw::KeepsUncommittedState,
-    Flaw::DrainsNothing,
-    Flaw::ReplaysNothing,
+    Flaw::Engine(Fault::KeepsUncommittedState),
+    Flaw::Engine(Fault::DrainsNothing),
+    Flaw::Engine(Fault::ReplaysNothing),
+    Flaw::Engine(Fault::ForgetsParts),
+    Flaw::Engine(Fault::StopsPolling),
+    Flaw::Engine(Fault::WritesSnapshotsTwice),
+    Flaw::Engine(Fault::ComputesForNobody),
+    Flaw::Engine(Fault::TrustsAnswers),
 ];
 
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Produce,
-    Consume,
-    CloseIdle,
-    Keep,
-    Commit(Crash),
+    /// Time passes: an instant, a while, long.
+    Wait,
+    WaitLonger,
+    WaitLong,
+    /// The next transaction ends with its process.
+    CrashBefore,
+    CrashAfter,
     Kill,
-    Join,
-    Leave,
+    Start,
+    Stop,
     Stall,
     Wake,
     Damage,
-}
-
-/// When a process is killed, of a commit's two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Crash {
-    No,
-    Before,
-    /// It is through, and the process does not learn of it.
-    After,
+    /// The model becomes faster or slower.
+    ChangeModel,
+    /// The store of snapshots hangs, or answers again.
+    HangStore,
+    Miscount,
 }
 
 /// How often what happens, before a seed has its say.
-pub(super) const WEIGHTS: [(Step, usize); 13] = [
+pub(super) const WEIGHTS: [(Step, usize); 15] = [
     (Step::Produce, 100),
-    (Step::Consume, 100),
-    (Step::CloseIdle, 20),
-    (Step::Keep, 40),
-    (Step::Commit(Crash::No), 60),
-    (Step::Commit(Crash::Before), 12),
-    (Step::Commit(Crash::After), 12),
-    (Step::Kill, 8),
-    (Step::Join, 20),
-    (Step::Leave, 6),
-    (Step::Stall, 8),
+    (Step::Wait, 100),
+    (Step::WaitLonger, 30),
+    (Step::WaitLong, 4),
+    (Step::CrashBefore, 6),
+    (Step::CrashAfter, 6),
+    (Step::Kill, 6),
+    (Step::Start, 20),
+    (Step::Stop, 5),
+    (Step::Stall, 5),
     (Step::Wake, 8),
     (Step::Damage, 8),
+    (Step::ChangeModel, 10),
+    (Step::HangStore, 6),
+    (Step::Miscount, 2),
 ];
