@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tidecast_actors::{ActorExit, BlockingActor, Context, Failure, Mailbox};
 use tidecast_forecast::{
-    BatchLimits, BatchQueue, ExpertUsage, Forecast, ForecastTask, ModelInfo, NextBatch, Provider,
+    BatchLimits, BatchQueue, Counter, Forecast, ForecastTask, ModelInfo, NextBatch, Provider,
     TaskError,
 };
 use tokio::sync::oneshot;
@@ -133,8 +133,8 @@ pub(crate) struct Forecaster {
     /// Requests of which some tasks are not answered yet, by number.
     open: HashMap<u64, OpenRequest>,
     next_request: u64,
-    /// What the model's experts had done when it was last looked at.
-    experts: ExpertUsage,
+    /// What the model had counted when it was last looked at.
+    counted: Vec<Counter>,
 }
 
 /// One task and whose it is.
@@ -169,14 +169,7 @@ impl Forecaster {
             max_wait: limits.max_wait,
         };
         let queue = BatchQueue::new(limits);
-        Self {
-            model,
-            provider,
-            queue,
-            open: HashMap::new(),
-            next_request: 0,
-            experts: ExpertUsage::default(),
-        }
+        Self { model, provider, queue, open: HashMap::new(), next_request: 0, counted: Vec::new() }
     }
 
     /// Forecasts what is due.
@@ -208,10 +201,9 @@ impl Forecaster {
             let reason = format_args!("model `{}` on {device}: {reason}", self.model);
             return Err(Failure::retriable(reason).into());
         }
-        if let Some(experts) = self.provider.expert_usage() {
-            observe::experts(&self.model, &experts.since(&self.experts));
-            self.experts = experts;
-        }
+        let counted = self.provider.counters();
+        observe::counted(&self.model, &self.counted, &counted);
+        self.counted = counted;
         for ((request, index), answer) in places.into_iter().zip(answers) {
             self.answer(request, index, answer);
         }
@@ -283,7 +275,7 @@ mod tests {
     use super::*;
     use tidecast_actors::{ActorHandle, KillSwitch, mailbox, spawn_blocking};
     use tidecast_forecast::Context as SeriesContext;
-    use tidecast_forecast::{ModelSpec, load};
+    use tidecast_forecast::{ModelSpec, load, seasonal_naive};
 
     /// Opens once, for all devices.
     #[derive(Default)]
@@ -344,7 +336,8 @@ mod tests {
 
     /// Runs a forecaster for each of so many devices.
     fn model(devices: usize) -> Model {
-        let info = load(&ModelSpec::seasonal_naive()).expect("loads").info().clone();
+        let info = load(&[seasonal_naive::FAMILY], &ModelSpec::new("seasonal-naive"));
+        let info = info.expect("loads").info().clone();
         let is_lost = Arc::new(AtomicBool::new(false));
         let gate: Arc<Gate> = Arc::default();
         let limits = ModelLimits {

@@ -7,6 +7,7 @@
 mod commit;
 mod config;
 mod connect;
+mod families;
 mod findings;
 mod forecaster;
 mod ingest;
@@ -28,6 +29,7 @@ use tidecast_sql::PipelinePlan;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use crate::families::FAMILIES;
 pub use crate::findings::Finding;
 pub use crate::models::model_info;
 pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};

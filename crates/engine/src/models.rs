@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidecast_actors::{ActorExit, ActorHandle, Failure, KillSwitch, mailbox, spawn_blocking};
-use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, Token, devices, load};
+use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
 use tidecast_sql::ModelDefinition;
+use tidecast_stream::Secret;
 use tokio::sync::Mutex;
 
 use crate::config::ModelLimits;
+use crate::families::FAMILIES;
 use crate::forecaster::{Forecaster, Lane, ModelHandle};
 
 /// The models of a process, each loaded once however many pipelines name it.
@@ -60,7 +62,7 @@ impl ModelPool {
     ) -> Result<ModelHandle, Failure> {
         let failed =
             |error: LoadError| Failure::fatal(format_args!("model `{}`: {error}", definition.name));
-        let spec = model_spec(definition, self.limits.threads).map_err(failed)?;
+        let spec = model_spec(definition, self.limits.threads);
         // Two names of one model share it: all that matters is what is loaded.
         let key = format!("{spec:?}");
         let mut models = self.models.lock().await;
@@ -117,9 +119,9 @@ impl ModelPool {
 /// found, all that have room; the CPU if none has. Never both: they draw other paths,
 /// and a forecast would depend on which of them was free.
 fn load_all(spec: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
-    let load_on = |device: String| load(&ModelSpec { device, ..spec.clone() });
+    let load_on = |device: String| load(&FAMILIES, &ModelSpec { device, ..spec.clone() });
     let mut providers = vec![];
-    for device in devices(&spec.device) {
+    for device in (family(&FAMILIES, spec)?.devices)(&spec.device) {
         match load_on(device) {
             Ok(provider) => providers.push(provider),
             Err(error @ LoadError::Device { .. }) if spec.device == "auto" => {
@@ -144,27 +146,22 @@ pub fn model_info(
     definition: &ModelDefinition,
     threads: Option<usize>,
 ) -> Result<ModelInfo, LoadError> {
-    let spec = ModelSpec { cached_only: true, ..model_spec(definition, threads)? };
-    Ok(load(&spec)?.info().clone())
+    let spec = ModelSpec { cached_only: true, ..model_spec(definition, threads) };
+    Ok(load(&FAMILIES, &spec)?.info().clone())
 }
 
 /// Turns the SQL's words into the model crate's.
-fn model_spec(
-    definition: &ModelDefinition,
-    threads: Option<usize>,
-) -> Result<ModelSpec, LoadError> {
-    Ok(ModelSpec {
-        provider: definition.provider.clone(),
-        path: definition.path.clone(),
-        revision: definition.revision.clone(),
-        token: definition.token.as_ref().map(|token| Token::new(token.reveal())),
-        accepted_licence: definition.accepted_licence.clone(),
-        cached_only: false,
-        device: definition.device.clone(),
-        rollout: definition.rollout.as_deref().map(str::parse).transpose()?,
-        dtype: definition.dtype.as_deref().map(str::parse).transpose()?,
-        patch_size: definition.patch_size,
-        season: definition.season,
-        threads,
-    })
+fn model_spec(definition: &ModelDefinition, threads: Option<usize>) -> ModelSpec {
+    let mut spec = ModelSpec::new(&definition.provider)
+        .with_some("path", definition.path.as_ref())
+        .with_some("revision", definition.revision.as_ref())
+        .with_some("license.accept", definition.accepted_licence.as_ref())
+        .with_some("rollout", definition.rollout.as_ref())
+        .with_some("dtype", definition.dtype.as_ref())
+        .with_some("patch.size", definition.patch_size)
+        .with_some("season", definition.season);
+    if let Some(token) = &definition.token {
+        spec.options.set("token", Secret::new(token.reveal()));
+    }
+    ModelSpec { device: definition.device.clone(), threads, ..spec }
 }

@@ -66,8 +66,7 @@ fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
             settings.push(("model version", info.version));
             settings.push(("model", info.architecture));
             settings.push(("device", format!("{}, {} threads", info.device, info.threads)));
-            settings.extend(info.patch_size.map(|size| ("patch", format!("{size} steps"))));
-            settings.extend(info.rollout.map(|rollout| ("rollout", rollout.to_string())));
+            settings.extend(info.settings);
             settings.extend(
                 info.recommended_context
                     .map(|steps| ("best context", format!("{steps} steps, by the model card"))),
