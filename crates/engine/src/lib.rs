@@ -29,7 +29,7 @@ use tidecast_sql::PipelinePlan;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
-pub use crate::families::FAMILIES;
+pub use crate::families::{FAMILIES, MODELS};
 pub use crate::findings::Finding;
 pub use crate::models::model_info;
 pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};

@@ -7,7 +7,6 @@ use std::time::Instant;
 use tidecast_actors::{ActorExit, ActorHandle, Failure, KillSwitch, mailbox, spawn_blocking};
 use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
 use tidecast_sql::ModelDefinition;
-use tidecast_stream::Secret;
 use tokio::sync::Mutex;
 
 use crate::config::ModelLimits;
@@ -150,18 +149,8 @@ pub fn model_info(
     Ok(load(&FAMILIES, &spec)?.info().clone())
 }
 
-/// Turns the SQL's words into the model crate's.
+/// Returns what a definition asks to be loaded.
 fn model_spec(definition: &ModelDefinition, threads: Option<usize>) -> ModelSpec {
-    let mut spec = ModelSpec::new(&definition.provider)
-        .with_some("path", definition.path.as_ref())
-        .with_some("revision", definition.revision.as_ref())
-        .with_some("license.accept", definition.accepted_licence.as_ref())
-        .with_some("rollout", definition.rollout.as_ref())
-        .with_some("dtype", definition.dtype.as_ref())
-        .with_some("patch.size", definition.patch_size)
-        .with_some("season", definition.season);
-    if let Some(token) = &definition.token {
-        spec.options.set("token", Secret::new(token.reveal()));
-    }
-    ModelSpec { device: definition.device.clone(), threads, ..spec }
+    let spec = ModelSpec::of(definition.family.name, definition.options.clone());
+    ModelSpec { threads, ..spec }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
+use tidecast_engine::MODELS;
 use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare};
 use tidecast_moirai::bench::{Machine, Point, measure};
 use tidecast_moirai::{Rollout, load, spec};
@@ -85,7 +86,7 @@ fn windows(repeats: usize) -> anyhow::Result<Value> {
     let broker = MockBroker::start(&[(TOPIC, PARTITIONS)])?;
     let bootstrap = broker.bootstrap();
     let bytes = fill(bootstrap)?;
-    let plan = parse_scripts(&[("bench".to_owned(), SCRIPT.to_owned())])
+    let plan = parse_scripts(&[("bench".to_owned(), SCRIPT.to_owned())], &MODELS)
         .map_err(|errors| anyhow::anyhow!("{errors}"))?
         .pop()
         .context("the script has a pipeline")?;
