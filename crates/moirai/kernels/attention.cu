@@ -10,6 +10,8 @@ struct Span {
   uint32_t keys;
   uint32_t tokens;       // tokens of a sample path in one step
 };
+LAYOUT(Span, AT(first_query), AT(queries), AT(first_key), AT(keys), AT(tokens))
+LAYOUT(uint2, AT(x), AT(y))
 
 struct Attention {
   const void* queries;      // [query rows, width], with the factor of the scores
@@ -27,6 +29,8 @@ struct Attention {
   void* out;                // [query rows, width]
   int width, steps, own_rows;
 };
+LAYOUT(Attention, AT(queries), AT(keys), AT(values), AT(spans), AT(tiles), AT(time), AT(sample), AT(variate),
+       AT(own_variate), AT(own_keys), AT(own_values), AT(bias), AT(out), AT(width), AT(steps), AT(own_rows))
 
 #define QUERIES 64
 #define KEYS 32

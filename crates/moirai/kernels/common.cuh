@@ -6,12 +6,34 @@
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef __nv_bfloat16 bf16;
 typedef __half f16;
 
 #define KERNEL extern "C" __global__ void
+
+// A structure of parameters is declared here and again on the host. `LAYOUT` makes a
+// kernel that says where its fields stand: first the structure with its size and its
+// alignment, then each field with its place and its size. The host compares that with
+// its own (src/cuda/layout.rs) before it launches anything else. A kernel, because the
+// compiler keeps variables to the module.
+struct LayoutRow {
+  char name[24];
+  uint32_t place, size;
+};
+#define MOST_ROWS 32  // the host has room for so many
+#define LAYOUT(TYPE, ...)                                                                      \
+  namespace layout_of_##TYPE {                                                                 \
+  typedef TYPE It;                                                                             \
+  __device__ const LayoutRow own[] = {{#TYPE, sizeof(It), alignof(It)}, __VA_ARGS__};          \
+  static_assert(sizeof(own) <= MOST_ROWS * sizeof(LayoutRow), "more fields than rows");        \
+  KERNEL layout_##TYPE(LayoutRow* rows) {                                                      \
+    for (size_t row = 0; row < sizeof(own) / sizeof(LayoutRow); row++) rows[row] = own[row];   \
+  }                                                                                            \
+  }
+#define AT(FIELD) {#FIELD, offsetof(It, FIELD), sizeof(It::FIELD)}
 
 template <typename T> __device__ __forceinline__ T narrow(float value);
 template <> __device__ __forceinline__ float narrow<float>(float value) { return value; }
@@ -66,6 +88,8 @@ struct Heads {
   int width, now;             // now: added to every time
   int by_lane;                // whether keys and values are laid out by lane, too
 };
+LAYOUT(Heads, AT(query_weight), AT(key_weight), AT(turns), AT(time), AT(queries), AT(keys), AT(values), AT(width),
+       AT(now), AT(by_lane))
 
 // Where a head's 64 numbers stand "by lane": four lanes hold a row, lane l numbers
 // 8 j + 2 l and the next of each eight, and its sixteen stand together.

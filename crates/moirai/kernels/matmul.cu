@@ -25,11 +25,14 @@ struct Product {
   const float* pair_weight;    // what WEIGH multiplies with
   int rows, columns, inner, stride, padded;  // padded: columns to 128
 };
+LAYOUT(Product, AT(a), AT(weights), AT(bias), AT(out), AT(perm), AT(offsets), AT(tile_expert), AT(tile_row),
+       AT(pair_weight), AT(rows), AT(columns), AT(inner), AT(stride), AT(padded))
 
 struct Projection {
   Product product;
   Heads heads;
 };
+LAYOUT(Projection, AT(product), AT(heads))
 
 struct Tile {
   int expert, first, rows, segment;

@@ -14,6 +14,7 @@ struct Norm {
   uint32_t* counts;       // set to zero for the next routing; null for none
   int rows, width, experts;
 };
+LAYOUT(Norm, AT(x), AT(answers), AT(weight), AT(rows_of), AT(out), AT(counts), AT(rows), AT(width), AT(experts))
 
 // Adds the experts' answers to the residual stream and norms it.
 template <typename T, typename OUT> __device__ __forceinline__ void norm(const Norm& p) {
@@ -63,6 +64,8 @@ struct Route {
   float* distances;        // [rows, experts] for who wants to see them, or null
   int rows, width, experts;
 };
+LAYOUT(Route, AT(x), AT(weight), AT(centroids), AT(squared), AT(out), AT(chosen), AT(pair_weight), AT(rank), AT(counts),
+       AT(distances), AT(rows), AT(width), AT(experts))
 
 #define MOST_EXPERTS 128
 #define ROUTE_THREADS 128
@@ -212,6 +215,8 @@ struct Place {
   unsigned long long* usage;  // [experts]: pairs since the model was loaded
   int pairs, experts, tiles, tile_rows;
 };
+LAYOUT(Place, AT(chosen), AT(rank), AT(counts), AT(perm), AT(offsets), AT(tile_expert), AT(tile_row), AT(usage),
+       AT(pairs), AT(experts), AT(tiles), AT(tile_rows))
 
 // Sorts the pairs by expert and lists the tiles of the experts' products. Which
 // place a pair gets within its expert depends on which block came first; its
@@ -246,6 +251,7 @@ struct Rotate {
   Heads heads;
   int rows;
 };
+LAYOUT(Rotate, AT(projected), AT(heads), AT(rows))
 
 // RMS norm of each head's queries and keys and rotary embedding of the head's
 // first half, in neighbouring pairs; values are copied. A warp takes one head.

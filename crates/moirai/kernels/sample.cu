@@ -87,6 +87,7 @@ struct Output {
   int first[MOST_COMPONENTS];    // where the parameters of a component begin
   float fixed[MOST_COMPONENTS];  // the parameter that is fixed
 };
+LAYOUT(Output, AT(components), AT(is_mixture), AT(kind), AT(first), AT(fixed))
 
 struct Series {
   uint32_t seed_low, seed_high;
@@ -104,6 +105,10 @@ struct Series {
   uint32_t unused;
   unsigned long long first_value;  // of its sample paths, [paths, variates, patches * patch size]
 };
+LAYOUT(Series, AT(seed_low), AT(seed_high), AT(first_row), AT(tokens), AT(variates), AT(paths), AT(first_head),
+       AT(context_head), AT(scaling), AT(covariates), AT(patches), AT(horizon), AT(first_result), AT(unused),
+       AT(first_value))
+LAYOUT(uint2, AT(x), AT(y))
 
 struct Draw {
   const float* head;         // [head rows, stride]
@@ -117,6 +122,8 @@ struct Draw {
   int is_drawn;              // 0: values are there already
   Output output;
 };
+LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(scaling), AT(covariates), AT(values), AT(input), AT(rows), AT(step),
+       AT(stride), AT(patch_size), AT(patch_width), AT(padded), AT(is_drawn), AT(output))
 
 __device__ __forceinline__ float softplus(float x) { return x > 20.f ? x : log1pf(expf(x)); }
 
@@ -214,6 +221,8 @@ struct Quantiles {
   uint32_t* counts;     // [results]: paths that are no NaN
   int levels_count, patch_size, size;  // size: a power of two, at least the paths
 };
+LAYOUT(Quantiles, AT(values), AT(series), AT(items), AT(levels), AT(means), AT(quantiles), AT(counts),
+       AT(levels_count), AT(patch_size), AT(size))
 
 // Mean and quantiles over the paths of one variate and step; paths that broke
 // (NaN) are left out. Quantile q of n values is number round((n - 1) q) in order,

@@ -113,14 +113,19 @@ impl Asked {
     }
 
     /// Finds the place; whoever asked for any gets the processor where no card
-    /// can be used, and reads why in the log.
+    /// can be used, and reads why in the log. A build that is wrong in itself is refused
+    /// whoever asks.
     pub(crate) fn find(self) -> Result<Place, LoadError> {
         match self {
             Self::Cpu => Ok(Place::Cpu),
-            Self::Auto => Ok(card(0).unwrap_or_else(|error| {
-                tracing::debug!(%error, "no card is used");
-                Place::Cpu
-            })),
+            Self::Auto => match card(0) {
+                Err(error @ LoadError::Family(_)) => Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "no card is used");
+                    Ok(Place::Cpu)
+                }
+                found => found,
+            },
             Self::Cuda(ordinal) => card(ordinal),
         }
     }

@@ -6,22 +6,46 @@ use std::sync::{Arc, RwLock};
 
 use cudarc::driver::sys::{self, CUfunction_attribute_enum, CUresult};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaStream, DeviceRepr, DriverError, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, DriverError, LaunchConfig,
+    PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
 use tidecast_forecast::LoadError;
 
+use super::layout::{Layout, TABLE};
+use super::structures;
 use crate::precision::Precision;
 
-/// Compiled by `build.rs`: a file's kernels, and how their names begin.
-const KERNELS: [(&[u8], &[&str]); 4] = [
-    (include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")), &["attend"]),
-    (include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")), &["linear", "project", "experts"]),
-    (
-        include_bytes!(concat!(env!("OUT_DIR"), "/pointwise.fatbin")),
-        &["norm", "route", "place", "rotate"],
-    ),
-    (include_bytes!(concat!(env!("OUT_DIR"), "/sample.fatbin")), &["draw", "quantiles"]),
+/// A file of kernels, compiled by `build.rs`.
+struct Kernels {
+    binary: &'static [u8],
+    /// How their names begin.
+    names: &'static [&'static str],
+    /// The structures that the file shares with `launch.rs`.
+    layouts: fn() -> Vec<Layout>,
+}
+
+const KERNELS: [Kernels; 4] = [
+    Kernels {
+        binary: include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")),
+        names: &["attend"],
+        layouts: structures::of_attention,
+    },
+    Kernels {
+        binary: include_bytes!(concat!(env!("OUT_DIR"), "/matmul.fatbin")),
+        names: &["linear", "project", "experts"],
+        layouts: structures::of_matmul,
+    },
+    Kernels {
+        binary: include_bytes!(concat!(env!("OUT_DIR"), "/pointwise.fatbin")),
+        names: &["norm", "route", "place", "rotate"],
+        layouts: structures::of_pointwise,
+    },
+    Kernels {
+        binary: include_bytes!(concat!(env!("OUT_DIR"), "/sample.fatbin")),
+        names: &["draw", "quantiles"],
+        layouts: structures::of_sample,
+    },
 ];
 
 /// The CUDA version the kernels were compiled with, as the driver counts.
@@ -71,7 +95,7 @@ struct Opened {
     capability: (i32, i32),
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    modules: Vec<Arc<cudarc::driver::CudaModule>>,
+    modules: Vec<Arc<CudaModule>>,
     /// Why it can do nothing more.
     failure: RwLock<Option<String>>,
     /// With the most dynamic shared memory that a launch has asked for.
@@ -126,12 +150,19 @@ impl Gpu {
         let stream = context.new_stream().map_err(driver)?;
         keep_freed_memory(&context).map_err(driver)?;
         let mut modules = Vec::with_capacity(KERNELS.len());
-        for (kernels, _) in KERNELS {
-            if kernels.is_empty() {
+        for Kernels { binary, layouts, .. } in KERNELS {
+            if binary.is_empty() {
                 return Err(fail("this build holds no kernels: build it with `nvcc`".to_owned()));
             }
-            let module = context.load_module(Ptx::from_binary(kernels.to_vec()));
-            modules.push(module.map_err(|error| fail(format!("no kernels for {name}: {error}")))?);
+            let module = context.load_module(Ptx::from_binary(binary.to_vec()));
+            let module = module.map_err(|error| fail(format!("no kernels for {name}: {error}")))?;
+            for layout in layouts() {
+                let table = table(&module, &stream, &layout.kernel()).map_err(driver)?;
+                let compared = layout.compare(table.as_deref());
+                // Of the build and not of the card: another device would not do.
+                compared.map_err(|mismatch| LoadError::Family(Box::new(mismatch)))?;
+            }
+            modules.push(module);
         }
         let (failure, functions) = (RwLock::default(), RwLock::default());
         let opened =
@@ -245,7 +276,7 @@ impl Gpu {
         {
             return Ok(function.clone());
         }
-        let is_its = |(_, names): &(&[u8], &[&str])| names.iter().any(|n| name.starts_with(n));
+        let is_its = |kernels: &Kernels| kernels.names.iter().any(|n| name.starts_with(n));
         let module = KERNELS.iter().position(is_its).and_then(|file| self.0.modules.get(file));
         let missing = || CudaError::Driver(format!("there is no kernel `{name}`"));
         let function = module.ok_or_else(missing)?.load_function(name)?;
@@ -259,6 +290,27 @@ impl Gpu {
         }
         Ok(function)
     }
+}
+
+/// Runs a kernel that tells of a structure; `None` if the module has none of that name.
+fn table(
+    module: &Arc<CudaModule>,
+    stream: &Arc<CudaStream>,
+    kernel: &str,
+) -> std::result::Result<Option<Vec<u8>>, DriverError> {
+    let function = match module.load_function(kernel) {
+        Ok(function) => function,
+        Err(DriverError(CUresult::CUDA_ERROR_NOT_FOUND)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut rows = stream.alloc_zeros::<u8>(TABLE)?;
+    let once = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (1, 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: it takes a pointer and writes no more rows than there is room for.
+    unsafe { stream.launch_builder(&function).arg(&mut rows).launch(once) }?;
+    let mut bytes = vec![0; TABLE];
+    stream.memcpy_dtoh(&rows, &mut bytes)?;
+    stream.synchronize()?;
+    Ok(Some(bytes))
 }
 
 /// Lets freed memory stay with the process, for the next batch.

@@ -36,7 +36,7 @@ macro_rules! parameters {
     ($($name:ident),*) => {
         $(
             // SAFETY: a `repr(C)` structure of numbers and pointers, as the
-            // kernel of that name declares it.
+            // kernel of that name declares it: `Gpu::open` has compared the two.
             unsafe impl DeviceRepr for $name {}
         )*
     };
