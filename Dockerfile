@@ -23,7 +23,7 @@ RUN apt-get update \
     && install -d -o tidecast /var/lib/tidecast
 COPY --from=build /usr/local/bin/tidecast /usr/local/bin/tidecast
 COPY LICENSE NOTICE /usr/share/doc/tidecast/
-COPY crates/forecast/models/tidecast-moirai-moe-tiny/*.md /usr/share/doc/tidecast/tidecast-moirai-moe-tiny/
+COPY crates/moirai/models/tidecast-moirai-moe-tiny/*.md /usr/share/doc/tidecast/tidecast-moirai-moe-tiny/
 COPY pipelines /pipelines
 USER tidecast
 # Snapshots of state: keep the volume over restarts.

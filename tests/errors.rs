@@ -61,7 +61,7 @@ fn a_broker_that_does_not_answer_is_named() {
 #[test]
 fn a_damaged_checkpoint_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let intact = repository("crates/forecast/tests/golden/model");
+    let intact = repository("crates/moirai/tests/golden/model");
     let copy = |from: &str| fs::copy(intact.join(from), folder.path().join(from)).unwrap();
     let path = folder.path().display().to_string();
     let topics = nowhere();

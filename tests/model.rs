@@ -9,8 +9,8 @@ use crate::support::command::run;
 use crate::support::repository;
 use crate::support::topics::time;
 
-const MODEL: &str = "crates/forecast/tests/golden/model";
-const GOLDEN: &str = "crates/forecast/tests/golden";
+const MODEL: &str = "crates/moirai/tests/golden/model";
+const GOLDEN: &str = "crates/moirai/tests/golden";
 
 fn verify(golden: &Path, more: &[&str]) -> crate::support::command::Ended {
     let model = repository(MODEL);

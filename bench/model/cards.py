@@ -3,7 +3,7 @@
 
   python cards.py --ours BENCH --model FOLDER [--work FOLDER] [--device cuda]
 
-BENCH is the example `bench` of crates/forecast, built with the feature `cuda`;
+BENCH is the example `bench` of crates/moirai, built with the feature `cuda`;
 FOLDER a checkpoint (make_checkpoint.py writes one of the published small shape).
 Needs a Python with uni2ts and a torch for the card. Prints a table and, as its
 last line, JSON. The reference recomputes everything at each step, as it does

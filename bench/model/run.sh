@@ -33,11 +33,11 @@ fi
 echo "building" >&2
 features=()
 if [ "$device" != cpu ]; then
-  NVCC=${NVCC:-$(command -v nvcc || "$root/crates/forecast/kernels/toolkit.sh")}
+  NVCC=${NVCC:-$(command -v nvcc || "$root/crates/moirai/kernels/toolkit.sh")}
   export NVCC
   features=(--features cuda)
 fi
-cargo build --quiet --release --manifest-path "$root/Cargo.toml" -p tidecast-forecast --example bench "${features[@]}"
+cargo build --quiet --release --manifest-path "$root/Cargo.toml" -p tidecast-moirai --example bench "${features[@]}"
 target=$(cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --no-deps |
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 if [ "$device" != cpu ]; then

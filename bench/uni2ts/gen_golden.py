@@ -4,7 +4,7 @@
   python gen_golden.py --spec SPEC --out FOLDER
 
 Runs in the environment that setup.sh makes. Everything is float32 on CPU with one thread. The specs lie beside
-the sets, in crates/forecast/tests/golden*; the README of `golden` says what each tensor means. A spec may name the
+the sets, in crates/moirai/tests/golden*; the README of `golden` says what each tensor means. A spec may name the
 outputs that are mixed (`model.outputs`) and the patch size of each row of the forward pass
 (`module_case.patch_size`). On another processor all but weights and patches differ in their last bits.
 """

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidecast_forecast::Precision;
+use tidecast_moirai::Precision;
 use tidecast_stream::grid::{self, Tz};
 use tidecast_stream::{EpochUnit, Period};
 
@@ -362,7 +362,7 @@ HF_TOKEN opens private and gated ones.")]
     /// Compare this implementation with tensors of the reference.
     #[command(after_help = "\
 Example:
-  tidecast model verify --model crates/forecast/tests/golden/model --golden crates/forecast/tests/golden
+  tidecast model verify --model crates/moirai/tests/golden/model --golden crates/moirai/tests/golden
 
 Prints a line per check with the largest error; the status is 1 if a tolerance is exceeded.")]
     Verify {

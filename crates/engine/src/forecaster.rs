@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use tidecast_actors::{Actor, ActorExit, Context, Failure, Host, Mailbox, Message, Scope};
 use tidecast_forecast::{
-    BatchLimits, BatchQueue, ExpertUsage, Forecast, ForecastTask, ModelInfo, NextBatch, Provider,
+    BatchLimits, BatchQueue, Counter, Forecast, ForecastTask, ModelInfo, NextBatch, Provider,
     TaskError,
 };
 use tokio::sync::oneshot;
@@ -135,8 +135,8 @@ pub(crate) struct Forecaster {
     /// Requests of which some series are not answered yet, by number.
     open: HashMap<u64, OpenRequest>,
     next_request: u64,
-    /// What the model's experts had done when it was last looked at.
-    experts: ExpertUsage,
+    /// What the model had counted when it was last looked at.
+    counted: Vec<Counter>,
 }
 
 /// One series and whose it is.
@@ -162,7 +162,7 @@ struct Computed {
     answers: Vec<Result<Forecast, TaskError>>,
     memory: Option<(u64, u64)>,
     failure: Option<String>,
-    experts: Option<ExpertUsage>,
+    counted: Vec<Counter>,
 }
 
 impl fmt::Debug for Forecaster {
@@ -193,7 +193,7 @@ impl Forecaster {
             model,
             open: HashMap::new(),
             next_request: 0,
-            experts: ExpertUsage::default(),
+            counted: Vec::new(),
         }
     }
 
@@ -235,9 +235,9 @@ impl Forecaster {
             answers: provider.forecast(&tasks),
             memory: provider.device_memory(),
             failure: provider.failure(),
-            experts: provider.expert_usage(),
+            counted: provider.counters(),
         });
-        let Computed { answers, memory, failure, experts } = computed.await?;
+        let Computed { answers, memory, failure, counted } = computed.await?;
         context.progress().made();
         let took = context.clock().since(started);
         observe::batch(&self.model, &self.device, tokens, places.len(), took);
@@ -248,10 +248,8 @@ impl Forecaster {
             let reason = format_args!("model `{}` on {}: {reason}", self.model, self.device);
             return Err(Failure::retriable(reason).into());
         }
-        if let Some(experts) = experts {
-            observe::experts(&self.model, &experts.since(&self.experts));
-            self.experts = experts;
-        }
+        observe::counted(&self.model, &self.counted, &counted);
+        self.counted = counted;
         if answers.len() != places.len() && !is_injected(Fault::TrustsAnswers) {
             let reason = format_args!(
                 "model `{}` on {} gave {} answers to {} series, which is a fault of its provider",
@@ -356,7 +354,7 @@ mod tests {
 
     use tidecast_actors::{mailbox, spawn};
     use tidecast_forecast::Context as SeriesContext;
-    use tidecast_forecast::{ModelSpec, load};
+    use tidecast_forecast::{ModelSpec, load, seasonal_naive};
     use tidecast_stream::{EventTime, SeriesKey};
 
     use super::*;
@@ -423,7 +421,8 @@ mod tests {
 
     /// Runs a forecaster for each of so many devices.
     fn model(devices: usize) -> Model {
-        let info = load(&ModelSpec::seasonal_naive()).expect("loads").info().clone();
+        let info = load(&[seasonal_naive::FAMILY], &ModelSpec::new("seasonal-naive"));
+        let info = info.expect("loads").info().clone();
         let (is_lost, miscounts): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let gate: Arc<Gate> = Arc::default();
         let limits = ModelLimits {

@@ -41,9 +41,9 @@ use crate::snapshots::Snapshots;
 use crate::windower::WindowerMessage;
 
 /// How long one poll of the source waits: the grain of the idle timeout.
-const POLL: Duration = Duration::from_millis(50);
+const POLL_WAIT: Duration = Duration::from_millis(50);
 /// The same while something waits for the next poll.
-const SHORT_POLL: Duration = Duration::from_millis(5);
+const SHORT_POLL_WAIT: Duration = Duration::from_millis(5);
 /// How often the source is asked what it thinks of its records.
 const WARNINGS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -77,6 +77,16 @@ struct Polled {
     event: SourceEvent,
     /// What the source thinks of its records, if it was asked.
     warnings: Option<Vec<String>>,
+}
+
+type Poll = Call<Result<Polled, SourceError>>;
+
+/// Waits for what a poll comes to; for ever if there is none.
+async fn answer(poll: &mut Option<Poll>) -> Result<Result<Polled, SourceError>, ActorExit> {
+    match poll {
+        Some(poll) => poll.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the source is told before it is polled.
@@ -148,7 +158,8 @@ impl Ingest {
 impl Running {
     async fn poll_until_end(&mut self) -> Result<(), ActorExit> {
         let drain = self.ingest.drain.clone();
-        let mut poll = self.poll();
+        let clock = self.context.clock().clone();
+        let (mut poll, mut next_poll) = (None, clock.now());
         loop {
             self.context.progress().made();
             if self.is_ending && self.leaving.is_empty() {
@@ -163,27 +174,41 @@ impl Running {
             if self.partitions.values().any(Assigned::is_gone) {
                 return Err(ActorExit::DownstreamGone);
             }
+            if poll.is_none()
+                && !self.is_finished
+                && (!self.commands.is_empty() || next_poll <= clock.now())
+            {
+                let (again, call) = self.poll();
+                poll = Some(call);
+                next_poll = again;
+            }
+            let is_resting = poll.is_none() && !self.is_finished;
             tokio::select! {
                 biased;
                 () = drain.started(), if !self.is_ending => self.end(Some(self.stop_deadline())),
                 Some(left) = self.leaving.next() => self.on_left(left?),
                 Some(begun) = self.begun.next() => self.on_begun(begun)?,
                 Some(sent) = self.sending.next() => self.on_sent(sent)?,
-                polled = &mut poll, if !self.is_finished => {
+                polled = answer(&mut poll) => {
+                    poll = None;
                     let Polled { event, warnings } = polled?.map_err(source_failed)?;
+                    if !matches!(event, SourceEvent::Idle) {
+                        next_poll = clock.now();
+                    }
                     if let Some(warnings) = warnings {
                         self.ingest.findings.of_source(&warnings);
                     }
                     self.on_event(event).await?;
                     self.close_idle()?;
-                    poll = self.poll();
                 }
+                () = clock.sleep_until(next_poll), if is_resting => {}
             }
         }
     }
 
-    /// Tells the source what there is to tell, and polls it.
-    fn poll(&mut self) -> Call<Result<Polled, SourceError>> {
+    /// Tells the source what there is to tell, and polls it; returns when to do so again
+    /// if nothing comes.
+    fn poll(&mut self) -> (Instant, Poll) {
         let commands = std::mem::take(&mut self.commands);
         let now = self.context.clock().now();
         let asks = now.duration_since(self.asked_for_warnings) >= WARNINGS_INTERVAL;
@@ -193,8 +218,8 @@ impl Running {
         let is_waited_for = !self.beginning.is_empty()
             || !self.leaving.is_empty()
             || self.partitions.values().any(|assigned| assigned.is_held);
-        let wait = if is_waited_for { SHORT_POLL } else { POLL };
-        self.ingest.source.call(move |source| {
+        let wait = if is_waited_for { SHORT_POLL_WAIT } else { POLL_WAIT };
+        let call = self.ingest.source.call(move |source| {
             for command in commands {
                 match command {
                     Command::Start(partition, from) => source.start(&partition, from)?,
@@ -204,7 +229,8 @@ impl Running {
             }
             let event = source.poll(wait)?;
             Ok(Polled { event, warnings: asks.then(|| source.warnings()) })
-        })
+        });
+        (now + wait, call)
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<(), ActorExit> {

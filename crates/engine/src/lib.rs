@@ -9,6 +9,7 @@ mod commit;
 mod config;
 mod connect;
 mod due;
+mod families;
 mod fault;
 mod findings;
 mod forecaster;
@@ -32,6 +33,7 @@ use tokio::runtime::Runtime;
 
 pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use crate::families::{FAMILIES, MODELS};
 pub use crate::findings::Finding;
 pub use crate::models::model_info;
 pub use crate::snapshots::{SnapshotFile, SnapshotStore, StateError};

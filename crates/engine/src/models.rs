@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tidecast_actors::{Bounds, Clock, Failure, Scope, mailbox, spawn};
-use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, Token, devices, load};
+use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
 use tidecast_sql::ModelDefinition;
 
 use crate::config::ModelLimits;
+use crate::families::FAMILIES;
 use crate::forecaster::{Forecaster, Lane, Lanes, ModelHandle};
 
 /// Parts of closes that wait for a model at most; bytes are the tighter bound unless
@@ -81,7 +82,7 @@ impl ModelPool {
     ) -> Result<ModelHandle, Failure> {
         let failed =
             |error: LoadError| Failure::fatal(format_args!("model `{}`: {error}", definition.name));
-        let spec = model_spec(definition, self.limits.threads).map_err(failed)?;
+        let spec = model_spec(definition, self.limits.threads);
         let model = self.model(&spec);
         let mut running = model.running.lock().await;
         if let Some(known) = running.take() {
@@ -170,9 +171,9 @@ impl ModelPool {
 /// found, all that have room; the CPU if none has. Never both: they draw other paths,
 /// and a forecast would depend on which of them was free.
 fn load_all(spec: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
-    let load_on = |device: String| load(&ModelSpec { device, ..spec.clone() });
+    let load_on = |device: String| load(&FAMILIES, &ModelSpec { device, ..spec.clone() });
     let mut providers = vec![];
-    for device in devices(&spec.device) {
+    for device in (family(&FAMILIES, spec)?.devices)(&spec.device) {
         match load_on(device) {
             Ok(provider) => providers.push(provider),
             Err(error @ LoadError::Device { .. }) if spec.device == "auto" => {
@@ -197,27 +198,12 @@ pub fn model_info(
     definition: &ModelDefinition,
     threads: Option<usize>,
 ) -> Result<ModelInfo, LoadError> {
-    let spec = ModelSpec { cached_only: true, ..model_spec(definition, threads)? };
-    Ok(load(&spec)?.info().clone())
+    let spec = ModelSpec { cached_only: true, ..model_spec(definition, threads) };
+    Ok(load(&FAMILIES, &spec)?.info().clone())
 }
 
-/// Turns the SQL's words into the model crate's.
-fn model_spec(
-    definition: &ModelDefinition,
-    threads: Option<usize>,
-) -> Result<ModelSpec, LoadError> {
-    Ok(ModelSpec {
-        provider: definition.provider.clone(),
-        path: definition.path.clone(),
-        revision: definition.revision.clone(),
-        token: definition.token.as_ref().map(|token| Token::new(token.reveal())),
-        accepted_licence: definition.accepted_licence.clone(),
-        cached_only: false,
-        device: definition.device.clone(),
-        rollout: definition.rollout.as_deref().map(str::parse).transpose()?,
-        dtype: definition.dtype.as_deref().map(str::parse).transpose()?,
-        patch_size: definition.patch_size,
-        season: definition.season,
-        threads,
-    })
+/// Returns what a definition asks to be loaded.
+fn model_spec(definition: &ModelDefinition, threads: Option<usize>) -> ModelSpec {
+    let spec = ModelSpec::of(definition.family.name, definition.options.clone());
+    ModelSpec { threads, ..spec }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use tidecast_forecast::ExpertUsage;
+use tidecast_forecast::Counter;
 use tidecast_sql::{Windower, WindowerOutput};
 use tidecast_stream::{ForecastStatus, Partition, SourceBatch};
 
@@ -96,16 +96,16 @@ pub(crate) fn device_memory(device: &str, (used, all): (u64, u64)) {
     gauge!("tidecast_forecaster_device_memory_bytes", &labels).set(all as f64);
 }
 
-/// Counts the tokens of a batch at each expert; nothing for those that got none.
-pub(crate) fn experts(model: &str, usage: &ExpertUsage) {
-    for (layer, experts) in usage.layers.iter().enumerate() {
-        for (expert, &tokens) in experts.iter().enumerate().filter(|(_, tokens)| **tokens > 0) {
-            let labels = [
-                ("model", model.to_owned()),
-                ("layer", layer.to_string()),
-                ("expert", expert.to_string()),
-            ];
-            counter!("tidecast_forecaster_expert_tokens_total", &labels).increment(tokens);
+/// Counts what a model has counted since it had counted `before`; counters that stood
+/// still are left alone.
+pub(crate) fn counted(model: &str, before: &[Counter], now: &[Counter]) {
+    let before = before.iter().map(|counter| counter.value).chain(std::iter::repeat(0));
+    for (counter, before) in now.iter().zip(before) {
+        let added = counter.value.saturating_sub(before);
+        if added > 0 {
+            let mut labels = vec![("model", model.to_owned())];
+            labels.extend(counter.labels.iter().cloned());
+            counter!(counter.name, &labels).increment(added);
         }
     }
 }
@@ -148,17 +148,27 @@ mod tests {
     }
 
     #[test]
-    fn each_expert_counts_the_tokens_it_was_given() {
+    fn a_models_counters_are_counted_on_from_where_they_were() {
+        let reading = |values: [u64; 3]| {
+            let labels =
+                |index: usize| vec![("layer", "0".to_owned()), ("expert", index.to_string())];
+            let counter = |(index, value)| tidecast_forecast::Counter {
+                name: "tokens",
+                labels: labels(index),
+                value,
+            };
+            values.into_iter().enumerate().map(counter).collect::<Vec<_>>()
+        };
         let counters = Counters::default();
         with_local_recorder(&counters, || {
-            experts("tiny", &ExpertUsage { layers: vec![vec![3, 0], vec![0, 5]] });
-            experts("tiny", &ExpertUsage { layers: vec![vec![1, 0], vec![0, 0]] });
+            counted("tiny", &[], &reading([3, 0, 0]));
+            counted("tiny", &reading([3, 0, 0]), &reading([4, 5, 0]));
         });
         let counters = counters.0.into_inner().expect("not poisoned");
         let counted: Vec<(String, u64)> = counters
             .iter()
             .map(|(labels, count)| (labels.join("/"), count.load(Ordering::Relaxed)))
             .collect();
-        assert_eq!(counted, [("tiny/0/0".to_owned(), 4), ("tiny/1/1".to_owned(), 5)]);
+        assert_eq!(counted, [("tiny/0/0".to_owned(), 4), ("tiny/0/1".to_owned(), 5)]);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{
     ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, Status};
+use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, MODELS, Status};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tidecast_stream::memory::{MemorySink, MemorySource};
 use tidecast_stream::{
@@ -32,7 +32,7 @@ fn plan(name: &str) -> PipelinePlan {
            model => 'naive', series => 'site', time => 't', target => 'kw',
            horizon => 2, context => 4, min_context => 2, samples => 10, quantiles => [0.5]);"
     );
-    parse_scripts(&[("test.sql".to_owned(), script)]).expect("a valid script").remove(0)
+    parse_scripts(&[("test.sql".to_owned(), script)], &MODELS).expect("a valid script").remove(0)
 }
 
 /// One row per entry: (offset, site, value, minute).
@@ -298,8 +298,8 @@ async fn a_windower_that_ends_on_a_quiet_topic_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipeline_that_cannot_start_says_why_and_leaves_the_others_alone() {
     let mut broken = plan("broken");
-    broken.model.provider = "moirai-moe".to_owned();
-    broken.model.path = Some("no/such/folder".to_owned());
+    broken.model.family = MODELS.family("moirai-moe").expect("a family");
+    broken.model.options.set("path", "no/such/folder");
     let rows = ten_rows();
     let whole = [assigned(0, None), SourceEvent::Batch(batch(0, (0, 10), &rows))];
     let (transactions, endings) = run(vec![broken, plan("load")], vec![source(whole)]).await;

@@ -88,9 +88,8 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
         if self.is_held {
-            std::thread::sleep(wait);
             return Ok(SourceEvent::Idle);
         }
         match &mut self.state {
@@ -98,10 +97,7 @@ impl Source for FileSource {
                 self.state = State::Announced;
                 Ok(SourceEvent::Assigned(vec![(self.partition.clone(), None)]))
             }
-            State::Announced => {
-                std::thread::sleep(wait);
-                Ok(SourceEvent::Idle)
-            }
+            State::Announced => Ok(SourceEvent::Idle),
             State::Reading(reader) => match reader.next(self.config.batch_rows.max(1))? {
                 Some(raw) => {
                     let schema = &self.config.schema;

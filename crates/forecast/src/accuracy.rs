@@ -17,7 +17,7 @@
 //! ```
 
 use crate::normal::normal_quantile;
-use crate::scaler::root_mean_square;
+use crate::squares::root_mean_square;
 
 /// Scores of forecasts, gathered window by window.
 ///

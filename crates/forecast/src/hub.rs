@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
+use tidecast_stream::Secret;
 
 use crate::licence;
+use crate::load::LoadError;
 use crate::progress::DownloadProgress;
-use crate::provider::{LoadError, Token};
 
 const CONFIG: &str = "config.json";
-pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// The file that a checkpoint's weights are in.
+pub const WEIGHTS: &str = "model.safetensors";
 const README: &str = "README.md";
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -25,11 +27,13 @@ const RETRIES: usize = 3;
 
 /// A repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Repository {
+pub struct Repository {
     /// `owner/name`.
     id: String,
     /// A branch, a tag or a commit.
     revision: String,
+    /// The licence that is known without asking.
+    known_licence: Option<String>,
 }
 
 impl fmt::Display for Repository {
@@ -41,7 +45,10 @@ impl fmt::Display for Repository {
 impl Repository {
     /// Parses what stands after `hf://`; the revision can stand in the address
     /// or apart, and is `main` if it does not.
-    pub(crate) fn parse(address: &str, revision: Option<&str>) -> Result<Self, LoadError> {
+    ///
+    /// # Errors
+    /// If that is no address, or names two revisions.
+    pub fn parse(address: &str, revision: Option<&str>) -> Result<Self, LoadError> {
         let refuse =
             |reason: String| Err(LoadError::Hub { repository: format!("hf://{address}"), reason });
         let (id, written) = match address.split_once('@') {
@@ -66,19 +73,24 @@ impl Repository {
         if !is_name(revision, "/") {
             return refuse(format!("`{revision}` is no branch, tag or commit"));
         }
-        Ok(Self { id: id.to_owned(), revision: revision.to_owned() })
+        let (id, revision) = (id.to_owned(), revision.to_owned());
+        Ok(Self { id, revision, known_licence: None })
+    }
+
+    /// Returns `owner/name`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the repository with the licence that its files have where no README of
+    /// it states one.
+    #[must_use]
+    pub fn known_licence(self, known_licence: Option<String>) -> Self {
+        Self { known_licence, ..self }
     }
 
     fn at(&self, revision: &str) -> Repo {
         Repo::with_revision(self.id.clone(), RepoType::Model, revision.to_owned())
-    }
-
-    /// Returns the licence that is known without asking.
-    fn known_licence(&self) -> Option<String> {
-        self.id
-            .to_ascii_lowercase()
-            .starts_with("salesforce/moirai")
-            .then(|| "cc-by-nc-4.0".to_owned())
     }
 
     fn error(&self, reason: String) -> LoadError {
@@ -88,26 +100,53 @@ impl Repository {
 
 /// Where the hub is, and what it knows of us.
 #[derive(Debug)]
-pub(crate) struct Hub {
-    pub(crate) endpoint: String,
-    pub(crate) cache: PathBuf,
-    pub(crate) token: Option<Token>,
-    pub(crate) is_offline: bool,
+pub struct Hub {
+    /// Its address, without a slash at the end.
+    pub endpoint: String,
+    /// The folder of what was downloaded.
+    pub cache: PathBuf,
+    /// Who asks.
+    pub token: Option<Secret>,
+    /// Whether nothing may be downloaded.
+    pub is_offline: bool,
 }
 
 /// The files of a repository, in the cache.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) folder: PathBuf,
-    pub(crate) commit: String,
-    pub(crate) licence: Option<String>,
+pub struct Snapshot {
+    /// Where they are.
+    pub folder: PathBuf,
+    /// The commit they are of.
+    pub commit: String,
+    /// The licence that is stated for them.
+    pub licence: Option<String>,
+}
+
+impl Snapshot {
+    /// Compares the weights' digest (`sha256:` and the hexadecimal digits) with the one
+    /// they were published with, where the cache tells it.
+    ///
+    /// # Errors
+    /// If it is another one.
+    pub fn check(&self, version: &str) -> Result<(), LoadError> {
+        let weights = self.folder.join(WEIGHTS);
+        match expected_digest(&weights) {
+            Some(expected) if version != format!("sha256:{expected}") => {
+                Err(LoadError::Damaged { path: weights, expected })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Hub {
     /// Reads the environment variables of `huggingface_hub`: `HF_ENDPOINT`,
     /// `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`,
     /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. A token given here comes first.
-    pub(crate) fn from_env(token: Option<&Token>, cached_only: bool) -> Result<Self, LoadError> {
+    ///
+    /// # Errors
+    /// If none of them says where the cache is.
+    pub fn from_env(token: Option<&Secret>, cached_only: bool) -> Result<Self, LoadError> {
         let read = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let home = read("HF_HOME")
             .map(PathBuf::from)
@@ -123,7 +162,7 @@ impl Hub {
             std::fs::read_to_string(path.or_else(|| Some(home.as_ref()?.join("token")))?).ok()
         };
         let found = || read("HF_TOKEN").or_else(stored).map(|text| text.trim().to_owned());
-        let token = token.cloned().or_else(|| found().filter(|t| !t.is_empty()).map(Token::new));
+        let token = token.cloned().or_else(|| found().filter(|t| !t.is_empty()).map(Secret::new));
         let is_offline = cached_only
             || read("HF_HUB_OFFLINE").is_some_and(|value| {
                 matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
@@ -134,7 +173,10 @@ impl Hub {
 
     /// Returns the repository's files, from the cache if they are there. The
     /// weights of a restricted licence are not downloaded before it is accepted.
-    pub(crate) fn snapshot(
+    ///
+    /// # Errors
+    /// If they cannot be fetched, or their licence was not accepted.
+    pub fn snapshot(
         &self,
         repository: &Repository,
         accepted: Option<&str>,
@@ -151,7 +193,7 @@ impl Hub {
             Some(folder) => folder,
             None => self.download(repository, &cache, accepted, progress)?,
         };
-        let licence = licence::stated_in(&folder).or_else(|| repository.known_licence());
+        let licence = licence::stated_in(&folder).or_else(|| repository.known_licence.clone());
         licence::check(&repository.to_string(), licence.as_deref(), accepted)?;
         let commit = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         Ok(Snapshot { commit: commit.unwrap_or_default(), folder, licence })
@@ -180,7 +222,7 @@ impl Hub {
         let pinned = api.repo(repository.at(&commit));
         tracing::info!(repository = %repository, commit, cache = %self.cache.display(), "fetching");
         let licence = self.readme(&pinned).map_err(failed(README))?;
-        let licence = licence.or_else(|| repository.known_licence());
+        let licence = licence.or_else(|| repository.known_licence.clone());
         licence::check(&repository.to_string(), licence.as_deref(), accepted)?;
         let mut folder = PathBuf::new();
         for file in [CONFIG, WEIGHTS] {
@@ -221,7 +263,7 @@ impl Hub {
 
     /// Says what went wrong and what to do about it.
     fn explain(&self, repository: &Repository, file: &str, error: &ApiError) -> LoadError {
-        let Repository { id, revision } = repository;
+        let Repository { id, revision, .. } = repository;
         let endpoint = &self.endpoint;
         repository.error(match (status(error), error) {
             (Some(401 | 403), _) if self.token.is_none() => format!(
@@ -273,7 +315,7 @@ fn status(error: &ApiError) -> Option<u16> {
 
 /// Returns the SHA-256 that a file of the cache should have: the name of the
 /// blob behind a large file is just that.
-pub(crate) fn expected_digest(path: &Path) -> Option<String> {
+fn expected_digest(path: &Path) -> Option<String> {
     let blob = std::fs::canonicalize(path).ok()?;
     let name = blob.file_name()?.to_str()?;
     (name.len() == 64 && name.chars().all(|c| c.is_ascii_hexdigit())).then(|| name.to_lowercase())

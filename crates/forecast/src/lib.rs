@@ -1,20 +1,19 @@
-//! Probabilistic forecasts of time series: tensors in, quantiles out.
+//! Probabilistic forecasts of time series: what a model is to the rest of a system,
+//! and what models of any family need.
 //!
 //! A [`Provider`] turns [`ForecastTask`]s (a context, a horizon, quantile
-//! levels, a seed) into [`Forecast`]s. Two are built in:
+//! levels, a seed) into [`Forecast`]s. Providers come in families: a [`Family`] is a
+//! name, options as data and a loader, and [`load`] takes the families that it may
+//! choose from. This crate has [`seasonal_naive`], the season before, repeated: the
+//! yardstick. It knows no other one.
 //!
-//! - `moirai-moe`: MOIRAI-MoE (Woo et al. 2024, Liu et al. 2024,
-//!   arXiv 2410.10469) in candle, for the checkpoint embedded here
-//!   (`builtin:tiny`), any folder with `config.json` and `model.safetensors`, or
-//!   a repository of the Hugging Face hub (`hf://owner/name`);
-//! - `seasonal-naive`: the season before, repeated; the yardstick.
-//!
-//! The crate does no streaming and knows no runtime: it is usable alone.
+//! It does no streaming and knows no runtime: with a family it is usable alone.
 //!
 //! ```
-//! use tidecast_forecast::{Context, ForecastTask, ModelSpec, load};
+//! use tidecast_forecast::{Context, ForecastTask, ModelSpec, load, seasonal_naive};
 //!
-//! let mut model = load(&ModelSpec { season: Some(4), ..ModelSpec::seasonal_naive() })?;
+//! let spec = ModelSpec::new("seasonal-naive").with("season", 4);
+//! let mut model = load(&[seasonal_naive::FAMILY], &spec)?;
 //! let history = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, f64::NAN, 4.0];
 //! let task = ForecastTask::new(Context::univariate(&history), 4);
 //! for outcome in model.forecast(&[task]) {
@@ -31,57 +30,29 @@
 //! variate or covariate that was never observed is left out
 //! ([`Forecast::unobserved`]).
 //!
-//! One counter: `tidecast_forecaster_broken_paths_total`, sample paths that
-//! became NaN and were left out of mean and quantiles.
-//!
-//! Where to read on: [`ForecastTask`] for what goes in and out,
-//! `moirai/` for the network, `rollout/` for how a horizon longer than one
-//! patch is filled, [`verify`] for the comparison with the reference,
+//! Where to read on: [`ForecastTask`] for what goes in and out, [`Family`] for what a
+//! new one has to bring, [`hub`] and [`licence`] for where checkpoints come from,
 //! [`accuracy`] for how good forecasts were.
 
 pub mod accuracy;
 mod batch;
-pub mod bench;
-mod checkpoint;
-mod config;
-#[cfg(feature = "cuda")]
-mod cuda;
-mod device;
-mod distribution;
-mod expert_usage;
-mod hub;
-mod imputation;
-mod licence;
-mod moirai;
-mod moirai_provider;
-mod network;
+pub mod hub;
+pub mod licence;
+mod load;
 mod normal;
-mod ops;
-mod packing;
-mod precision;
 mod progress;
 mod provider;
-mod quantile;
-mod rollout;
-mod rows;
-mod sampler;
-mod scaler;
-mod seasonal_naive;
+pub mod seasonal_naive;
 mod seed;
-mod special;
+mod spec;
+mod squares;
 mod task;
-#[cfg(test)]
-mod testing;
-pub mod verify;
-mod weights;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
-pub use crate::device::devices;
-pub use crate::expert_usage::{ExpertUsage, LayerUsage};
-pub use crate::precision::Precision;
-pub use crate::progress::DownloadProgress;
-pub use crate::provider::{
-    LoadError, ModelInfo, ModelSpec, Provider, Rollout, Token, load, load_with,
-};
+pub use crate::load::{Family, Load, LoadError, family, load, load_with};
+pub use crate::progress::{DownloadProgress, Logged};
+pub use crate::provider::{Counter, ModelInfo, PROCESSOR_BATCH, Provider};
 pub use crate::seed::seed_for;
-pub use crate::task::{Context, Forecast, ForecastTask, PriorHistory, TaskError};
+pub use crate::spec::{DEVICE, ModelSpec};
+pub use crate::squares::unit_of_squares;
+pub use crate::task::{Context, Forecast, ForecastTask, Observed, PriorHistory, TaskError};

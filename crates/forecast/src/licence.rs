@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::provider::LoadError;
+use crate::load::LoadError;
 
 /// Licences that let anybody use the weights for anything, as the hub spells
 /// them.
@@ -25,7 +25,7 @@ const PERMISSIVE: [&str; 14] = [
 
 /// Returns the licence in the front matter of the folder's README, as the
 /// Hugging Face hub writes it.
-pub(crate) fn stated_in(folder: &Path) -> Option<String> {
+pub fn stated_in(folder: &Path) -> Option<String> {
     stated(&std::fs::read_to_string(folder.join("README.md")).ok()?)
 }
 
@@ -45,11 +45,10 @@ fn stated(readme: &str) -> Option<String> {
 /// Lets weights through whose licence is permissive or was accepted by name;
 /// `path` is for messages. A checkpoint that states none is let through: whoever
 /// has the files knows where they come from.
-pub(crate) fn check(
-    path: &str,
-    licence: Option<&str>,
-    accepted: Option<&str>,
-) -> Result<(), LoadError> {
+///
+/// # Errors
+/// If it is neither, with what it limits.
+pub fn check(path: &str, licence: Option<&str>, accepted: Option<&str>) -> Result<(), LoadError> {
     let Some(licence) = licence else {
         tracing::warn!(path, "the checkpoint states no licence; make sure that you may use it");
         return Ok(());

@@ -25,7 +25,7 @@ const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
 /// Writes a line to the log now and then: what a service does.
 #[derive(Debug)]
-pub(crate) struct Logged {
+pub struct Logged {
     file: String,
     total: u64,
     done: u64,

@@ -1,13 +1,36 @@
-//! The season before, repeated: the fallback and the yardstick.
+//! The season before, repeated: the fallback and the yardstick, a [`FAMILY`] without
+//! weights.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use tidecast_stream::{ModelFamily, ModelOption, OptionKind, Unset};
+
+use crate::load::Family;
 use crate::normal::normal_quantile;
-use crate::provider::{LoadError, ModelInfo, Provider};
-use crate::scaler::root_mean_square;
+use crate::provider::{ModelInfo, Provider};
+use crate::spec::DEVICE;
+use crate::squares::root_mean_square;
 use crate::task::{Forecast, ForecastTask, TaskError};
+
+const NAME: &str = "seasonal-naive";
+
+const OPTIONS: [ModelOption; 2] = [
+    ModelOption::new("season", OptionKind::Count { unit: "steps" })
+        .unset(Unset::Decided("the provider's default")),
+    // Taken, because it goes with every model, and of no effect.
+    DEVICE.title(None),
+];
+
+/// The seasonal naive forecast. Its option is `season`, the length of a season in
+/// steps: 1 unless said (the last value goes on). It is not guessed from the data.
+pub const FAMILY: Family = Family {
+    about: ModelFamily { name: NAME, options: &OPTIONS, unsupported: &[] },
+    // It computes on the processor, whatever the machine has.
+    devices: |device| vec![device.to_owned()],
+    load: |spec, _| Ok(Box::new(SeasonalNaive::new(spec.count("season")?.unwrap_or(1)))),
+};
 
 /// Forecasts the last observed value of the same season position, with a
 /// normal error.
@@ -21,35 +44,31 @@ use crate::task::{Forecast, ForecastTask, TaskError};
 /// Covariates and prior history are not used. What is repeated is repeated to
 /// the last bit of f64.
 #[derive(Debug)]
-pub(crate) struct SeasonalNaive {
+struct SeasonalNaive {
     season: usize,
     info: ModelInfo,
 }
 
 impl SeasonalNaive {
-    pub(crate) fn new(season: usize) -> Result<Self, LoadError> {
-        if season == 0 {
-            return Err(LoadError::EmptySeason);
-        }
+    /// `season` is at least 1.
+    fn new(season: usize) -> Self {
         let info = ModelInfo {
-            provider: "seasonal-naive".to_owned(),
+            provider: NAME.to_owned(),
             path: String::new(),
             version: "seasonal-naive/1".to_owned(),
             architecture: format!("season {season}, normal errors"),
             parameters: 0,
             active_parameters: 0,
             licence: None,
-            patch_sizes: Vec::new(),
-            patch_size: None,
             recommended_context: None,
             revision: None,
             weights_bytes: 0,
             memory_bytes: 0,
             device: "cpu".to_owned(),
             threads: 1,
-            rollout: None,
+            settings: Vec::new(),
         };
-        Ok(Self { season, info })
+        Self { season, info }
     }
 
     fn one(&self, task: &ForecastTask) -> Result<Forecast, TaskError> {
@@ -157,7 +176,7 @@ mod tests {
     use crate::task::Context;
 
     fn forecast(season: usize, task: &ForecastTask) -> Result<Forecast, TaskError> {
-        let mut model = SeasonalNaive::new(season).expect("season");
+        let mut model = SeasonalNaive::new(season);
         model.forecast(std::slice::from_ref(task)).remove(0)
     }
 
@@ -226,5 +245,23 @@ mod tests {
         assert_eq!(first, forecast(1, &task).expect("forecast"));
         task.seed = 8;
         assert_ne!(first.samples, forecast(1, &task).expect("forecast").samples);
+    }
+
+    #[test]
+    fn the_seasonal_naive_repeats_every_digit() {
+        let task = |values: &[f64]| ForecastTask::new(Context::univariate(values), 24);
+        let day = |step: usize| 999_999_990.0 + ((step % 24) as f64 - 12.0) * 20.0 / 7.0;
+        let values: Vec<f64> = (0..96).map(day).collect();
+        let found = forecast(24, &task(&values)).expect("forecast");
+        assert_eq!(found.mean[0], values[..24]);
+        assert_eq!(found.quantiles[1][0], values[..24]);
+        for value in [123_456_789.0, 1e15 + 0.5, 0.1, 1e300, 1e-300] {
+            let found = forecast(1, &task(&[value; 9])).expect("forecast");
+            assert!(found.quantiles.concat().concat().iter().all(|it| *it == value), "{value}");
+        }
+        // The squares of its differences overflow.
+        let large = forecast(1, &task(&[1e300, 2e300, 1e300, 2e300])).expect("forecast");
+        let width = large.quantiles[2][0][0] - large.mean[0][0];
+        assert!((width / 1e300 - 1.281_551_565_544_6).abs() < 1e-9, "{width}");
     }
 }

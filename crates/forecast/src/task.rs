@@ -62,7 +62,7 @@ impl Context {
     }
 
     /// Returns which columns hold anything.
-    pub(crate) fn observed(&self) -> Observed {
+    pub fn observed(&self) -> Observed {
         let holds = |column: &Vec<f64>| column.iter().any(|value| value.is_finite());
         let of = |columns: &[Vec<f64>]| {
             columns.iter().enumerate().filter(|(_, it)| holds(it)).map(|(index, _)| index).collect()
@@ -78,10 +78,13 @@ impl Context {
 /// The columns of a context with at least one observed step, ascending. A
 /// forecast is made of these alone, as if the others had not been handed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Observed {
-    pub(crate) variates: Vec<usize>,
-    pub(crate) future_covariates: Vec<usize>,
-    pub(crate) past_covariates: Vec<usize>,
+pub struct Observed {
+    /// Indices of [`Context::variates`].
+    pub variates: Vec<usize>,
+    /// Indices of [`Context::future_covariates`].
+    pub future_covariates: Vec<usize>,
+    /// Indices of [`Context::past_covariates`].
+    pub past_covariates: Vec<usize>,
 }
 
 /// A summary of the forward-filled history before a context: enough to go on
@@ -155,9 +158,11 @@ impl ForecastTask {
         }
     }
 
-    /// Returns the columns to make the forecast of, or why no model can answer
-    /// this task.
-    pub(crate) fn check(&self) -> Result<Observed, TaskError> {
+    /// Returns the columns to make the forecast of.
+    ///
+    /// # Errors
+    /// Why no model can answer this task.
+    pub fn check(&self) -> Result<Observed, TaskError> {
         let steps = self.context.steps();
         if steps == 0 {
             return Err(TaskError::EmptyContext);
@@ -217,8 +222,9 @@ pub struct Forecast {
 
 impl Forecast {
     /// Makes the forecast of some of `variates` variates one of all: the others
-    /// were not observed.
-    pub(crate) fn of_observed(mut self, observed: &[usize], variates: usize) -> Self {
+    /// were not observed. `observed` are the indices of its rows, ascending.
+    #[must_use]
+    pub fn of_observed(mut self, observed: &[usize], variates: usize) -> Self {
         if observed.len() == variates {
             return self;
         }

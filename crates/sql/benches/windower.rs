@@ -10,6 +10,9 @@ use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, Timestamp
 use tidecast_sql::{PipelinePlan, Windower, parse_scripts};
 use tidecast_stream::{Offset, OffsetRange, Partition, SourceBatch};
 
+#[path = "../tests/support/models.rs"]
+mod models;
+
 /// One record a second and series, one-minute windows.
 const ROWS: usize = 4_000_000;
 
@@ -51,7 +54,7 @@ fn plan(aggregate: &str) -> PipelinePlan {
            forecast(TABLE load_1m, series => 'site', time => 't', target => 'kw',
                     horizon => 24, context => 512);"
     );
-    parse_scripts(&[("bench.sql".to_owned(), text)]).unwrap().remove(0)
+    parse_scripts(&[("bench.sql".to_owned(), text)], &models::MODELS).unwrap().remove(0)
 }
 
 fn batches(plan: &PipelinePlan, series: usize, rows_per_batch: usize) -> Vec<SourceBatch> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use tidecast_stream::{EpochUnit, TimeGrid};
+use tidecast_stream::{EpochUnit, OptionKind, OptionValue, TimeGrid, Unset};
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::planner::sql_name;
@@ -246,36 +246,17 @@ fn missing_steps(clause: &ForecastClause) -> String {
 
 fn model(page: &mut Page, model: &ModelDefinition) {
     page.line(1, &format!("model `{}`", model.name));
-    page.setting("provider", &model.provider);
-    if let Some(path) = &model.path {
-        page.setting("path", path);
-    }
-    if let Some(revision) = &model.revision {
-        page.setting("revision", revision);
-    }
-    if model.token.is_some() {
-        page.setting("token", "as written (not shown)");
-    }
-    if let Some(licence) = &model.accepted_licence {
-        page.setting("accepted licence", licence);
-    }
-    match model.provider.as_str() {
-        "seasonal-naive" => {
-            let season = match model.season {
-                Some(season) => format!("{season} steps"),
-                None => "the provider's default".to_owned(),
-            };
-            page.setting("season", &season);
-        }
-        _ => {
-            page.setting("device", &model.device);
-            page.setting("rollout", model.rollout.as_deref().unwrap_or("the provider's default"));
-            page.setting("dtype", model.dtype.as_deref().unwrap_or("as stored"));
-            let patch_size = match model.patch_size {
-                Some(size) => format!("{size} steps"),
-                None => "the checkpoint's own".to_owned(),
-            };
-            page.setting("patch size", &patch_size);
+    page.setting("provider", model.family.name);
+    for option in model.family.options {
+        let Some(title) = option.title else { continue };
+        match (model.options.get(option.name), option.unset) {
+            (Some(OptionValue::Secret(_)), _) => page.setting(title, "as written (not shown)"),
+            (Some(OptionValue::Text(value)), _) => match option.kind {
+                OptionKind::Count { unit } => page.setting(title, &format!("{value} {unit}")),
+                _ => page.setting(title, value),
+            },
+            (None, Unset::Value(words) | Unset::Decided(words)) => page.setting(title, words),
+            (None, Unset::Silent) => {}
         }
     }
 }

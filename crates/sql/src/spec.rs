@@ -1,11 +1,10 @@
 //! What a pipeline file says, checked: the result of planning.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidecast_stream::{EpochUnit, TimeGrid};
+use tidecast_stream::{EpochUnit, ModelFamily, ModelOptions, TimeGrid};
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -190,56 +189,15 @@ pub enum FileFormat {
     Parquet,
 }
 
-/// Text that does not show in logs and explanations.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
 /// `CREATE MODEL name WITH (…)`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelDefinition {
     /// The model's name.
     pub name: String,
-    /// `'provider'`: `moirai-moe` or `seasonal-naive`.
-    pub provider: String,
-    /// `'path'`: `builtin:tiny` (the default), a folder or `hf://owner/name`.
-    pub path: Option<String>,
-    /// `'revision'`: branch, tag or commit of a repository of the hub.
-    pub revision: Option<String>,
-    /// `'token'`: access token for the hub.
-    pub token: Option<Secret>,
-    /// `'license.accept'`: the licence accepted for weights that not everybody
-    /// may use for everything.
-    pub accepted_licence: Option<String>,
-    /// `'device'`: `auto` (the default), `cpu`, `cuda:0`.
-    pub device: String,
-    /// `'rollout'`: `cached` or `exact`; the provider's default when absent.
-    pub rollout: Option<String>,
-    /// `'dtype'`: how the weights are kept in memory, `f32`, `f16` or `bf16`; as
-    /// they are stored when absent.
-    pub dtype: Option<String>,
-    /// `'patch.size'`, where the checkpoint has several.
-    pub patch_size: Option<usize>,
-    /// `'season'`: season length in steps, for `seasonal-naive`; the provider's
-    /// default when absent.
-    pub season: Option<usize>,
+    /// What `'provider'` names.
+    pub family: ModelFamily,
+    /// The family's options, as they are said or as what holds otherwise says it.
+    pub options: ModelOptions,
 }
 
 /// The arguments of `forecast(TABLE view, …)`, in steps.

@@ -7,12 +7,17 @@ use tidecast_sql::{
     Delivery, PipelinePlan, SinkConnector, SourceConnector, SqlErrors, explain, parse_scripts,
 };
 
+use self::models::MODELS;
+
+#[path = "support/models.rs"]
+mod models;
+
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 fn plan(name: &str, text: &str) -> Result<Vec<PipelinePlan>, SqlErrors> {
-    parse_scripts(&[(name.to_owned(), text.to_owned())])
+    parse_scripts(&[(name.to_owned(), text.to_owned())], &MODELS)
 }
 
 /// Every script in `tests/cases`: the plans explained, or the errors, must be
@@ -69,7 +74,7 @@ fn the_demo_is_accepted_and_says_what_the_demo_needs() {
         (24, 512, 100)
     );
     assert_eq!(plan.forecast.quantiles, [0.1, 0.5, 0.9]);
-    assert_eq!(plan.model.path.as_deref(), Some("builtin:tiny"));
+    assert_eq!(plan.model.options.text("path"), Some("builtin:tiny"));
 }
 
 const TABLES: &str = "
@@ -91,7 +96,20 @@ fn several_files_are_one_script_in_any_order() {
         vec![file("pipeline.sql", PIPELINE), file("tables.sql", TABLES)],
     ];
     for files in orders {
-        assert_eq!(parse_scripts(&files).unwrap().len(), 1);
+        assert_eq!(parse_scripts(&files, &MODELS).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_secret_shows_neither_in_a_plan_nor_in_its_explanation() {
+    let script = format!(
+        "{TABLES}{PIPELINE} CREATE MODEL tiny WITH ('provider'='moirai-moe',
+           'path'='hf://owner/name', 'token'='hf_1234');"
+    );
+    let plan = plan("a.sql", &script).unwrap().remove(0);
+    assert_eq!(plan.model.options.secret("token").unwrap().reveal(), "hf_1234");
+    for shown in [format!("{plan:?}"), explain(&plan)] {
+        assert!(shown.contains("hf://owner/name") && !shown.contains("hf_1234"), "{shown}");
     }
 }
 
@@ -101,7 +119,7 @@ fn an_error_names_the_file_it_is_in() {
         ("tables.sql".to_owned(), TABLES.replace("site VARCHAR", "place VARCHAR")),
         ("pipeline.sql".to_owned(), PIPELINE.to_owned()),
     ];
-    let errors = parse_scripts(&files).unwrap_err().errors;
+    let errors = parse_scripts(&files, &MODELS).unwrap_err().errors;
     let places: Vec<_> =
         errors.iter().map(|error| (error.file.as_str(), error.line, error.column)).collect();
     // Where the view mentions it: its own clause is not told apart.

@@ -1,6 +1,7 @@
 //! The vocabulary the other crates share: event time, watermarks, partitions,
-//! offsets, checkpoints, the batches that travel, and the two ports
-//! ([`Source`], [`Sink`]) behind which Kafka, files and the in-memory doubles sit.
+//! offsets, checkpoints, the batches that travel, families of models as data, and the
+//! two ports ([`Source`], [`Sink`]) behind which Kafka, files and the in-memory doubles
+//! sit.
 //!
 //! This crate does no I/O, knows no runtime and holds nouns only. If something
 //! here loses its second user, it moves out.
@@ -18,7 +19,9 @@ pub mod checkpoint;
 pub mod forecast;
 pub mod grid;
 pub mod memory;
+pub mod model;
 pub mod partition;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod time;
@@ -30,7 +33,12 @@ pub use forecast::{
     printable,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
+pub use model::{
+    ModelCatalog, ModelFamily, ModelOption, ModelOptions, OptionKind, OptionValue, Requirement,
+    Unset,
+};
 pub use partition::{Offset, OffsetRange, Partition};
+pub use secret::Secret;
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};

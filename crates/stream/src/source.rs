@@ -38,7 +38,9 @@ pub enum SourceEvent {
 /// [`BadRecord`](crate::BadRecord). Ranges of consecutive batches of a partition
 /// touch (see [`Checkpoint`](crate::Checkpoint)).
 pub trait Source: Send {
-    /// Waits up to `wait` for the next event.
+    /// Waits up to `wait` for the next event. A source in which nothing can happen
+    /// meanwhile says [`SourceEvent::Idle`] at once, and is asked again when the time
+    /// is over or it was told something.
     ///
     /// # Errors
     /// Only when the source as a whole cannot go on. [`SourceError::blame`] says

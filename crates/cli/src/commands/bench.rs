@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tidecast_forecast::bench::{Machine, Point, measure};
-use tidecast_forecast::{ModelSpec, Rollout, load};
+use tidecast_engine::MODELS;
 use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare};
+use tidecast_moirai::bench::{Machine, Point, measure};
+use tidecast_moirai::{Rollout, load, spec};
 use tidecast_sql::{PipelinePlan, Windower, parse_scripts};
 use tidecast_stream::{Partition, Source, SourceEvent};
 
@@ -85,7 +86,7 @@ fn windows(repeats: usize) -> anyhow::Result<Value> {
     let broker = MockBroker::start(&[(TOPIC, PARTITIONS)])?;
     let bootstrap = broker.bootstrap();
     let bytes = fill(bootstrap)?;
-    let plan = parse_scripts(&[("bench".to_owned(), SCRIPT.to_owned())])
+    let plan = parse_scripts(&[("bench".to_owned(), SCRIPT.to_owned())], &MODELS)
         .map_err(|errors| anyhow::anyhow!("{errors}"))?
         .pop()
         .context("the script has a pipeline")?;
@@ -181,12 +182,12 @@ fn read(
 /// samples. `model bench` says more.
 fn forecasts(repeats: usize) -> anyhow::Result<Value> {
     let at = |batch| Point { context: 512, horizon: 96, samples: 100, batch };
-    let machine = Machine::measure_for(&ModelSpec::default())?;
+    let machine = Machine::measure_for(&spec())?;
     line(format_args!("builtin:tiny, context 512, horizon 96, 100 samples"));
     let mut rows = Vec::new();
     for (rollout, batch) in [(Rollout::Cached, 1), (Rollout::Cached, 32), (Rollout::Exact, 1)] {
-        let spec = ModelSpec { rollout: Some(rollout), ..ModelSpec::default() };
-        let measured = measure(&mut *load(&spec)?, at(batch), None, repeats, &machine)?;
+        let mut model = load(&spec().with("rollout", rollout))?;
+        let measured = measure(&mut model, at(batch), None, repeats, &machine)?;
         line(format_args!(
             "  {:<7} batch {batch:>3}  {} threads  {:>9.2} forecasts/s",
             measured.rollout, measured.threads, measured.forecasts_per_second,

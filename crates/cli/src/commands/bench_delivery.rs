@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
-use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, Status};
+use tidecast_engine::{Engine, EngineConfig, MODELS, SnapshotStore, SqlConnectors, Status};
 use tidecast_kafka::{Isolation, Producer, ReadFrom, TopicReader, create_topics, delete_topics};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tokio::runtime::Runtime;
@@ -78,7 +78,7 @@ impl<'a> Setup<'a> {
                horizon => 24, context => 64, min_context => 1, quantiles => [0.1, 0.5, 0.9],
                refresh => '{refresh}');"
         );
-        let plans = parse_scripts(&[("bench".to_owned(), script)]);
+        let plans = parse_scripts(&[("bench".to_owned(), script)], &MODELS);
         let plans = plans.map_err(|errors| anyhow::anyhow!("{errors}"))?;
         plans.into_iter().next().context("the script has a pipeline")
     }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tidecast_engine::{Engine, SqlConnectors, Status};
+use tidecast_engine::{Engine, MODELS, SqlConnectors, Status};
 use tidecast_kafka::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
 use tidecast_sql::{PipelinePlan, SinkConnector, SourceConnector, parse_scripts};
 use tidecast_stream::ForecastMessage;
@@ -142,8 +142,8 @@ fn load_plan(arguments: &DemoArguments) -> anyhow::Result<PipelinePlan> {
         }
         None => (PIPELINE_NAME.to_owned(), PIPELINE.to_owned()),
     };
-    let mut plans =
-        parse_scripts(&[(name.clone(), text)]).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let mut plans = parse_scripts(&[(name.clone(), text)], &MODELS)
+        .map_err(|errors| anyhow::anyhow!("{errors}"))?;
     match (plans.pop(), plans.is_empty()) {
         (Some(plan), true) => Ok(plan),
         _ => bail!("`{name}` has several pipelines; the demo runs one"),

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidecast_forecast::verify::{Check, On, Status, verify};
-use tidecast_forecast::{DownloadProgress, ModelInfo, ModelSpec, load_with};
+use tidecast_forecast::{DownloadProgress, Provider};
+use tidecast_moirai::verify::{Check, On, Status, verify};
+use tidecast_moirai::{Moirai, load_with, spec};
 
 use crate::arguments::{ModelCommand, UsageArguments};
 use crate::commands::{model_bench, model_usage};
@@ -36,23 +37,19 @@ fn info(
     data: &UsageArguments,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let spec = ModelSpec {
-        path: Some(model.to_owned()),
-        accepted_licence: accepted.map(str::to_owned),
-        ..ModelSpec::default()
-    };
-    let mut provider = load_with(&spec, &mut DownloadBar::default())?;
-    let usage = model_usage::layers(&mut *provider, data)?;
-    let info = provider.info();
+    let spec = spec().with("path", model).with_some("license.accept", accepted);
+    let mut loaded = load_with(&spec, &mut DownloadBar::default())?;
+    let usage = model_usage::layers(&mut loaded, data)?;
+    let info = loaded.info();
     if as_json {
-        let mut info = info_json(info);
+        let mut info = info_json(&loaded);
         if let Some(layers) = usage {
             info["expert_usage"] = json!(layers);
         }
         line(format_args!("{info}"));
         return Ok(());
     }
-    let patches: Vec<String> = info.patch_sizes.iter().map(usize::to_string).collect();
+    let patches: Vec<String> = loaded.patch_sizes().iter().map(usize::to_string).collect();
     let rows = [
         ("model", model.to_owned()),
         ("provider", info.provider.clone()),
@@ -71,7 +68,7 @@ fn info(
         ),
         ("licence", info.licence.clone().unwrap_or_else(|| "not stated".to_owned())),
         ("device", info.device.clone()),
-        ("rollout", info.rollout.map_or("none".to_owned(), |rollout| rollout.to_string())),
+        ("rollout", loaded.rollout().to_string()),
     ];
     for (name, value) in rows {
         line(format_args!("{name:<14} {value}"));
@@ -82,7 +79,8 @@ fn info(
     Ok(())
 }
 
-fn info_json(info: &ModelInfo) -> serde_json::Value {
+fn info_json(model: &Moirai) -> serde_json::Value {
+    let info = model.info();
     json!({
         "provider": info.provider,
         "path": info.path,
@@ -93,11 +91,11 @@ fn info_json(info: &ModelInfo) -> serde_json::Value {
         "active_parameters": info.active_parameters,
         "weights_bytes": info.weights_bytes,
         "memory_bytes": info.memory_bytes,
-        "patch_sizes": info.patch_sizes,
+        "patch_sizes": model.patch_sizes(),
         "recommended_context": info.recommended_context,
         "licence": info.licence,
         "device": info.device,
-        "rollout": info.rollout.map(|rollout| rollout.to_string()),
+        "rollout": model.rollout().to_string(),
     })
 }
 

@@ -4,8 +4,9 @@
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidecast_forecast::bench::{Machine, Measured, Point, TABLE_HEAD, load_and_forecast, measure};
-use tidecast_forecast::{ModelSpec, Rollout};
+use tidecast_forecast::ModelSpec;
+use tidecast_moirai::Rollout;
+use tidecast_moirai::bench::{Machine, Measured, Point, TABLE_HEAD, load_and_forecast, measure};
 
 use crate::arguments::{ModelBenchArguments, RolloutChoice};
 use crate::print::{line, note};
@@ -53,7 +54,7 @@ pub fn run(arguments: &ModelBenchArguments) -> anyhow::Result<()> {
         for &point in &points {
             let Point { context, horizon, batch, .. } = point;
             progress.set_message(format!("context {context}, horizon {horizon}, batch {batch}"));
-            let found = measure(&mut *model, point, None, arguments.repeats, &machine)?;
+            let found = measure(&mut model, point, None, arguments.repeats, &machine)?;
             if !arguments.json {
                 progress.suspend(|| line(format_args!("{found}")));
             }
@@ -78,15 +79,12 @@ pub fn run(arguments: &ModelBenchArguments) -> anyhow::Result<()> {
 }
 
 fn spec(arguments: &ModelBenchArguments, rollout: Rollout) -> ModelSpec {
-    ModelSpec {
-        path: Some(arguments.model.clone()),
-        accepted_licence: arguments.accept_license.clone(),
-        device: arguments.device.clone(),
-        rollout: Some(rollout),
-        dtype: arguments.dtype,
-        threads: arguments.threads,
-        ..ModelSpec::default()
-    }
+    let spec = tidecast_moirai::spec()
+        .with("path", &arguments.model)
+        .with_some("license.accept", arguments.accept_license.as_ref())
+        .with("rollout", rollout)
+        .with_some("dtype", arguments.dtype);
+    ModelSpec { device: arguments.device.clone(), threads: arguments.threads, ..spec }
 }
 
 /// Returns every combination of what was asked for, small contexts first.
@@ -167,7 +165,7 @@ mod tests {
     fn what_was_asked_for_is_loaded() {
         let arguments = parse(&["some/folder", "--threads", "3", "--rollout", "exact"]);
         let spec = spec(&arguments, Rollout::Exact);
-        assert_eq!((spec.path.as_deref(), spec.threads), (Some("some/folder"), Some(3)));
-        assert_eq!(spec.rollout, Some(Rollout::Exact));
+        assert_eq!((spec.text("path"), spec.threads), (Some("some/folder"), Some(3)));
+        assert_eq!(spec.text("rollout"), Some("exact"));
     }
 }

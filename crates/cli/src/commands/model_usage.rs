@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, bail};
-use tidecast_forecast::{Context, ForecastTask, LayerUsage, Provider};
+use anyhow::bail;
+use tidecast_forecast::{Context, ForecastTask, Provider};
+use tidecast_moirai::{LayerUsage, Moirai};
 
 use crate::arguments::UsageArguments;
 use crate::commands::series::plan::SaidSteps;
@@ -26,15 +27,15 @@ const AT_ONCE: usize = 64;
 /// spread; `None` if no file was named.
 ///
 /// # Errors
-/// If the file is wrong, no series can be forecast, or the model is no mixture.
+/// If the file is wrong, or no series can be forecast.
 pub(super) fn layers(
-    model: &mut dyn Provider,
+    model: &mut Moirai,
     arguments: &UsageArguments,
 ) -> anyhow::Result<Option<Vec<LayerUsage>>> {
     let Some(path) = arguments.data.as_deref() else { return Ok(None) };
     let (time, target) = (arguments.time.as_ref(), arguments.target.as_ref());
     let columns = InputColumns::univariate(path, time, target, &arguments.series)?;
-    let before = model.expert_usage().context("the model is no mixture of experts")?;
+    let before = model.expert_usage();
     let found = read(columns, SaidSteps::default(), StepAggregate::Avg, None, false)?;
     let series: Vec<Series> = found.into_iter().flat_map(|same| same.series).collect();
     let newest = model.info().recommended_context.unwrap_or(USUAL_CONTEXT);
@@ -60,8 +61,7 @@ pub(super) fn layers(
         }
         _ => {}
     }
-    let after = model.expert_usage().unwrap_or_default();
-    Ok(Some(after.since(&before).by_layer()))
+    Ok(Some(model.expert_usage().since(&before).by_layer()))
 }
 
 /// Returns a line for each layer.
@@ -100,7 +100,7 @@ fn bars(shares: &[f64], largest: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidecast_forecast::ExpertUsage;
+    use tidecast_moirai::ExpertUsage;
 
     #[test]
     fn a_line_shows_what_a_layer_did() {

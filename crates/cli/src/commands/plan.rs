@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tidecast_engine::{EngineConfig, model_info};
+use tidecast_engine::{EngineConfig, MODELS, model_info};
 use tidecast_sql::{PipelinePlan, explain, parse_scripts};
 
 use crate::arguments::{ExplainArguments, PlanArguments};
@@ -66,8 +66,7 @@ fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
             settings.push(("model version", info.version));
             settings.push(("model", info.architecture));
             settings.push(("device", format!("{}, {} threads", info.device, info.threads)));
-            settings.extend(info.patch_size.map(|size| ("patch", format!("{size} steps"))));
-            settings.extend(info.rollout.map(|rollout| ("rollout", rollout.to_string())));
+            settings.extend(info.settings);
             settings.extend(
                 info.recommended_context
                     .map(|steps| ("best context", format!("{steps} steps, by the model card"))),
@@ -92,7 +91,7 @@ pub fn load_plans(paths: &[PathBuf]) -> anyhow::Result<Vec<PipelinePlan>> {
             .with_context(|| format!("cannot read `{}`", file.display()))?;
         scripts.push((file.display().to_string(), text));
     }
-    let plans = parse_scripts(&scripts).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let plans = parse_scripts(&scripts, &MODELS).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     if plans.is_empty() {
         bail!("no `CREATE PIPELINE` in {} file(s); there is nothing to run", scripts.len());
     }

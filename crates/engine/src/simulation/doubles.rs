@@ -152,7 +152,8 @@ pub(super) struct SimulatedModels {
 
 impl Loader for SimulatedModels {
     fn load(&self, _: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
-        let info = tidecast_forecast::load(&ModelSpec::seasonal_naive())?.info().clone();
+        let naive = ModelSpec::new("seasonal-naive");
+        let info = tidecast_forecast::load(&crate::FAMILIES, &naive)?.info().clone();
         Ok(vec![Box::new(Model { world: self.world.clone(), info })])
     }
 }

@@ -109,7 +109,9 @@ pub(super) fn plan() -> PipelinePlan {
          CREATE PIPELINE load AS INSERT INTO forecasts SELECT * FROM forecast(TABLE minutes,
            model => 'naive', series => 'site', time => 't', target => 'kw',
            horizon => 2, context => 24, min_context => 1, samples => 10, quantiles => [0.5]);";
-    parse_scripts(&[("test.sql".to_owned(), script.to_owned())]).expect("a valid script").remove(0)
+    parse_scripts(&[("test.sql".to_owned(), script.to_owned())], &crate::MODELS)
+        .expect("a valid script")
+        .remove(0)
 }
 
 pub(super) fn partition(number: usize) -> Partition {

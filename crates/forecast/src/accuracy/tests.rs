@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::provider::{ModelSpec, load};
+use crate::load::load;
+use crate::seasonal_naive;
+use crate::spec::ModelSpec;
 use crate::task::{Context, ForecastTask};
 
 const NAN: f64 = f64::NAN;
@@ -146,8 +148,8 @@ proptest! {
         season in 1_usize..15,
         horizon in 1_usize..40,
     ) {
-        let spec = ModelSpec { season: Some(season), ..ModelSpec::seasonal_naive() };
-        let mut model = load(&spec).expect("loads");
+        let spec = ModelSpec::new("seasonal-naive").with("season", season);
+        let mut model = load(&[seasonal_naive::FAMILY], &spec).expect("loads");
         let mut task = ForecastTask::new(Context::univariate(&past), horizon);
         task.quantiles = LEVELS.to_vec();
         let forecast = model.forecast(&[task]).remove(0).expect("a forecast");

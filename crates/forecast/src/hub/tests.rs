@@ -5,12 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::checkpoint::{Checkpoint, Wish};
-use crate::testing;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -34,20 +31,16 @@ struct PlayedHub {
 }
 
 impl PlayedHub {
-    /// Serves a random checkpoint with this README (none if empty) as
-    /// `owner/name` at `main` and at its commit.
+    /// Serves a checkpoint with this README (none if empty) as `owner/name` at
+    /// `main` and at its commit.
     fn new(readme: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = testing::config(&[4, 8]);
-        testing::write_folder(folder.path(), &config, &testing::weights(&config, 3), Dtype::F32);
         let mut served = Served::default();
         for revision in ["main", COMMIT] {
             let mut add = |file: &str, bytes: Vec<u8>| {
                 served.files.insert(format!("/owner/name/resolve/{revision}/{file}"), bytes);
             };
-            for file in [CONFIG, WEIGHTS] {
-                add(file, std::fs::read(folder.path().join(file)).expect("written"));
-            }
+            add(CONFIG, b"{}".to_vec());
+            add(WEIGHTS, weights());
             if !readme.is_empty() {
                 add(README, readme.as_bytes().to_vec());
             }
@@ -66,15 +59,19 @@ impl PlayedHub {
         let hub = Hub {
             endpoint,
             cache: cache.path().join("hub"),
-            token: Some(Token::new("secret")),
+            token: Some(Secret::new("secret")),
             is_offline: false,
         };
         Self { served, hub, _cache: cache }
     }
 
-    fn open(&self, accepted: Option<&str>) -> Result<Checkpoint, LoadError> {
+    /// Fetches what a checkpoint is opened from.
+    fn open(&self, accepted: Option<&str>) -> Result<Snapshot, LoadError> {
         let repository = Repository::parse("owner/name", None)?;
-        Checkpoint::from_hub(&self.hub, &repository, Wish { accepted, ..Wish::default() }, &mut ())
+        let snapshot = self.hub.snapshot(&repository, accepted, &mut ())?;
+        let weights = std::fs::read(snapshot.folder.join(WEIGHTS)).expect("readable");
+        snapshot.check(&format!("sha256:{}", hexadecimal(&Sha256::digest(weights))))?;
+        Ok(snapshot)
     }
 
     fn refused(&self, accepted: Option<&str>) -> String {
@@ -88,6 +85,19 @@ impl PlayedHub {
     fn set(&self, change: impl FnOnce(&mut Served)) {
         change(&mut self.served.lock().expect("the server lives"));
     }
+}
+
+/// Some thousand bytes that begin as a safetensors file does.
+fn weights() -> Vec<u8> {
+    let header = br#"{"tensor":{}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    bytes.extend((0..30_000_u32).map(|index| (index % 251) as u8));
+    bytes
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Answers one request as the hub does: large files are elsewhere.
@@ -117,7 +127,7 @@ fn answer(stream: TcpStream, served: &Mutex<Served>) {
     let Some(bytes) = served.files.get(at).cloned() else {
         return head(404, "content-length: 0\r\n");
     };
-    let sha = Sha256::digest(&bytes).iter().fold(String::new(), |t, b| format!("{t}{b:02x}"));
+    let sha = hexadecimal(&Sha256::digest(&bytes));
     let host = &headers["host"];
     if at.ends_with(WEIGHTS) && !path.starts_with("/cdn") {
         return head(
@@ -158,21 +168,18 @@ fn answer(stream: TcpStream, served: &Mutex<Served>) {
 fn a_checkpoint_is_fetched_once_and_then_comes_from_the_cache() {
     let hub = PlayedHub::new("---\nlicense: apache-2.0\n---\n");
     let first = hub.open(None).expect("loads");
-    assert_eq!(first.path, "hf://owner/name");
-    assert_eq!(first.revision.as_deref(), Some(COMMIT));
+    assert_eq!(first.commit, COMMIT);
     assert_eq!(first.licence.as_deref(), Some("apache-2.0"));
     let asked = hub.requests();
     assert!(asked.iter().all(|path| path.contains("+token")), "{asked:?}");
     let second = hub.open(None).expect("loads");
-    assert_eq!((first.version, first.revision), (second.version, second.revision));
+    assert_eq!((first.folder, first.commit), (second.folder, second.commit));
     assert_eq!(hub.requests(), Vec::<String>::new());
     let offline = Hub { is_offline: true, endpoint: "http://127.0.0.1:1".into(), ..hub.hub };
     let pinned = Repository::parse(&format!("owner/name@{COMMIT}"), None).expect("a repository");
-    Checkpoint::from_hub(&offline, &pinned, Wish::default(), &mut ())
-        .expect("loads by its commit, too");
+    offline.snapshot(&pinned, None, &mut ()).expect("loads by its commit, too");
     let other = Repository::parse("owner/name", Some("v2")).expect("a repository");
-    let error =
-        Checkpoint::from_hub(&offline, &other, Wish::default(), &mut ()).expect_err("not there");
+    let error = offline.snapshot(&other, None, &mut ()).expect_err("not there");
     assert!(error.to_string().contains("nothing may be downloaded here"), "{error}");
 }
 
@@ -189,20 +196,24 @@ fn restricted_weights_are_not_even_fetched_before_their_licence_is_accepted() {
 }
 
 #[test]
-fn the_published_moirai_are_restricted_whatever_their_page_says() {
-    let known = |id: &str| Repository::parse(id, None).expect("a repository").known_licence();
-    let moirai = known("Salesforce/moirai-moe-1.0-R-small");
-    assert_eq!(moirai.as_deref(), Some("cc-by-nc-4.0"));
-    assert_eq!(known("owner/name"), None);
+fn weights_without_a_stated_licence_have_the_one_that_is_known() {
+    let hub = PlayedHub::new("");
+    let repository = Repository::parse("owner/name", None).expect("a repository");
+    let repository = repository.known_licence(Some("cc-by-nc-4.0".to_owned()));
+    let refused = hub.hub.snapshot(&repository, None, &mut ()).expect_err("refused");
+    assert!(refused.to_string().contains("`cc-by-nc-4.0`"), "{refused}");
+    assert!(!hub.requests().iter().any(|path| path.contains(WEIGHTS)));
+    let snapshot = hub.hub.snapshot(&repository, Some("cc-by-nc-4.0"), &mut ()).expect("fetched");
+    assert_eq!(snapshot.licence.as_deref(), Some("cc-by-nc-4.0"));
 }
 
 #[test]
 fn an_interrupted_download_goes_on_where_it_was_cut() {
     let hub = PlayedHub::new("");
     hub.set(|served| served.cut = Some((5000, 2)));
-    let checkpoint = hub.open(None).expect("loads");
-    assert_eq!(checkpoint.licence, None);
-    assert!(checkpoint.version.starts_with("sha256:"));
+    let snapshot = hub.open(None).expect("loads");
+    assert_eq!(snapshot.licence, None);
+    assert_eq!(std::fs::read(snapshot.folder.join(WEIGHTS)).expect("readable"), weights());
 }
 
 #[test]
@@ -241,14 +252,11 @@ fn what_the_hub_refuses_is_said_with_the_remedy() {
     let nameless = Hub { token: None, ..hub.hub };
     hub.served.lock().expect("lives").refused = vec![("/owner".to_owned(), 401)];
     let repository = Repository::parse("owner/name", None).expect("a repository");
-    let error = Checkpoint::from_hub(&nameless, &repository, Wish::default(), &mut ())
-        .expect_err("refused");
+    let error = nameless.snapshot(&repository, None, &mut ()).expect_err("refused");
     assert!(error.to_string().contains("set HF_TOKEN"), "{error}");
     let nowhere = Hub { endpoint: "http://127.0.0.1:1".into(), ..nameless };
-    let error =
-        Checkpoint::from_hub(&nowhere, &repository, Wish::default(), &mut ()).expect_err("refused");
+    let error = nowhere.snapshot(&repository, None, &mut ()).expect_err("refused");
     assert!(error.to_string().contains("could not be fetched from http://127.0.0.1:1"), "{error}");
-    assert_eq!(format!("{:?}", Token::new("secret")), "Token(***)");
 }
 
 #[test]

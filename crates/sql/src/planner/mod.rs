@@ -24,6 +24,8 @@ mod view;
 
 use std::collections::HashMap;
 
+use tidecast_stream::ModelCatalog;
+
 pub use view::{PlannedView, plan_view};
 
 use self::pipelines::Definitions;
@@ -33,7 +35,8 @@ use crate::spec::PipelinePlan;
 
 pub(crate) use types::{is_nested, sql_name};
 
-/// Plans every pipeline of a set of scripts, given as `(name, text)`.
+/// Plans every pipeline of a set of scripts, given as `(name, text)`, that may use
+/// `models`.
 ///
 /// Reads and starts nothing: this is all that `check` and `explain` need.
 ///
@@ -41,6 +44,11 @@ pub(crate) use types::{is_nested, sql_name};
 /// Everything wrong with the scripts, each with its place.
 ///
 /// ```
+/// use tidecast_sql::parse_scripts;
+/// use tidecast_stream::{ModelCatalog, ModelFamily};
+///
+/// let families = &[ModelFamily { name: "drift", options: &[], unsupported: &[] }];
+/// let models = ModelCatalog { families, default_model: "usual", default_family: "drift" };
 /// let script = "
 ///     CREATE TABLE readings (site VARCHAR NOT NULL, kw DOUBLE, ts TIMESTAMP NOT NULL,
 ///                            WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)
@@ -53,19 +61,22 @@ pub(crate) use types::{is_nested, sql_name};
 ///       SELECT * FROM forecast(TABLE load_1m, series => 'site', time => 't', target => 'kw',
 ///                              horizon => INTERVAL '1' HOUR);
 /// ";
-/// let plans = tidecast_sql::parse_scripts(&[("load.sql".into(), script.into())]).unwrap();
+/// let plans = parse_scripts(&[("load.sql".into(), script.into())], &models).unwrap();
 /// assert_eq!(plans[0].name, "load_forecast");
-/// assert_eq!(plans[0].forecast.horizon, 60);
+/// assert_eq!((plans[0].forecast.horizon, plans[0].model.family.name), (60, "drift"));
 ///
-/// let errors = tidecast_sql::parse_scripts(&[("load.sql".into(), script.replace("'kw'", "'kwh'"))])
-///     .unwrap_err();
+/// let script = script.replace("'kw'", "'kwh'");
+/// let errors = parse_scripts(&[("load.sql".into(), script)], &models).unwrap_err();
 /// assert_eq!(errors.errors[0].message, "unknown column `kwh`, expected one of `site`, `t`, `kw`; did you mean `kw`?");
 /// assert_eq!((errors.errors[0].line, errors.errors[0].column), (10, 86));
 /// ```
-pub fn parse_scripts(files: &[(String, String)]) -> Result<Vec<PipelinePlan>, SqlErrors> {
+pub fn parse_scripts(
+    files: &[(String, String)],
+    models: &ModelCatalog,
+) -> Result<Vec<PipelinePlan>, SqlErrors> {
     let scripts = Scripts::read(files);
     let mut problems = scripts.problems.clone();
-    let definitions = Definitions::of(&scripts.statements, &mut problems);
+    let definitions = Definitions::of(&scripts.statements, models, &mut problems);
     let plans = definitions.pipelines(&mut problems);
     if problems.is_empty() && plans.is_empty() {
         problems.push((

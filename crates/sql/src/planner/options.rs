@@ -1,5 +1,6 @@
 //! `WITH (…)`: options taken one by one, and whatever is left over is an error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,24 +11,23 @@ use crate::dialect::{OptionList, Placed};
 use crate::error::{Problem, did_you_mean, nearest, one_of};
 
 /// What a kind of statement knows about options.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OptionRules {
+#[derive(Clone, Copy)]
+pub(super) struct OptionRules<'r> {
     /// Whose options they are, for messages: `a kafka source table`.
-    pub(super) owner: &'static str,
+    pub(super) owner: &'r str,
     /// Options that mean something.
-    pub(super) known: &'static [&'static str],
+    pub(super) known: &'r [&'r str],
     /// Options that other versions or products have and this one does not.
-    pub(super) unsupported: &'static [&'static str],
+    pub(super) unsupported: &'r [&'r str],
     /// Returns whose option it is, where it is somebody else's.
-    pub(super) elsewhere: fn(&str) -> Option<&'static str>,
+    pub(super) elsewhere: &'r dyn Fn(&str) -> Option<Cow<'static, str>>,
     /// Whether `properties.*` is passed on.
     pub(super) has_properties: bool,
 }
 
 /// The options of one statement, being read.
-#[derive(Debug)]
 pub(super) struct OptionReader<'a> {
-    rules: OptionRules,
+    rules: OptionRules<'a>,
     values: BTreeMap<&'a str, (Span, &'a Placed<String>)>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> OptionReader<'a> {
     /// is reported at once.
     pub(super) fn new(
         list: &'a OptionList,
-        rules: OptionRules,
+        rules: OptionRules<'a>,
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut values = BTreeMap::new();
@@ -174,7 +174,7 @@ impl<'a> OptionReader<'a> {
     }
 }
 
-impl OptionRules {
+impl OptionRules<'_> {
     fn refusal(&self, name: &str) -> String {
         let owner = self.owner;
         if self.unsupported.contains(&name) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::ModelCatalog;
 
 use super::Place;
 use super::ahead::{check_ahead, watermark_condition};
@@ -13,7 +14,7 @@ use super::checks::mentions;
 use super::circles::{Tables, check_circles};
 use super::forecast::{ForecastCall, ForecastInput, ResolvedCall};
 use super::lineage::WindowView;
-use super::models::{DEFAULT_MODEL, default_model, model};
+use super::models::{default_model, model};
 use super::options::{OptionReader, OptionRules};
 use super::tables::{PlannedSink, same_cluster, sink_table, source_table};
 use crate::dialect::{Name, PipelineStatement, Placed, Statement, TableStatement};
@@ -24,11 +25,11 @@ use crate::spec::{
 };
 use crate::window::{SourceTableInfo, WindowQuery};
 
-const PIPELINE: OptionRules = OptionRules {
+const PIPELINE: OptionRules<'_> = OptionRules {
     owner: "a pipeline",
     known: &["commit.interval"],
     unsupported: &["snapshot.interval", "checkpoint.interval", "max.lateness", "overload"],
-    elsewhere: |_| None,
+    elsewhere: &|_| None,
     has_properties: false,
 };
 
@@ -55,18 +56,24 @@ pub(super) struct Definitions<'a> {
     pub(super) sources: BTreeMap<String, Option<SourceTable>>,
     sinks: BTreeMap<String, Option<(PlannedSink, &'a TableStatement)>>,
     models: BTreeMap<String, Option<ModelDefinition>>,
+    families: &'a ModelCatalog,
     pipelines: Vec<(usize, &'a PipelineStatement)>,
     tables: Tables<'a>,
 }
 
 impl<'a> Definitions<'a> {
     /// Sorts the statements by what they declare.
-    pub(super) fn of(statements: &'a [Statement], problems: &mut Vec<(Place, Problem)>) -> Self {
+    pub(super) fn of(
+        statements: &'a [Statement],
+        families: &'a ModelCatalog,
+        problems: &mut Vec<(Place, Problem)>,
+    ) -> Self {
         let mut definitions = Self {
             catalog: Catalog::new(session_state()),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
             models: BTreeMap::new(),
+            families,
             pipelines: Vec::new(),
             tables: Tables::new(),
         };
@@ -124,7 +131,7 @@ impl<'a> Definitions<'a> {
                 }
             },
             Statement::Model(statement) => {
-                self.models.insert(name, model(statement, problems));
+                self.models.insert(name, model(statement, self.families, problems));
             }
             Statement::View(view) => {
                 self.catalog.views.insert(name, (index, view));
@@ -306,14 +313,17 @@ impl<'a> Definitions<'a> {
         name: Option<&Placed<String>>,
         problems: &mut Vec<Problem>,
     ) -> Option<ModelDefinition> {
-        let wanted = name.map_or(DEFAULT_MODEL, |name| name.value.as_str());
+        let usual = self.families.default_model;
+        let wanted = name.map_or(usual, |name| name.value.as_str());
         if let Some(model) = self.models.get(wanted) {
             return model.clone();
         }
-        if wanted == DEFAULT_MODEL {
-            return Some(default_model());
+        if wanted == usual
+            && let Some(model) = default_model(self.families)
+        {
+            return Some(model);
         }
-        let names = || self.models.keys().map(String::as_str).chain([DEFAULT_MODEL]);
+        let names = || self.models.keys().map(String::as_str).chain([usual]);
         let remedy = did_you_mean(wanted, names());
         problems.push(Problem::unknown_name(
             name.map_or(Span::empty(), |name| name.span),

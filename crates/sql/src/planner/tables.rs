@@ -1,6 +1,7 @@
 //! `CREATE TABLE`: sources, which have columns and a watermark, and sinks,
 //! which have neither.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +30,7 @@ const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3_600);
 /// what lies between today and 1970, where empty times and wrong units end.
 const DEFAULT_MAX_PAST: Duration = Duration::from_secs(50 * 365 * 86_400);
 
-const KAFKA_SOURCE: OptionRules = OptionRules {
+const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
     owner: "a kafka source table",
     known: &[
         "connector",
@@ -47,46 +48,46 @@ const KAFKA_SOURCE: OptionRules = OptionRules {
         "bad.topic",
     ],
     unsupported: &["value.format", "key.format", "schema.registry.url", "scan.bounded.mode"],
-    elsewhere,
+    elsewhere: &elsewhere,
     has_properties: true,
 };
 
-const FILE_SOURCE: OptionRules = OptionRules {
+const FILE_SOURCE: OptionRules<'_> = OptionRules {
     owner: "a filesystem source table",
     known: &["connector", "path", "format", "timestamp.unit"],
     unsupported: &["source.monitor-interval"],
-    elsewhere,
+    elsewhere: &elsewhere,
     has_properties: false,
 };
 
-const KAFKA_SINK: OptionRules = OptionRules {
+const KAFKA_SINK: OptionRules<'_> = OptionRules {
     owner: "a kafka sink table",
     known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
     unsupported: &["value.format", "key.format", "schema.registry.url"],
-    elsewhere,
+    elsewhere: &elsewhere,
     has_properties: true,
 };
 
-const FILE_SINK: OptionRules = OptionRules {
+const FILE_SINK: OptionRules<'_> = OptionRules {
     owner: "a filesystem sink table",
     known: &["connector", "path", "format", "layout"],
     unsupported: &["partition.by"],
-    elsewhere,
+    elsewhere: &elsewhere,
     has_properties: false,
 };
 
-const STDOUT_SINK: OptionRules = OptionRules {
+const STDOUT_SINK: OptionRules<'_> = OptionRules {
     owner: "a stdout sink table",
     known: &["connector", "format", "layout"],
     unsupported: &[],
-    elsewhere,
+    elsewhere: &elsewhere,
     has_properties: false,
 };
 
 /// Returns the kind of table that has this option.
-fn elsewhere(name: &str) -> Option<&'static str> {
+fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
     // Named apart from the rules, which refer to this function.
-    match name {
+    let whose = match name {
         "topic" | "bootstrap.servers" => Some("kafka tables"),
         "path" => Some("filesystem tables"),
         "delivery" => Some("kafka sink tables, which have no columns"),
@@ -97,7 +98,8 @@ fn elsewhere(name: &str) -> Option<&'static str> {
             Some("kafka source tables, which have columns")
         }
         _ => None,
-    }
+    };
+    whose.map(Cow::Borrowed)
 }
 
 /// librdkafka settings that Tidecast sets itself, and what to say instead.

@@ -3,6 +3,7 @@
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::ModelCatalog;
 
 use super::lineage::WindowView;
 use super::pipelines::{Definitions, source_info};
@@ -30,11 +31,15 @@ pub struct PlannedView {
 ///
 /// # Errors
 /// Everything wrong with the script.
-pub fn plan_view(script: &str, view: &str) -> Result<PlannedView, SqlErrors> {
+pub fn plan_view(
+    script: &str,
+    view: &str,
+    models: &ModelCatalog,
+) -> Result<PlannedView, SqlErrors> {
     let files = [("script.sql".to_owned(), script.to_owned())];
     let scripts = Scripts::read(&files);
     let mut problems = scripts.problems.clone();
-    let definitions = Definitions::of(&scripts.statements, &mut problems);
+    let definitions = Definitions::of(&scripts.statements, models, &mut problems);
     let outcome = definitions.catalog.view(view).and_then(|plan| {
         let window =
             WindowView::of(&plan).map_err(|message| Problem::new(Span::empty(), message))?;

@@ -13,6 +13,7 @@ use tidecast_stream::grid::Tz;
 use tidecast_stream::{EventTime, Offset, OffsetRange, Partition, Period, SourceBatch, TimeGrid};
 
 use crate::harness::{View, reading};
+use crate::models::MODELS;
 use crate::replay::assert_resumes;
 use crate::snapshot::assert_goes_on;
 
@@ -27,7 +28,7 @@ fn plan(connector: &str, target: &str, window: &str, more: &str) -> PipelinePlan
          CREATE PIPELINE p AS INSERT INTO o SELECT * FROM forecast(TABLE v,
            series => 'site', time => 't', target => 'y', horizon => 2, context => 8{more});"
     );
-    parse_scripts(&[("test.sql".to_owned(), script)]).unwrap().remove(0)
+    parse_scripts(&[("test.sql".to_owned(), script)], &MODELS).unwrap().remove(0)
 }
 
 const TOPIC: &str = "'connector'='kafka', 'topic'='s', 'max.future'='none', 'max.past'='none'";
@@ -202,7 +203,8 @@ fn a_decimal_that_names_a_series_keeps_its_digits() {
            FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY sim, window_end;
          CREATE PIPELINE p AS INSERT INTO o SELECT * FROM forecast(TABLE v,
            series => 'sim', time => 't', target => 'y', horizon => 1);";
-    let plan = parse_scripts(&[("test.sql".to_owned(), script.to_owned())]).unwrap().remove(0);
+    let plan =
+        parse_scripts(&[("test.sql".to_owned(), script.to_owned())], &MODELS).unwrap().remove(0);
     let sims = [89_014_103_211_118_510_720_i128 / 10, 89_014_103_211_118_510_721 / 10 + 1];
     let decimals = arrow::array::Decimal128Array::from_iter_values(sims);
     let columns: Vec<ArrayRef> = vec![

@@ -23,7 +23,9 @@ use tidecast_sql::{
     SinkTable, SourceConnector, SourceTable, WatermarkClause, WatermarkCondition,
 };
 use tidecast_stream::grid::Tz;
-use tidecast_stream::{Period, TimeGrid};
+use tidecast_stream::{ModelOptions, Period, TimeGrid};
+
+use crate::models::MODELS;
 
 /// One record of the table `readings`.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,16 +201,8 @@ impl View {
             },
             model: ModelDefinition {
                 name: "tiny".to_owned(),
-                provider: "seasonal-naive".to_owned(),
-                path: None,
-                revision: None,
-                token: None,
-                accepted_licence: None,
-                device: "cpu".to_owned(),
-                rollout: None,
-                dtype: None,
-                patch_size: None,
-                season: None,
+                family: MODELS.family("seasonal-naive").unwrap(),
+                options: ModelOptions::default(),
             },
             sink: SinkTable { name: "out".to_owned(), connector: SinkConnector::Stdout },
             options: PipelineOptions::default(),

@@ -5,6 +5,8 @@ mod calendar;
 mod contexts;
 mod covariates;
 mod harness;
+#[path = "../support/models.rs"]
+mod models;
 mod operator;
 mod planned;
 mod properties;

@@ -6,6 +6,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use tidecast_sql::{Windower, parse_scripts};
 use tidecast_stream::{EventTime, Offset, OffsetRange, Partition, SourceBatch};
 
+use crate::models::MODELS;
+
 const SCRIPT: &str = "
 CREATE TABLE readings (site VARCHAR NOT NULL, kw DOUBLE, ts TIMESTAMP(3) NOT NULL,
                        WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)
@@ -21,7 +23,8 @@ CREATE PIPELINE load_forecast AS INSERT INTO forecasts
 
 #[test]
 fn a_script_becomes_contexts() {
-    let plan = parse_scripts(&[("load.sql".to_owned(), SCRIPT.to_owned())]).unwrap().remove(0);
+    let plan =
+        parse_scripts(&[("load.sql".to_owned(), SCRIPT.to_owned())], &MODELS).unwrap().remove(0);
     let seconds = [5, 50, 61, 62, 300];
     let times: Vec<i64> = seconds.iter().map(|second| second * 1_000).collect();
     let ts: ArrayRef = Arc::new(arrow::array::TimestampMillisecondArray::from(times.clone()));

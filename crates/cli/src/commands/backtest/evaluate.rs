@@ -135,7 +135,8 @@ fn place(task: &Task, window: Window) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use tidecast_forecast::{ModelSpec, load};
+    use tidecast_forecast::ModelSpec;
+    use tidecast_moirai::{load, spec};
 
     use super::*;
     use crate::commands::backtest::placement::Placement;
@@ -161,17 +162,15 @@ mod tests {
     fn scores_depend_on_neither_batch_nor_threads_but_on_the_seed() {
         let task = task();
         let windows = task.windows().asked;
-        let model = |threads| {
-            load(&ModelSpec { threads: Some(threads), ..ModelSpec::default() }).expect("loads")
-        };
+        let model = |threads| load(&ModelSpec { threads: Some(threads), ..spec() }).expect("loads");
         let draw = Draw { seed: 3, samples: 8 };
         let mut one = model(1);
-        let all = evaluate(&task, &windows, &mut *one, draw, &mut |_| ()).expect("scores");
+        let all = evaluate(&task, &windows, &mut one, draw, &mut |_| ()).expect("scores");
         // A window at a time, by another number of threads.
         let mut two = model(2);
         let mut apart = Scored::new(&task).expect("levels");
         for window in &windows {
-            let found = evaluate(&task, &[*window], &mut *two, draw, &mut |_| ()).expect("scores");
+            let found = evaluate(&task, &[*window], &mut two, draw, &mut |_| ()).expect("scores");
             apart.by_series[window.series].merge(&found.by_series[window.series]).expect("merges");
         }
         let totals = [all.total(), apart.total()].map(|total| total.expect("a total"));
@@ -181,7 +180,7 @@ mod tests {
         assert!((wql - other).abs() < 1e-12, "{wql}, {other}");
 
         let draw = Draw { seed: 4, ..draw };
-        let other = evaluate(&task, &windows, &mut *one, draw, &mut |_| ()).expect("scores");
+        let other = evaluate(&task, &windows, &mut one, draw, &mut |_| ()).expect("scores");
         assert_ne!(all.by_series, other.by_series);
     }
 

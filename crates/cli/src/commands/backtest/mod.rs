@@ -17,8 +17,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use tidecast_engine::FAMILIES;
 use tidecast_forecast::accuracy::Accuracy;
-use tidecast_forecast::{ModelSpec, Provider, Rollout, load_with};
+use tidecast_forecast::{ModelSpec, Provider, load_with, seasonal_naive};
+use tidecast_moirai::Rollout;
 
 use crate::arguments::RolloutChoice;
 use crate::commands::model::DownloadBar;
@@ -211,7 +213,7 @@ struct Models<'a> {
 impl Models<'_> {
     /// Returns each rollout's model.
     fn for_season(&mut self, season: usize) -> anyhow::Result<&mut [Loaded]> {
-        let is_naive = self.arguments.model == "seasonal-naive";
+        let is_naive = self.arguments.model == seasonal_naive::FAMILY.about.name;
         if self.loaded.is_empty() || (is_naive && self.season != season) {
             let rollouts: &[Option<Rollout>] = match self.arguments.rollout {
                 _ if is_naive => &[None],
@@ -221,7 +223,7 @@ impl Models<'_> {
             };
             let load = |&rollout: &Option<Rollout>| {
                 let spec = self.spec(season, rollout, is_naive);
-                Ok((rollout, load_with(&spec, &mut DownloadBar::default())?))
+                Ok((rollout, load_with(&FAMILIES, &spec, &mut DownloadBar::default())?))
             };
             self.loaded = rollouts.iter().map(load).collect::<anyhow::Result<_>>()?;
             self.season = season;
@@ -230,21 +232,15 @@ impl Models<'_> {
     }
 
     fn spec(&self, season: usize, rollout: Option<Rollout>, is_naive: bool) -> ModelSpec {
-        let common = ModelSpec {
-            device: self.arguments.device.clone(),
-            threads: self.arguments.threads,
-            ..ModelSpec::default()
+        let Self { arguments, .. } = self;
+        let spec = match is_naive {
+            true => ModelSpec::new(&arguments.model).with("season", season),
+            false => tidecast_moirai::spec()
+                .with("path", &arguments.model)
+                .with_some("license.accept", arguments.accept_license.as_ref())
+                .with_some("rollout", rollout),
         };
-        if is_naive {
-            let provider = self.arguments.model.clone();
-            return ModelSpec { provider, season: Some(season), ..common };
-        }
-        ModelSpec {
-            path: Some(self.arguments.model.clone()),
-            accepted_licence: self.arguments.accept_license.clone(),
-            rollout,
-            ..common
-        }
+        ModelSpec { device: arguments.device.clone(), threads: arguments.threads, ..spec }
     }
 }
 

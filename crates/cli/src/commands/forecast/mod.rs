@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, Status};
+use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, MODELS, Status};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tidecast_stream::memory::MemorySink;
 use tidecast_stream::{
@@ -68,7 +68,7 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         let text = script(arguments, &name, &group.steps.grid);
         tracing::debug!(sql = %text, "the flags as SQL");
         let mut planned =
-            parse_scripts(&[("the arguments of `tidecast forecast`".to_owned(), text)])
+            parse_scripts(&[("the arguments of `tidecast forecast`".to_owned(), text)], &MODELS)
                 .map_err(|errors| anyhow::anyhow!("{errors}"))?;
         // Of sums this command says itself what it finds.
         planned.iter_mut().for_each(|plan| plan.forecast.unfilled_sums.clear());

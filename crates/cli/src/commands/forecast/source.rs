@@ -91,9 +91,8 @@ impl GroupSource {
 }
 
 impl Source for GroupSource {
-    fn poll(&mut self, wait: Duration) -> Result<SourceEvent, SourceError> {
+    fn poll(&mut self, _wait: Duration) -> Result<SourceEvent, SourceError> {
         if self.is_held {
-            std::thread::sleep(wait);
             return Ok(SourceEvent::Idle);
         }
         if !self.announced {
@@ -103,10 +102,7 @@ impl Source for GroupSource {
         let Some(from) = self.next.filter(|next| *next < self.rows.order.len()) else {
             return Ok(match self.next {
                 Some(_) => SourceEvent::Finished,
-                None => {
-                    std::thread::sleep(wait);
-                    SourceEvent::Idle
-                }
+                None => SourceEvent::Idle,
             });
         };
         let until = (from + BATCH_ROWS).min(self.rows.order.len());

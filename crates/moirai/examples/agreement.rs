@@ -1,0 +1,101 @@
+//! How near forecasts on a card are to each other: in a batch and alone, in 16
+//! bits and in f32, and to the processor's.
+//!
+//! ```sh
+//! cargo run --release -p tidecast-moirai --features cuda --example agreement -- \
+//!     --model builtin:tiny --device cuda --context 512 --series 64
+//! ```
+//!
+//! Differences are in units of each series' scale. The same paths are drawn in
+//! every precision, so what differs is rounding, and what rounding makes of a
+//! path that feeds on itself. The processor draws other paths: its quantiles
+//! differ by the noise of sampling, which a second seed on the card shows.
+
+#![allow(clippy::print_stdout)] // the numbers are what it is for
+
+use tidecast_forecast::{Context, Forecast, ForecastTask, ModelSpec, Provider};
+use tidecast_moirai::{Precision, load};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let last = |name: &str, usual: &str| {
+        let mut pairs = arguments.chunks_exact(2).filter(|pair| pair[0] == name);
+        pairs.next_back().map_or(usual.to_owned(), |pair| pair[1].clone())
+    };
+    let (device, model) = (last("--device", "cuda"), last("--model", "builtin:tiny"));
+    let context: usize = last("--context", "512").parse()?;
+    let series: usize = last("--series", "64").parse()?;
+    let spec = |device: &str, dtype: Precision| {
+        let spec = tidecast_moirai::spec().with("path", &model).with("dtype", dtype);
+        ModelSpec { device: device.to_owned(), ..spec }
+    };
+    let tasks = |horizon: usize, offset: u64| -> Vec<ForecastTask> {
+        (0..series)
+            .map(|index| {
+                let mut task = ForecastTask::new(example(context, index), horizon);
+                task.seed = offset + index as u64;
+                task
+            })
+            .collect()
+    };
+    for horizon in [16, 96] {
+        let tasks_of = |offset| tasks(horizon, offset);
+        let run = |device: &str, dtype, offset| -> Result<Vec<Forecast>, String> {
+            let mut model = load(&spec(device, dtype)).map_err(|error| error.to_string())?;
+            let outcomes = model.forecast(&tasks_of(offset));
+            outcomes.into_iter().map(|one| one.map_err(|error| error.to_string())).collect()
+        };
+        let long = run(&device, Precision::F32, 0)?;
+        for dtype in [Precision::F32, Precision::F16, Precision::Bf16] {
+            let mut loaded = load(&spec(&device, dtype))?;
+            let tasks = tasks_of(0);
+            let together: Vec<Forecast> =
+                loaded.forecast(&tasks).into_iter().collect::<Result<_, _>>()?;
+            let again: Vec<Forecast> =
+                loaded.forecast(&tasks).into_iter().collect::<Result<_, _>>()?;
+            let mut alone = Vec::new();
+            for task in tasks.iter().take(8) {
+                alone.push(loaded.forecast(std::slice::from_ref(task)).remove(0)?);
+            }
+            println!(
+                "horizon {horizon}, {dtype}: again {}, alone {}, from f32 {}",
+                difference(&together, &again),
+                difference(&together, &alone),
+                difference(&together, &long),
+            );
+        }
+        let noise = difference(&long, &run(&device, Precision::F32, 1000)?);
+        let processor = difference(&long, &run("cpu", Precision::F32, 0)?);
+        println!("horizon {horizon}: another seed {noise}, the processor {processor}");
+    }
+    Ok(())
+}
+
+/// Two seasons and a little noise, of scale one.
+fn example(steps: usize, index: usize) -> Context {
+    let mut state = index as u64 + 1;
+    let values: Vec<f64> = (0..steps)
+        .map(|step| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let noise = (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+            let step = step as f32 + 7.0 * index as f32;
+            f64::from((step * 0.26).sin() + 0.7 * (step * 0.037).sin() + noise)
+        })
+        .collect();
+    Context::univariate(&values)
+}
+
+/// Median and largest difference of all quantiles.
+fn difference(left: &[Forecast], right: &[Forecast]) -> String {
+    let flat = |forecast: &Forecast| forecast.quantiles.concat().concat();
+    let mut all: Vec<f64> = left
+        .iter()
+        .zip(right)
+        .flat_map(|(left, right)| flat(left).into_iter().zip(flat(right)))
+        .map(|(left, right)| (left - right).abs())
+        .collect();
+    all.sort_by(f64::total_cmp);
+    let median = all.get(all.len() / 2).copied().unwrap_or(f64::NAN);
+    let largest = all.last().copied().unwrap_or(f64::NAN);
+    if largest == 0.0 { "0".to_owned() } else { format!("{median:.1e} (at most {largest:.1e})") }
+}

@@ -1,0 +1,269 @@
+// Drawing from the head's distribution, feeding back, and quantiles.
+//
+// Random numbers are Philox4x32-10 (Salmon et al. 2011, "Parallel random
+// numbers: as easy as 1, 2, 3"): the key is the task's seed, the counter is
+// path, step and variate, position, and the number of the draw. So what a path
+// draws depends on its task alone.
+#include "common.cuh"
+
+struct Philox {
+  uint32_t key0, key1, path, place, position, index = 0, left = 0, words[4];
+
+  __device__ uint32_t next() {
+    if (left == 0) {
+      uint32_t c0 = path, c1 = place, c2 = position, c3 = index++, k0 = key0, k1 = key1;
+#pragma unroll
+      for (int round = 0; round < 10; round++) {
+        uint32_t h0 = __umulhi(0xD2511F53u, c0), l0 = 0xD2511F53u * c0;
+        uint32_t h1 = __umulhi(0xCD9E8D57u, c2), l1 = 0xCD9E8D57u * c2;
+        c0 = h1 ^ c1 ^ k0, c1 = l1, c2 = h0 ^ c3 ^ k1, c3 = l0;
+        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+      }
+      words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
+      left = 4;
+    }
+    // Without a running index, which would move the words to local memory.
+    left--;
+    uint32_t word = words[0];
+    words[0] = words[1], words[1] = words[2], words[2] = words[3];
+    return word;
+  }
+  // In (0, 1).
+  __device__ float uniform() { return (next() >> 8) * 0x1p-24f + 0x1p-25f; }
+  __device__ double uniform_double() {
+    uint64_t high = next() >> 5, low = next() >> 6;
+    return (high * 67108864.0 + low + 0.5) * 0x1p-53;
+  }
+  __device__ float normal() {
+    // (0, 1] in steps of 2^-32: the tails reach 6.7.
+    float radius = sqrtf(-2.f * logf((next() + 1.f) * 0x1p-32f));
+    return radius * cospif(2.f * uniform());
+  }
+  __device__ float exponential() { return -logf(uniform()); }
+
+  // Gamma variable of this shape and scale 1 (Marsaglia and Tsang 2000).
+  __device__ float gamma(float shape) {
+    float boost = 1.f;
+    if (shape < 1.f) boost = expf(logf(uniform()) / shape), shape += 1.f;
+    float d = shape - 1.f / 3.f, c = rsqrtf(9.f * d);
+    for (int attempt = 0; attempt < 256; attempt++) {
+      float x = normal(), v = 1.f + c * x;
+      if (v <= 0.f) continue;
+      v = v * v * v;
+      if (logf(uniform()) < 0.5f * x * x + d * (1.f - v + logf(v))) return boost * d * v;
+    }
+    return boost * d;
+  }
+
+  // Poisson variable: products of uniform numbers below 10, else transformed
+  // rejection (Hörmann 1993, PTRS).
+  __device__ double poisson(double rate) {
+    if (rate < 10.0) {
+      double limit = exp(-rate), product = uniform_double();
+      int count = 0;
+      while (product > limit && count < 256) product *= uniform_double(), count++;
+      return count;
+    }
+    double log_rate = log(rate), b = 0.931 + 2.53 * sqrt(rate), a = -0.059 + 0.02483 * b;
+    double inverse_alpha = 1.1239 + 1.1328 / (b - 3.4), v_r = 0.9277 - 3.6224 / (b - 2.0);
+    for (int attempt = 0; attempt < 256; attempt++) {
+      double u = uniform_double() - 0.5, v = uniform_double(), us = 0.5 - fabs(u);
+      double k = floor((2.0 * a / us + b) * u + rate + 0.43);
+      if (us >= 0.07 && v <= v_r) return k;
+      if (k < 0.0 || (us < 0.013 && v > us)) continue;
+      if (log(v) + log(inverse_alpha) - log(a / (us * us) + b) <= -rate + k * log_rate - lgamma(k + 1.0)) return k;
+    }
+    return floor(rate);
+  }
+};
+
+enum Kind { STUDENT_T, NORMAL, NORMAL_FIXED, NEGATIVE_BINOMIAL, LOG_NORMAL, LAPLACE, LAPLACE_FIXED, PARETO, PARETO_FIXED };
+#define MOST_COMPONENTS 16
+
+struct Output {
+  int components;
+  int is_mixture;
+  int kind[MOST_COMPONENTS];
+  int first[MOST_COMPONENTS];    // where the parameters of a component begin
+  float fixed[MOST_COMPONENTS];  // the parameter that is fixed
+};
+LAYOUT(Output, AT(components), AT(is_mixture), AT(kind), AT(first), AT(fixed))
+
+struct Series {
+  uint32_t seed_low, seed_high;
+  uint32_t first_row;     // of its tokens in one step: path by path
+  uint32_t tokens;        // of a path in one step: the variates, then covariates known ahead
+  uint32_t variates;
+  uint32_t paths;
+  uint32_t first_head;    // of its head rows in one step, path by path
+  uint32_t context_head;  // of the context's head rows, one for each variate
+  uint32_t scaling;       // of its first variate
+  uint32_t covariates;    // where its scaled future covariates begin, [covariates, patches, padded]
+  uint32_t patches;
+  uint32_t horizon;
+  uint32_t first_result;  // of its results, [variates, horizon]
+  uint32_t unused;
+  unsigned long long first_value;  // of its sample paths, [paths, variates, patches * patch size]
+};
+LAYOUT(Series, AT(seed_low), AT(seed_high), AT(first_row), AT(tokens), AT(variates), AT(paths), AT(first_head),
+       AT(context_head), AT(scaling), AT(covariates), AT(patches), AT(horizon), AT(first_result), AT(unused),
+       AT(first_value))
+LAYOUT(uint2, AT(x), AT(y))
+
+struct Draw {
+  const float* head;         // [head rows, stride]
+  const Series* series;
+  const uint32_t* series_of; // [rows]
+  const float2* scaling;     // location and scale, by variate and covariate
+  const float* covariates;
+  float* values;             // sample paths
+  float* input;              // [rows, padded]: the next step's tokens, or null
+  int rows, step, stride, patch_size, patch_width, padded;
+  int is_drawn;              // 0: values are there already
+  Output output;
+};
+LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(scaling), AT(covariates), AT(values), AT(input), AT(rows), AT(step),
+       AT(stride), AT(patch_size), AT(patch_width), AT(padded), AT(is_drawn), AT(output))
+
+__device__ __forceinline__ float softplus(float x) { return x > 20.f ? x : log1pf(expf(x)); }
+
+__device__ float sample(const Output& o, const float* row, int width, Philox& random) {
+  int chosen = 0;
+  if (o.is_mixture) {
+    float largest = -INFINITY, total = 0.f;
+    for (int c = 0; c < o.components; c++) largest = fmaxf(largest, row[c * width]);
+    for (int c = 0; c < o.components; c++) total += expf(row[c * width] - largest);
+    if (isnan(total)) return NAN;
+    float left = random.uniform() * total;
+    for (chosen = 0; chosen < o.components - 1; chosen++) {
+      left -= expf(row[chosen * width] - largest);
+      if (left < 0.f) break;
+    }
+  }
+  const float* raw = row + o.first[chosen] * width;
+  float a = raw[0], fixed = o.fixed[chosen], smallest = 1.1920929e-7f;
+  switch (o.kind[chosen]) {
+    case STUDENT_T: {
+      float df = 2.f + softplus(a), scale = fmaxf(softplus(raw[2 * width]), smallest);
+      if (isnan(df)) return NAN;
+      float z = random.normal(), chi = 2.f * random.gamma(0.5f * df);
+      return raw[width] + scale * z / sqrtf(chi / df);
+    }
+    case NORMAL: return a + fmaxf(softplus(raw[width]), smallest) * random.normal();
+    case NORMAL_FIXED: return a + fixed * random.normal();
+    case LOG_NORMAL: return expf(a + fmaxf(softplus(raw[width]), smallest) * random.normal());
+    case LAPLACE:
+    case LAPLACE_FIXED: {
+      float scale = o.kind[chosen] == LAPLACE ? fmaxf(softplus(raw[width]), smallest) : fixed;
+      float size = scale * random.exponential();
+      return a + (random.next() & 1 ? size : -size);
+    }
+    case PARETO:
+    case PARETO_FIXED: {
+      float alpha = o.kind[chosen] == PARETO ? 2.f + fmaxf(softplus(raw[width]), smallest) : fixed;
+      return fmaxf(softplus(a), smallest) * expf(random.exponential() / alpha);
+    }
+    default: {
+      float shape = softplus(a), logits = raw[width];
+      if (isnan(shape) || isnan(logits)) return NAN;
+      if (shape <= 0.f) return 0.f;
+      double rate = double(random.gamma(shape)) * exp(double(logits));
+      // From here on its relative spread is below the resolution of f32.
+      if (rate >= 1e15) return float(rate);
+      return rate > 0.0 ? float(random.poisson(rate)) : 0.f;
+    }
+  }
+}
+
+// Draws a patch of each path and variate and writes the tokens of the next
+// step: what was drawn and the covariates known ahead, scaled. At step 0 all
+// paths draw from the context's head rows. A thread takes one position.
+KERNEL __launch_bounds__(128) draw(const Draw p) {
+  size_t item = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  int row = item / p.padded, position = item % p.padded;
+  if (row >= p.rows) return;
+  const Series& s = p.series[p.series_of[row]];
+  uint32_t within = row - s.first_row, path = within / s.tokens, token = within % s.tokens;
+  float scaled = 0.f;
+  if (token < s.variates) {
+    if (position < p.patch_size) {
+      float2 scaling = p.scaling[s.scaling + token];
+      size_t at = s.first_value + (size_t(path) * s.variates + token) * s.patches * p.patch_size + size_t(p.step) * p.patch_size + position;
+      float value;
+      if (p.is_drawn) {
+        size_t from = p.step ? s.first_head + size_t(path) * s.variates + token : s.context_head + token;
+        Philox random;
+        random.key0 = s.seed_low, random.key1 = s.seed_high;
+        random.path = path, random.place = uint32_t(p.step) << 16 | token, random.position = position;
+        float z = sample(p.output, p.head + from * p.stride + position, p.patch_width, random);
+        value = float(double(z) * scaling.y + scaling.x);
+        // A draw beyond the range of f32 becomes the largest finite number; NaN stays.
+        if (isinf(value)) value = copysignf(3.402823466e38f, value);
+        p.values[at] = value;
+      } else {
+        value = p.values[at];
+      }
+      scaled = (value - scaling.x) / scaling.y;
+    }
+  } else {
+    scaled = p.covariates[s.covariates + (size_t(token - s.variates) * s.patches + p.step) * p.padded + position];
+  }
+  if (p.input) p.input[size_t(row) * p.padded + position] = scaled;
+}
+
+struct Quantiles {
+  const float* values;
+  const Series* series;
+  const uint2* items;   // [results]: series, variate and step within the series
+  const double* levels;
+  double* means;        // [results]
+  float* quantiles;     // [results, levels]
+  uint32_t* counts;     // [results]: paths that are no NaN
+  int levels_count, patch_size, size;  // size: a power of two, at least the paths
+};
+LAYOUT(Quantiles, AT(values), AT(series), AT(items), AT(levels), AT(means), AT(quantiles), AT(counts),
+       AT(levels_count), AT(patch_size), AT(size))
+
+// Mean and quantiles over the paths of one variate and step; paths that broke
+// (NaN) are left out. Quantile q of n values is number round((n - 1) q) in order,
+// halves to the even one.
+KERNEL quantiles(const Quantiles p) {
+  extern __shared__ float sorted[];
+  const uint2 item = p.items[blockIdx.x];
+  const Series& s = p.series[item.x];
+  const uint32_t variate = item.y / s.horizon, step = item.y % s.horizon;
+  const size_t length = size_t(s.patches) * p.patch_size;
+  __shared__ uint32_t found;
+  if (threadIdx.x == 0) found = 0;
+  __syncthreads();
+  uint32_t own = 0;
+  for (int i = threadIdx.x; i < p.size; i += blockDim.x) {
+    float value = i < s.paths ? p.values[s.first_value + (size_t(i) * s.variates + variate) * length + step] : NAN;
+    own += !isnan(value);
+    sorted[i] = isnan(value) ? INFINITY : value;
+  }
+  if (own) atomicAdd(&found, own);
+  for (int size = 2; size <= p.size; size *= 2) {
+    for (int stride = size / 2; stride; stride /= 2) {
+      __syncthreads();
+      for (int i = threadIdx.x; i < p.size / 2; i += blockDim.x) {
+        int low = 2 * i - (i & (stride - 1)), high = low + stride;
+        float a = sorted[low], b = sorted[high];
+        if ((a > b) == ((low & size) == 0)) sorted[low] = b, sorted[high] = a;
+      }
+    }
+  }
+  __syncthreads();
+  uint32_t count = found;
+  for (int i = threadIdx.x; i < p.levels_count; i += blockDim.x) {
+    uint32_t at = count ? uint32_t(rint(double(count - 1) * p.levels[i])) : 0;
+    p.quantiles[size_t(blockIdx.x) * p.levels_count + i] = sorted[at];
+  }
+  if (threadIdx.x < 32) {
+    double sum = 0.0;
+    for (int i = threadIdx.x; i < count; i += 32) sum += sorted[i];
+#pragma unroll
+    for (int offset = 16; offset; offset >>= 1) sum += __shfl_xor_sync(~0u, sum, offset);
+    if (threadIdx.x == 0) p.means[blockIdx.x] = count ? sum / count : NAN, p.counts[blockIdx.x] = count;
+  }
+}

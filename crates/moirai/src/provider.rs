@@ -1,0 +1,616 @@
+//! MOIRAI-MoE behind the provider trait.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use tidecast_forecast::{
+    Context, Counter, DownloadProgress, Forecast, ForecastTask, LoadError, Logged, ModelInfo,
+    ModelSpec, Observed, PriorHistory, Provider, TaskError, family,
+};
+
+use crate::checkpoint::Checkpoint;
+use crate::device::{Asked, Place};
+use crate::error::CheckpointError;
+use crate::expert_usage::ExpertUsage;
+use crate::imputation::Column;
+use crate::model::{Costs, Tokens};
+use crate::network::Network;
+use crate::options::{Options, Rollout};
+use crate::packing::{Columns, PackedRow};
+use crate::precision::Precision;
+use crate::quantile::quantile;
+use crate::rollout::cached::Job;
+use crate::rollout::{Paths, Rolled, Series, Summary, exact};
+use crate::sampler::Sampler;
+use crate::scaler::Floor;
+
+/// The patch size taken when the checkpoint has several and none is asked for.
+const USUAL_PATCH_SIZE: usize = 16;
+
+/// Tokens of one series, context and one path; attention grows with the square.
+pub(crate) const MAX_SERIES_TOKENS: usize = 4096;
+
+/// Loads a model of this family. A download from the hub is told to the log.
+///
+/// # Errors
+/// If the spec is of another family, an option is wrong, the checkpoint cannot be opened,
+/// or the device cannot be used.
+pub fn load(spec: &ModelSpec) -> Result<Moirai, LoadError> {
+    load_with(spec, &mut Logged::default())
+}
+
+/// Opens the checkpoint and starts the threads; `progress` hears of a download from the
+/// hub.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    spec: &ModelSpec,
+    progress: &mut (dyn DownloadProgress + Send),
+) -> Result<Moirai, LoadError> {
+    let started = Instant::now();
+    family(&[crate::FAMILY], spec)?;
+    let options = Options::of(spec)?;
+    let asked = Asked::parse(&spec.device)?;
+    let place = asked.find()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = spec.threads.unwrap_or(cores).max(1);
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|index| format!("model-{index}"))
+        .build()
+        .map_err(|error| LoadError::Threads { threads: count, reason: error.to_string() })?;
+    let mut open = |options: &Options, place: &Place| {
+        Checkpoint::open(options, spec.cached_only, place, progress, &threads)
+    };
+    let checkpoint = match open(&options, &place) {
+        // What nobody asked for must not be why it does not load.
+        Err(CheckpointError::OutOfRange { name, .. }) if options.dtype.is_none() => {
+            tracing::info!(tensor = name, "a weight is beyond the range of f16: bf16 is used");
+            let shorter = Options { dtype: Some(Precision::Bf16), ..options.clone() };
+            open(&shorter, &place)?
+        }
+        // Any device would do, and the card found has no room, say.
+        Err(CheckpointError::Load(error @ LoadError::Device { .. })) if asked == Asked::Auto => {
+            tracing::warn!(%error, "the card cannot be used: the model is loaded on the CPU");
+            open(&options, &Place::Cpu)?
+        }
+        opened => opened?,
+    };
+    let mut provider = Moirai::new(checkpoint, &options, threads)?;
+    provider.warm_up()?;
+    let info = &provider.info;
+    tracing::info!(
+        path = info.path,
+        version = info.version,
+        device = info.device,
+        parameters = info.parameters,
+        threads = info.threads,
+        rollout = %provider.rollout,
+        elapsed = ?started.elapsed(),
+        "model loaded"
+    );
+    Ok(provider)
+}
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Moirai {
+    network: Box<dyn Network>,
+    info: ModelInfo,
+    rollout: Rollout,
+    patch_size: usize,
+    patch_index: usize,
+    /// The model's own threads: a process may hold several models.
+    threads: rayon::ThreadPool,
+}
+
+impl Moirai {
+    fn new(
+        checkpoint: Checkpoint,
+        options: &Options,
+        threads: rayon::ThreadPool,
+    ) -> Result<Self, CheckpointError> {
+        let network = checkpoint.network;
+        let config = network.config();
+        let sizes = &config.patch_sizes;
+        let smallest = sizes.iter().copied().min().unwrap_or(USUAL_PATCH_SIZE);
+        let usual = if sizes.contains(&USUAL_PATCH_SIZE) { USUAL_PATCH_SIZE } else { smallest };
+        let patch_size = options.patch_size.unwrap_or(usual);
+        let patch_index = network.patch_index(patch_size).ok_or_else(|| {
+            CheckpointError::PatchSize { asked: patch_size, available: sizes.clone() }
+        })?;
+        let rollout = options.rollout;
+        let (parameters, active_parameters) =
+            Costs { config, experts: network.experts() }.parameters();
+        let info = ModelInfo {
+            provider: crate::FAMILY.about.name.to_owned(),
+            path: checkpoint.path,
+            revision: checkpoint.revision,
+            version: checkpoint.version,
+            architecture: format!(
+                "{} layers of width {}, {} heads, {} experts of which 2 answer",
+                config.layers,
+                config.d_model,
+                config.heads,
+                network.experts(),
+            ),
+            parameters,
+            active_parameters,
+            licence: checkpoint.licence,
+            recommended_context: checkpoint.recommended_context,
+            weights_bytes: checkpoint.weights_bytes,
+            memory_bytes: network.bytes() as u64,
+            device: network.device(),
+            threads: threads.current_num_threads(),
+            settings: vec![
+                ("patch", format!("{patch_size} steps")),
+                ("rollout", rollout.to_string()),
+            ],
+        };
+        Ok(Self { network, info, rollout, patch_size, patch_index, threads })
+    }
+
+    /// Returns the patch sizes that the weights were trained for, in steps.
+    pub fn patch_sizes(&self) -> &[usize] {
+        &self.network.config().patch_sizes
+    }
+
+    /// Returns the patch size in use, in steps.
+    pub fn patch_size(&self) -> usize {
+        self.patch_size
+    }
+
+    /// Returns how a horizon longer than a patch is filled.
+    pub fn rollout(&self) -> Rollout {
+        self.rollout
+    }
+
+    /// Returns how the mixture of experts was used since the model was loaded.
+    pub fn expert_usage(&self) -> ExpertUsage {
+        self.network.expert_usage()
+    }
+
+    /// Makes a first forecast on a card: it loads the kernels and takes the first
+    /// memory, and whoever waits for the model expects it ready.
+    fn warm_up(&mut self) -> Result<(), LoadError> {
+        if self.network.device_memory().is_none() {
+            return Ok(());
+        }
+        let patch = self.patch_size;
+        let values: Vec<f64> = (0..4 * patch).map(|step| (step % 7) as f64).collect();
+        let task = ForecastTask::new(Context::univariate(&values), 2 * patch);
+        match self.forecast(&[task]).pop() {
+            Some(Err(TaskError::Model { reason })) => {
+                let device = self.info.device.split(' ').next().unwrap_or_default().to_owned();
+                Err(LoadError::Device { device, reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Packs a task, if it can be answered: the columns that hold anything, by
+    /// themselves.
+    fn pack(&self, task: &ForecastTask) -> Result<Packed, TaskError> {
+        let observed = task.check()?;
+        let tokens =
+            self.context_tokens(task, &observed) + step_tokens(&observed) * self.patches(task);
+        if tokens > MAX_SERIES_TOKENS {
+            return Err(TaskError::TooLong { tokens, limit: MAX_SERIES_TOKENS });
+        }
+        let context = &task.context;
+        let prior = |variate: usize| match &context.prior {
+            Some(prior) => prior[variate],
+            None => PriorHistory::default(),
+        };
+        let target = |&variate: &usize| {
+            Column::causal_mean_filled(&context.variates[variate], &prior(variate))
+        };
+        let covariates = |columns: &[Vec<f64>], observed: &[usize]| -> Vec<Column> {
+            let none = PriorHistory::default();
+            observed.iter().map(|&it| Column::causal_mean_filled(&columns[it], &none)).collect()
+        };
+        let columns = Columns {
+            target: observed.variates.iter().map(target).collect(),
+            future_covariates: covariates(&context.future_covariates, &observed.future_covariates),
+            past_covariates: covariates(&context.past_covariates, &observed.past_covariates),
+            is_pad: vec![false; context.steps()],
+        };
+        let width = self.network.config().patch_width;
+        let row = PackedRow::pack(&columns, task.horizon, self.patch_size, width);
+        Ok(Packed { row, variates: observed.variates })
+    }
+
+    fn patches(&self, task: &ForecastTask) -> usize {
+        task.horizon.div_ceil(self.patch_size)
+    }
+
+    fn context_tokens(&self, task: &ForecastTask, observed: &Observed) -> usize {
+        let columns = observed.variates.len()
+            + observed.future_covariates.len()
+            + observed.past_covariates.len();
+        task.context.steps().div_ceil(self.patch_size) * columns
+    }
+
+    fn roll_out(&self, tasks: &[(&ForecastTask, &Packed)]) -> candle_core::Result<Vec<Rolled>> {
+        let config = self.network.config();
+        let series: Vec<Series<'_>> = tasks
+            .par_iter()
+            .map(|(_, packed)| Series::new(&packed.row, config, Floor::Relative))
+            .collect();
+        let samplers: Vec<Sampler> =
+            tasks.iter().map(|(task, _)| Sampler { seed: task.seed }).collect();
+        match self.rollout {
+            Rollout::Cached => {
+                let jobs: Vec<Job<'_>> = tasks
+                    .iter()
+                    .zip(&series)
+                    .zip(&samplers)
+                    .map(|(((task, _), series), fill)| {
+                        let levels = (!task.keep_samples).then_some(task.quantiles.as_slice());
+                        Job { series, paths: task.samples, fill, levels }
+                    })
+                    .collect();
+                self.network.roll_out(self.patch_index, &jobs)
+            }
+            Rollout::Exact => tasks
+                .iter()
+                .zip(&series)
+                .zip(&samplers)
+                .map(|(((task, _), series), fill)| {
+                    let options = exact::Options::default();
+                    let (network, index) = (&*self.network, self.patch_index);
+                    exact::rollout(network, index, series, task.samples, fill, options)
+                        .map(Rolled::Paths)
+                })
+                .collect(),
+        }
+    }
+
+    fn answer(&self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
+        let rows: Vec<Result<Packed, TaskError>> =
+            tasks.par_iter().map(|task| self.pack(task)).collect();
+        let packed: Vec<(&ForecastTask, &Packed)> = tasks
+            .iter()
+            .zip(&rows)
+            .filter_map(|(task, row)| Some((task, row.as_ref().ok()?)))
+            .collect();
+        let rolled = match self.roll_out(&packed) {
+            Ok(rolled) => rolled,
+            Err(error) => {
+                let reason = error.to_string();
+                let failed = |row: Result<Packed, TaskError>| {
+                    row.and(Err(TaskError::Model { reason: reason.clone() }))
+                };
+                return rows.into_iter().map(failed).collect();
+            }
+        };
+        let mut summaries = packed
+            .par_iter()
+            .zip(&rolled)
+            .map(|((task, packed), rolled)| {
+                let forecast = match rolled {
+                    Rolled::Paths(paths) => summarize(task, paths)?,
+                    Rolled::Summary(summary) => summarized(summary)?,
+                };
+                Ok(forecast.of_observed(&packed.variates, task.context.variates.len()))
+            })
+            .collect::<Vec<_>>()
+            .into_iter();
+        let outcome = |row: Result<Packed, TaskError>| {
+            row?;
+            summaries.next().unwrap_or(Err(TaskError::NotFinite { step: 0 }))
+        };
+        rows.into_iter().map(outcome).collect()
+    }
+}
+
+impl Provider for Moirai {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn cost(&self, task: &ForecastTask) -> usize {
+        let observed = task.context.observed();
+        let (context, step) = (self.context_tokens(task, &observed), step_tokens(&observed));
+        let steps = self.patches(task).saturating_sub(1);
+        match self.rollout {
+            Rollout::Cached => context + steps * step * task.samples,
+            // Each step encodes the context and all steps before again.
+            Rollout::Exact => {
+                context + task.samples * (steps * context + step * steps * (steps + 1) / 2)
+            }
+        }
+    }
+
+    fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
+        self.threads.install(|| self.answer(tasks))
+    }
+
+    fn operations(&self, task: &ForecastTask) -> Option<f64> {
+        let observed = task.context.observed();
+        let tokens = Tokens {
+            context: self.context_tokens(task, &observed),
+            targets: observed.variates.len(),
+            step: step_tokens(&observed),
+            patches: self.patches(task),
+            paths: task.samples,
+        };
+        let costs = Costs { config: self.network.config(), experts: self.network.experts() };
+        Some(costs.operations(self.rollout, tokens))
+    }
+
+    fn batch(&self) -> (usize, usize) {
+        self.network.batch()
+    }
+
+    fn device_memory(&self) -> Option<(u64, u64)> {
+        self.network.device_memory()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.network.failure()
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        self.expert_usage().counters()
+    }
+}
+
+/// A task as the network gets it.
+struct Packed {
+    row: PackedRow,
+    /// Which variates the row's are.
+    variates: Vec<usize>,
+}
+
+/// Tokens one path gets at each patch of the horizon.
+fn step_tokens(observed: &Observed) -> usize {
+    observed.variates.len() + observed.future_covariates.len()
+}
+
+/// Turns what the device has summed up into a forecast.
+fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
+    count_broken(summary.broken);
+    for mean in &summary.mean {
+        if let Some(step) = mean.iter().position(|mean| mean.is_nan()) {
+            return Err(TaskError::NotFinite { step });
+        }
+    }
+    let Summary { mean, quantiles, .. } = summary.clone();
+    Ok(Forecast { mean, quantiles, ..Forecast::default() })
+}
+
+fn count_broken(paths: usize) {
+    if paths > 0 {
+        metrics::counter!("tidecast_forecaster_broken_paths_total").increment(paths as u64);
+    }
+}
+
+/// Takes mean and quantiles over the paths; those that broke (NaN) are left out.
+fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> {
+    let (variates, horizon) = (paths.variates, task.horizon);
+    let mut mean = vec![Vec::with_capacity(horizon); variates];
+    let mut quantiles = vec![vec![Vec::with_capacity(horizon); variates]; task.quantiles.len()];
+    let mut sorted = Vec::with_capacity(task.samples);
+    let broken = (0..task.samples)
+        .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
+        .count();
+    count_broken(broken);
+    for (variate, mean) in mean.iter_mut().enumerate() {
+        for step in 0..horizon {
+            let values = (0..task.samples).map(|path| paths.path(path, variate)[step]);
+            sorted.clear();
+            sorted.extend(values.filter(|value| !value.is_nan()));
+            if sorted.is_empty() {
+                return Err(TaskError::NotFinite { step });
+            }
+            sorted.sort_unstable_by(f64::total_cmp);
+            mean.push(mean_of(&sorted));
+            for (by_variate, &level) in quantiles.iter_mut().zip(&task.quantiles) {
+                by_variate[variate].push(quantile(&sorted, level));
+            }
+        }
+    }
+    let samples = task.keep_samples.then(|| {
+        let path = |path: usize| {
+            (0..variates).map(|variate| paths.path(path, variate)[..horizon].to_vec()).collect()
+        };
+        (0..task.samples).map(path).collect()
+    });
+    Ok(Forecast { mean, quantiles, samples, unobserved: Vec::new() })
+}
+
+/// Returns the mean; of the largest numbers too, whose sum is infinite.
+fn mean_of(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let sum: f64 = values.iter().sum();
+    if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    fn sine(steps: usize, phase: f64) -> Vec<f64> {
+        let value =
+            |step: usize| 20.0 + 5.0 * (step as f64 / 24.0 * std::f64::consts::TAU + phase).sin();
+        (0..steps).map(value).collect()
+    }
+
+    fn task(values: &[f64], horizon: usize, seed: u64) -> ForecastTask {
+        let mut task = ForecastTask::new(Context::univariate(values), horizon);
+        (task.samples, task.seed, task.keep_samples) = (30, seed, true);
+        task
+    }
+
+    fn one(model: &mut dyn Provider, task: &ForecastTask) -> Forecast {
+        model.forecast(std::slice::from_ref(task)).remove(0).expect("a forecast")
+    }
+
+    /// Largest difference of all sample paths.
+    fn difference(left: &Forecast, right: &Forecast) -> f64 {
+        let flat =
+            |forecast: &Forecast| forecast.samples.as_ref().expect("samples").concat().concat();
+        let (left, right) = (flat(left), flat(right));
+        assert_eq!(left.len(), right.len());
+        left.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn the_builtin_checkpoint_is_what_its_card_says() {
+        let model = load(&spec()).expect("loads");
+        let info = model.info();
+        assert_eq!(info.parameters, 8_239_700);
+        assert_eq!(info.active_parameters, 866_900);
+        assert_eq!((model.patch_sizes(), info.recommended_context), (&[16][..], Some(1024)));
+        assert_eq!(info.licence.as_deref(), Some("Apache-2.0"));
+        assert_eq!(info.weights_bytes, 16_710_280);
+        assert_eq!(info.version.len(), "sha256:".len() + 64);
+        assert_eq!(model.rollout(), Rollout::Cached);
+        let settings = [("patch", "16 steps".to_owned()), ("rollout", "cached".to_owned())];
+        assert_eq!(info.settings, settings);
+    }
+
+    #[test]
+    fn a_sine_goes_on() {
+        let whole = sine(512 + 48, 0.3);
+        for rollout in [Rollout::Cached, Rollout::Exact] {
+            let mut model = load(&spec().with("rollout", rollout)).expect("loads");
+            let mut values = whole[..512].to_vec();
+            values[100..110].fill(f64::NAN);
+            let forecast = one(&mut model, &task(&values, 48, 1));
+            let median = &forecast.quantiles[1][0];
+            let off = median.iter().zip(&whole[512..]).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1.0, "{rollout}: {off} of an amplitude of 5");
+            for ((low, median), high) in
+                forecast.quantiles[0][0].iter().zip(median).zip(&forecast.quantiles[2][0])
+            {
+                assert!(low <= median && median <= high);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forecast_depends_on_its_task_alone() {
+        let tasks: Vec<ForecastTask> = (0..6)
+            .map(|index| task(&sine(100 + 37 * index, index as f64), 10 + 9 * index, index as u64))
+            .collect();
+        let single = ModelSpec { threads: Some(1), ..spec() };
+        let mut single = load(&single).expect("loads");
+        let several = ModelSpec { threads: Some(3), ..spec() };
+        let mut several = load(&several).expect("loads");
+        let mut batch = tasks.clone();
+        batch.insert(3, task(&[f64::NAN; 20], 5, 0));
+        let mut together = several.forecast(&batch);
+        let refused = together.remove(3).expect_err("nothing was observed");
+        assert_eq!(refused, TaskError::NothingObserved { variates: 1, steps: 20 });
+        for (task, together) in tasks.iter().zip(together) {
+            let alone = one(&mut single, task);
+            let together = together.expect("a forecast");
+            assert!(alone == together, "off by {}", difference(&alone, &together));
+        }
+        let mut other = tasks[0].clone();
+        other.seed += 1;
+        let (left, right) = (one(&mut single, &tasks[0]), one(&mut single, &other));
+        assert!(difference(&left, &right) > 1e-3);
+    }
+
+    #[test]
+    fn a_shorter_horizon_draws_the_beginning_of_a_longer_one() {
+        let mut model = load(&spec()).expect("loads");
+        let long = one(&mut model, &task(&sine(200, 0.0), 40, 5));
+        let short = one(&mut model, &task(&sine(200, 0.0), 20, 5));
+        let (long, short) = (long.samples.expect("samples"), short.samples.expect("samples"));
+        for (long, short) in long.iter().zip(&short) {
+            assert_eq!(long[0][..20], short[0]);
+        }
+    }
+
+    #[test]
+    fn odd_series_are_forecast_or_refused_but_never_break_the_batch() {
+        let mut model = load(&spec()).expect("loads");
+        let usual = task(&sine(64, 0.0), 20, 9);
+        let alone = one(&mut model, &usual);
+        let big = |value: f64| -> Vec<f64> {
+            (0..50).map(|i| value * (1.0 - 2.0 * (i % 2) as f64)).collect()
+        };
+        let odd = [
+            vec![5.0],
+            vec![0.0; 48],
+            vec![7.0; 48],
+            vec![f64::NAN, f64::NAN, 3.0],
+            vec![f64::INFINITY, 1.0, f64::NEG_INFINITY, 2.0],
+            big(1e30),
+            big(1e300),
+            big(f64::MAX),
+            big(1e-300),
+            big(f64::MIN_POSITIVE),
+            vec![1e-310; 30],
+            vec![5e-324; 30],
+            vec![1e300; 30],
+        ];
+        let mut batch: Vec<ForecastTask> = odd.iter().map(|values| task(values, 20, 1)).collect();
+        batch.push(usual);
+        for rollout in [Rollout::Cached, Rollout::Exact] {
+            let mut model = load(&spec().with("rollout", rollout)).expect("loads");
+            let mut outcomes = model.forecast(&batch);
+            let last = outcomes.pop().expect("as many as tasks").expect("a forecast");
+            if rollout == Rollout::Cached {
+                assert!(last == alone, "off by {}", difference(&last, &alone));
+            }
+            for (values, outcome) in odd.iter().zip(outcomes) {
+                match outcome {
+                    Ok(forecast) => {
+                        let numbers = forecast.quantiles.concat().concat();
+                        assert!(numbers.iter().all(|number| number.is_finite()), "{values:?}");
+                    }
+                    Err(error) => assert!(matches!(error, TaskError::NotFinite { .. }), "{error}"),
+                }
+            }
+        }
+        let constant = one(&mut model, &batch[2]);
+        assert!(constant.quantiles[1][0].iter().all(|median| (median - 7.0).abs() < 0.01));
+        let long = task(&vec![1.0; 70_000], 4, 0);
+        let refused = model.forecast(&[long]).remove(0).expect_err("too long");
+        assert!(matches!(refused, TaskError::TooLong { .. }));
+    }
+
+    #[test]
+    fn several_variates_and_covariates_are_taken() {
+        let mut model = load(&spec()).expect("loads");
+        let mut task = task(&sine(96, 0.0), 24, 2);
+        task.context.variates.push(sine(96, 1.0));
+        task.context.future_covariates.push(sine(120, 2.0));
+        task.context.past_covariates.push(sine(96, 3.0));
+        let forecast = one(&mut model, &task);
+        assert_eq!((forecast.mean.len(), forecast.mean[1].len()), (2, 24));
+        let samples = forecast.samples.expect("samples");
+        assert_eq!((samples.len(), samples[0].len(), samples[0][1].len()), (30, 2, 24));
+        // 6 patches of 4 columns, then one step of 3 tokens for each path.
+        assert_eq!(model.cost(&task), 24 + 3 * 30);
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_says_what_to_do() {
+        let refused = |spec: ModelSpec| load(&spec).expect_err("refused").to_string();
+        let gpu = refused(ModelSpec { device: "cuda:0".into(), ..spec() });
+        if cfg!(not(feature = "cuda")) {
+            assert!(gpu.starts_with("device `cuda:0` is not supported by this build: use `cpu`"));
+        }
+        let device = refused(ModelSpec { device: "tpu".into(), ..spec() });
+        assert!(device.starts_with("unknown device `tpu`"), "{device}");
+        let size = refused(spec().with("patch.size", 32));
+        assert_eq!(size, "the checkpoint has no patch size `32`: choose one of [16]");
+        let nowhere = refused(spec().with("path", "/no/such"));
+        assert!(nowhere.starts_with("`/no/such` is not a folder: point to a folder with"));
+        let other = refused(spec().with("season", 24));
+        assert!(other.starts_with("unknown option `season` of a moirai-moe model"), "{other}");
+        let rollout = refused(spec().with("rollout", "fast"));
+        assert_eq!(rollout, "unknown rollout `fast`: expected `cached` or `exact`");
+        let dtype = refused(spec().with("dtype", "fp16"));
+        assert_eq!(dtype, "unknown dtype `fp16`: expected `f32`, `f16` or `bf16`");
+    }
+}

@@ -1,0 +1,273 @@
+//! The fast loop: location and scale stay the context's, so the context's
+//! activations never change. It is encoded once per series, its keys and
+//! values are shared by all sample paths, and each path keeps only those of
+//! its own patches.
+//!
+//! The context is padded on the left as the reference pads it, so the first
+//! patch is that of the exact rollout.
+
+use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
+
+use super::exact::Target;
+use super::{Fill, PATHS_A_THREAD, Paths, Series, patches};
+use crate::model::{Chunk, MoiraiMoe, PathMemory, Probe};
+use crate::ops::PackedMemory;
+use crate::rows::{Rotary, Rows};
+use crate::scaler::Scaling;
+
+/// Tokens encoded at once: enough for each expert to get many, few enough for
+/// the memory of their keys and values. With many threads there are more.
+const TOKENS_AT_ONCE: usize = 2048;
+const TOKENS_A_THREAD: usize = 256;
+
+/// One series to roll out.
+pub(crate) struct Job<'a> {
+    pub(crate) series: &'a Series<'a>,
+    pub(crate) paths: usize,
+    pub(crate) fill: &'a dyn Fill,
+    /// The quantiles that are wanted of the paths; `None` is the paths
+    /// themselves. A network may give the paths all the same.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU always does
+    pub(crate) levels: Option<&'a [f64]>,
+}
+
+impl<'a> Job<'a> {
+    /// Returns a job that gives its sample paths.
+    pub(crate) fn paths(series: &'a Series<'a>, paths: usize, fill: &'a dyn Fill) -> Self {
+        Self { series, paths, fill, levels: None }
+    }
+}
+
+/// Fills the horizons of several series.
+pub(crate) fn rollout(
+    model: &MoiraiMoe,
+    patch_index: usize,
+    jobs: &[Job<'_>],
+) -> Result<Vec<Paths>> {
+    let threads = rayon::current_num_threads();
+    let network = Network { model, patch_index, threads };
+    let at_once = TOKENS_AT_ONCE.max(TOKENS_A_THREAD * threads);
+
+    let tokens = jobs.iter().map(|job| job.series.context.len());
+    let mut contexts = Vec::with_capacity(jobs.len());
+    for range in cut(tokens, at_once) {
+        contexts.extend(network.encode_contexts(&jobs[range])?);
+    }
+
+    let mut all: Vec<Paths> = jobs.iter().map(|job| Paths::new(job.paths, job.series)).collect();
+    let mut units = units(jobs, &contexts, &mut all, threads);
+    // The longest first: those still running are always the front.
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.job.series.patches()));
+    let mut rest = units.as_mut_slice();
+    for range in cut(rest.iter().map(Unit::tokens).collect::<Vec<_>>().into_iter(), at_once) {
+        let (piece, others) = rest.split_at_mut(range.len());
+        network.roll_out(piece)?;
+        rest = others;
+    }
+    Ok(all)
+}
+
+/// Cuts items into ranges whose weights stay at or below `limit` where one
+/// item alone does.
+fn cut(weights: impl Iterator<Item = usize>, limit: usize) -> Vec<std::ops::Range<usize>> {
+    let (mut ranges, mut start, mut sum, mut end) = (Vec::new(), 0, 0, 0);
+    for weight in weights {
+        if end > start && sum + weight > limit {
+            ranges.push(start..end);
+            (start, sum) = (end, 0);
+        }
+        sum += weight;
+        end += 1;
+    }
+    ranges.push(start..end);
+    ranges
+}
+
+/// What a context leaves behind.
+struct Context {
+    scalings: Vec<Scaling>,
+    /// The head's rows of the newest token of each target variate.
+    head: Vec<f32>,
+    /// By layer.
+    memory: Vec<PackedMemory>,
+}
+
+/// Some sample paths of one series.
+struct Unit<'a> {
+    job: &'a Job<'a>,
+    context: &'a Context,
+    /// The first of the paths.
+    first: usize,
+    /// Values of the paths, `[path, variate, steps]`.
+    values: &'a mut [f64],
+}
+
+impl Unit<'_> {
+    /// Returns the length of one path's values.
+    fn length(&self) -> usize {
+        self.job.series.variates() * self.job.series.steps()
+    }
+
+    fn paths(&self) -> usize {
+        self.values.len() / self.length()
+    }
+
+    /// Returns the tokens of all paths in one step.
+    fn tokens(&self) -> usize {
+        self.paths() * self.job.series.step_variates().len()
+    }
+}
+
+/// Cuts the paths of all series into what one thread takes at a time, each
+/// part of one series and of nearly one size.
+fn units<'a>(
+    jobs: &'a [Job<'a>],
+    contexts: &'a [Context],
+    all: &'a mut [Paths],
+    threads: usize,
+) -> Vec<Unit<'a>> {
+    let tokens = |job: &Job<'_>| job.paths * job.series.step_variates().len();
+    let size = Chunk::size(jobs.iter().map(tokens).sum(), threads);
+    let mut units = Vec::new();
+    for ((job, context), paths) in jobs.iter().zip(contexts).zip(all) {
+        let count = job.paths.div_ceil(tokens(job).div_ceil(size).max(1)).max(1);
+        let length = job.series.variates() * job.series.steps();
+        for (index, values) in paths.values.chunks_mut(count * length).enumerate() {
+            units.push(Unit { job, context, first: index * count, values });
+        }
+    }
+    units
+}
+
+struct Network<'a> {
+    model: &'a MoiraiMoe,
+    patch_index: usize,
+    threads: usize,
+}
+
+impl Network<'_> {
+    fn head(&self, encoded: &Tensor) -> Result<Vec<f32>> {
+        self.model.head(encoded, self.patch_index)?.flatten_all()?.to_vec1()
+    }
+
+    /// Encodes the contexts of some series together.
+    fn encode_contexts(&self, jobs: &[Job<'_>]) -> Result<Vec<Context>> {
+        let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+        let device = Device::Cpu;
+        let scalings: Vec<Vec<Scaling>> =
+            jobs.iter().map(|job| job.series.scalings(&job.series.moments)).collect();
+        let (mut scaled, mut wanted, mut start) = (Vec::new(), Vec::new(), 0);
+        let mut layouts: Vec<(&_, usize)> = Vec::new();
+        for (job, scalings) in jobs.iter().zip(&scalings) {
+            job.series.push_context(scalings, &mut scaled);
+            wanted.extend(job.series.newest.iter().map(|newest| start + newest));
+            start += job.series.context.len() as u32;
+            match layouts.last_mut() {
+                Some((layout, rows)) if *layout == &job.series.layout => *rows += 1,
+                _ => layouts.push((&job.series.layout, 1)),
+            }
+        }
+        let rows = Rows::new(&layouts);
+        let scaled = patches(scaled, first.series.row.patch_width, &device)?;
+        let x = self.model.embed(&scaled, self.patch_index, &mut Probe::none())?;
+        let size = Chunk::size(rows.tokens(), self.threads);
+        let head_dim = self.model.config.head_dim;
+        let mut chunks = Chunk::of_rows(&rows, head_dim, Some(&wanted), true, size);
+        let encoded = self.model.encode(x, &mut chunks, &mut Probe::none())?;
+        let memory = chunks.into_iter().flat_map(Chunk::into_kept);
+        let head = self.head(&encoded)?;
+        let width = self.model.config.output.width() * self.model.config.patch_width;
+        let mut rest = head.as_slice();
+        let contexts = jobs.iter().zip(scalings).zip(memory);
+        let contexts = contexts.map(|((job, scalings), memory)| {
+            let (own, others) = rest.split_at(job.series.variates() * width);
+            rest = others;
+            Context { scalings, head: own.to_vec(), memory }
+        });
+        Ok(contexts.collect())
+    }
+
+    /// Rolls out one piece of work.
+    fn roll_out<'a>(&self, units: &mut [Unit<'a>]) -> Result<()> {
+        for unit in units.iter_mut() {
+            let Context { head, scalings, .. } = unit.context;
+            let (length, first, job) = (unit.length(), unit.first, unit.job);
+            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+            paths.enumerate().for_each(|(path, values)| {
+                let path = first + path;
+                let target =
+                    Target { path, step: 0, series: job.series, config: &self.model.config };
+                target.draw(head, scalings, job.fill, values);
+            });
+        }
+        let longest = units.first().map_or(0, |unit| unit.job.series.patches());
+        let chunk = |unit: &Unit<'a>| {
+            let (series, context) = (unit.job.series, unit.context);
+            let variates = series.step_variates();
+            let (prefix, layout) = (&context.memory, &series.layout.variate);
+            let (steps, width) = (series.patches() - 1, self.model.config.d_model);
+            let paths = unit.paths();
+            Chunk::of_paths(PathMemory::new(prefix, layout, &variates, paths, steps, width))
+        };
+        let mut chunks: Vec<Chunk<'_>> = units.iter().map(chunk).collect();
+        for step in 1..longest {
+            let running = units.partition_point(|unit| unit.job.series.patches() > step);
+            self.one_step(step, &mut units[..running], &mut chunks[..running])?;
+        }
+        Ok(())
+    }
+
+    /// Feeds back the patches drawn at `step - 1` and draws those of `step`.
+    fn one_step(
+        &self,
+        step: usize,
+        units: &mut [Unit<'_>],
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<()> {
+        let device = Device::Cpu;
+        let mut scaled = Vec::new();
+        let mut patch_width = 0;
+        for (unit, chunk) in units.iter().zip(chunks.iter_mut()) {
+            let series = unit.job.series;
+            let patch_size = series.row.patch_size;
+            patch_width = series.row.patch_width;
+            for values in unit.values.chunks_exact(unit.length()) {
+                let drawn = |variate: usize| {
+                    &values[variate * series.steps() + (step - 1) * patch_size..][..patch_size]
+                };
+                series.push_step(step - 1, &unit.context.scalings, drawn, &mut scaled);
+            }
+            let (tokens, targets) = (series.step_variates().len(), series.variates());
+            let time = series.first_future_time() + step as u32 - 1;
+            let rotary = Rotary::new(&vec![time; unit.tokens()], self.model.config.head_dim);
+            // A path's targets come first, then its covariates, which predict
+            // nothing.
+            let wanted = |path: usize| path * tokens..path * tokens + targets;
+            let wanted = (tokens > targets).then(|| (0..unit.paths()).flat_map(wanted).collect());
+            chunk.step(rotary, wanted);
+        }
+        let x = patches(scaled, patch_width, &device)?;
+        let x = self.model.embed(&x, self.patch_index, &mut Probe::none())?;
+        let encoded = self.model.encode(x, chunks, &mut Probe::none())?;
+        let head = self.head(&encoded)?;
+        let width = self.model.config.output.width() * self.model.config.patch_width;
+        let mut rest = head.as_slice();
+        for unit in units {
+            let series = unit.job.series;
+            let (length, per_path) = (unit.length(), series.variates() * width);
+            let (heads, others) = rest.split_at(unit.paths() * per_path);
+            rest = others;
+            let (first, scalings, fill) = (unit.first, &unit.context.scalings, unit.job.fill);
+            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+            paths.zip(heads.par_chunks_exact(per_path)).enumerate().for_each(
+                |(path, (values, head))| {
+                    let path = first + path;
+                    let target = Target { path, step, series, config: &self.model.config };
+                    target.draw(head, scalings, fill, values);
+                },
+            );
+        }
+        Ok(())
+    }
+}
