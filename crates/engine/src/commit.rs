@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidecast_sql::window::{legacy_window_identity, window_identity};
+use tidecast_sql::window::{IDENTITY_VERSION, legacy_window_identity, window_identity};
 use tidecast_sql::{PipelinePlan, ReplayPoint};
 use tidecast_stream::{Offset, PartitionCommit};
 
@@ -21,20 +21,17 @@ use crate::snapshots::digest;
 /// Version of the notation.
 const VERSION: u32 = 1;
 
-/// How a mark of this build's canonical form begins, the version of the form in it.
-const MARK_PREFIX: &str = "v2:";
-
 /// The notation of [`PartitionCommit::metadata`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct CommitMetadata {
     v: u32,
     replay: ReplayPoint,
-    /// The marks of builds before 2114f7d and of that one, which is gone on with but never
-    /// written. A name of its own: one of those builds beside this one, as while instances are
-    /// replaced one by one, passes over `identity` and goes on, where in `windows` it would
-    /// find another query's marks.
+    /// The marks of builds that knew no version of them: read, never written.
     #[serde(default, skip_serializing)]
     windows: Marks,
+    /// A name of its own: one of those builds beside this one, as while instances are
+    /// replaced one by one, passes over it and goes on, where under `windows` it would
+    /// find the marks of another query.
     #[serde(default, skip_serializing_if = "Marks::is_empty")]
     identity: Marks,
 }
@@ -42,6 +39,11 @@ struct CommitMetadata {
 /// By name of what is marked the beginning of its SHA-256: enough to see what was
 /// changed, and short.
 type Marks = BTreeMap<String, String>;
+
+/// How a mark of this build begins: with the version of the form that it is a digest of.
+fn prefix() -> String {
+    format!("v{IDENTITY_VERSION}:")
+}
 
 /// What windows follow from, in marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,12 +62,11 @@ impl WindowMarks {
             mark.truncate(8);
             mark
         };
+        let versioned = |text: String| format!("{}{}", prefix(), mark(text));
         let current = window_identity(plan).into_iter();
         let legacy = legacy_window_identity(plan).into_iter();
         Self {
-            current: current
-                .map(|(name, text)| (name.to_owned(), format!("{MARK_PREFIX}{}", mark(text))))
-                .collect(),
+            current: current.map(|(name, text)| (name.to_owned(), versioned(text))).collect(),
             legacy: legacy.map(|(name, text)| (name.to_owned(), mark(text))).collect(),
         }
     }
@@ -131,13 +132,14 @@ pub(crate) fn resume(commit: Option<&PartitionCommit>) -> Resume {
     }
     let mut resume = Resume { committed: Some(commit.offset), ..Resume::default() };
     if let Some(CommitMetadata { replay, windows: legacy, identity, .. }) = metadata {
-        let (current, later): (Marks, Marks) =
-            identity.into_iter().partition(|(_, mark)| mark.starts_with(MARK_PREFIX));
-        if !later.is_empty() {
+        let (current, others): (Marks, Marks) =
+            identity.into_iter().partition(|(_, mark)| mark.starts_with(&prefix()));
+        if !others.is_empty() {
             tracing::warn!(
                 partition = %commit.partition,
                 offset = %commit.offset,
-                "a later version committed, whose marks this one cannot compare; it goes on as if the query were the same"
+                "another version committed, whose marks this one cannot compare with its own; \
+                 it goes on as if the query had not changed"
             );
         }
         resume.replay = Some(replay);

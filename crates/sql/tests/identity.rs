@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use tidecast_sql::window::{state_identity, window_identity};
+use tidecast_sql::window::{legacy_window_identity, state_identity, window_identity};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 
 fn plans(text: &str) -> Vec<PipelinePlan> {
@@ -219,6 +219,26 @@ fn other_queries_are_others_and_say_in_what() {
     let one = by("series => ['site', 'kind'], time => 't', target => 'kw', horizon => 2");
     let other = by("series => ['kind', 'site'], time => 's', target => 'kw', horizon => 2");
     assert_eq!(one.changed(&other), ["the series", "the time"]);
+}
+
+/// What builds before version 2 marked windows of a calendar with: no words of `explain`
+/// that may change, but those that were there at the time.
+#[test]
+fn the_form_before_says_what_it_said() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/identity/windows.sql");
+    let plans = plans(&fs::read_to_string(path).unwrap());
+    let windows = plans.iter().map(|plan| {
+        let [_, (_, query), ..] = legacy_window_identity(plan);
+        query.lines().next().unwrap().to_owned()
+    });
+    let expected = [
+        "window: tumbling, 15m by `ts`, offset 5m",
+        "window: tumbling, 1 day, offset 6h, America/New_York by `ts`",
+        "window: tumbling, 1 business day by `ts`",
+        "window: tumbling, 1 month from the last day, Europe/Berlin by `ts`",
+        "window: tumbling, 1 quarter from day 15 from month 2 by `ts`",
+    ];
+    assert_eq!(windows.collect::<Vec<_>>(), expected);
 }
 
 #[test]

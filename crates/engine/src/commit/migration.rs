@@ -17,6 +17,7 @@ use tidecast_sql::window::read_head;
 use tidecast_sql::{PipelinePlan, ReplayPoint, SnapshotError, Windower, parse_scripts};
 use tidecast_stream::{Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
 
+use super::WindowMarks;
 use crate::partition::{PartitionWork, Stretch};
 use crate::snapshots::SnapshotStore;
 
@@ -211,6 +212,23 @@ async fn snapshots_of_format_2_are_passed_over_and_the_topic_is_read_again() {
     let records = Run::new(&plan, false).records;
     let mut values = records.iter().filter_map(|record| record["kw"].as_f64());
     assert!(values.any(|kw| f64::from(kw as f32) != kw), "32 bits hold less");
+}
+
+/// As the canonical form itself (`crates/sql/tests/identity.rs`), its digests are pinned:
+/// they are in the offsets that users have committed.
+#[test]
+fn the_marks_of_a_commit_are_pinned() {
+    let marks = WindowMarks::of(&plan(script("average")));
+    let text = super::metadata(ReplayPoint::default(), &marks);
+    let identity = [
+        r#""the series":"v2:4b6ff184""#,
+        r#""the time":"v2:8ca5d815""#,
+        r#""the watermark":"v2:5f8d70c7""#,
+        r#""the window query":"v2:73fdd025""#,
+        r#""timestamp.unit":"v2:929260ad""#,
+    ];
+    let expected = format!(r#""identity":{{{}}}}}"#, identity.join(","));
+    assert!(text.ends_with(&expected), "{text}");
 }
 
 #[tokio::test]
