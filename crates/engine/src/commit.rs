@@ -4,14 +4,15 @@
 //! state behind it (open windows, contexts) has to be built again after a
 //! restart, so the commit also says where to re-read from; and what the wall
 //! clock decided (the close of an idle partition) cannot be found in the records
-//! at all, so it is kept as well: [`ReplayPoint`]. Kafka holds up to 4 KiB of
-//! metadata per offset; this takes two hundred bytes, and some 80 more per close
+//! at all, so it is kept as well: [`ReplayPoint`]. And since another query cannot go
+//! on with that state, there are marks of what its windows follow from. Kafka holds up to
+//! 4 KiB of metadata per offset; this takes three hundred bytes, and some 80 more per close
 //! of an idle partition that a record came too late for; the windower keeps 32 at most.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidecast_sql::window::window_identity;
+use tidecast_sql::window::{IDENTITY_VERSION, legacy_window_identity, window_identity};
 use tidecast_sql::{PipelinePlan, ReplayPoint};
 use tidecast_stream::{Offset, PartitionCommit, Watermark};
 
@@ -25,8 +26,14 @@ const VERSION: u32 = 1;
 struct CommitMetadata {
     v: u32,
     replay: ReplayPoint,
-    #[serde(default, skip_serializing_if = "WindowMarks::is_empty")]
-    windows: WindowMarks,
+    /// The marks of builds that knew no version of them: read, never written.
+    #[serde(default, skip_serializing)]
+    windows: Marks,
+    /// A name of its own: one of those builds beside this one, as while instances are
+    /// replaced one by one, passes over it and goes on, where under `windows` it would
+    /// find the marks of another query.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    identity: Marks,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<Part>,
 }
@@ -48,31 +55,51 @@ pub(crate) struct Part {
     pub(crate) close: Option<Watermark>,
 }
 
-/// What windows follow from, by name, each as the beginning of its SHA-256: enough to
-/// see what was changed, and short.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WindowMarks(BTreeMap<String, String>);
+/// By name of what is marked the beginning of its SHA-256: enough to see what was
+/// changed, and short.
+type Marks = BTreeMap<String, String>;
+
+/// How a mark of this build begins: with the version of the form that it is a digest of.
+fn prefix() -> String {
+    format!("v{IDENTITY_VERSION}:")
+}
+
+/// What windows follow from, in marks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WindowMarks {
+    /// Those that are written, `v2:` and digits.
+    current: Marks,
+    /// Those that older builds wrote, digits alone.
+    legacy: Marks,
+}
 
 impl WindowMarks {
-    /// Returns the marks of a pipeline.
+    /// Returns the marks of a pipeline, in all forms that a commit may have.
     pub(crate) fn of(plan: &PipelinePlan) -> Self {
         let mark = |text: String| {
             let mut mark = digest(text.as_bytes());
             mark.truncate(8);
             mark
         };
-        let parts = window_identity(plan).into_iter();
-        Self(parts.map(|(name, text)| (name.to_owned(), mark(text))).collect())
+        let versioned = |text: String| format!("{}{}", prefix(), mark(text));
+        let current = window_identity(plan).into_iter();
+        let legacy = legacy_window_identity(plan).into_iter();
+        Self {
+            current: current.map(|(name, text)| (name.to_owned(), versioned(text))).collect(),
+            legacy: legacy.map(|(name, text)| (name.to_owned(), mark(text))).collect(),
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns what is another than in `now`; nothing if it was not written down.
+    /// Returns what is another than in `now`; nothing if it was not written down. Marks are
+    /// compared with those of their own form: another form has other marks for the same
+    /// query.
     pub(crate) fn changed<'a>(&'a self, now: &Self) -> Vec<&'a str> {
-        let differs = |(name, mark): &(&String, &String)| now.0.get(*name) != Some(*mark);
-        self.0.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
+        let (found, now) = match self.current.is_empty() {
+            true => (&self.legacy, &now.legacy),
+            false => (&self.current, &now.current),
+        };
+        let differs = |(name, mark): &(&String, &String)| now.get(*name) != Some(*mark);
+        found.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
     }
 }
 
@@ -99,7 +126,8 @@ impl Resume {
 
 /// Returns the metadata of a commit.
 pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowMarks, part: Option<Part>) -> String {
-    let metadata = CommitMetadata { v: VERSION, replay, windows: windows.clone(), part };
+    let identity = windows.current.clone();
+    let metadata = CommitMetadata { v: VERSION, replay, windows: Marks::new(), identity, part };
     // Numbers, texts and lists of them always serialise.
     serde_json::to_string(&metadata).unwrap_or_default()
 }
@@ -123,11 +151,27 @@ pub(crate) fn resume(commit: Option<&PartitionCommit>) -> Resume {
             "the committed metadata is not ours; contexts start empty at the committed offset"
         );
     }
-    let Some(CommitMetadata { replay, windows, part, .. }) = metadata else {
-        return Resume { committed: Some(commit.offset), ..Resume::default() };
-    };
-    Resume { committed: Some(commit.offset), replay: Some(replay), windows, part }
+    let mut resume = Resume { committed: Some(commit.offset), ..Resume::default() };
+    if let Some(CommitMetadata { replay, windows: legacy, identity, part, .. }) = metadata {
+        let (current, others): (Marks, Marks) =
+            identity.into_iter().partition(|(_, mark)| mark.starts_with(&prefix()));
+        if !others.is_empty() {
+            tracing::warn!(
+                partition = %commit.partition,
+                offset = %commit.offset,
+                "another version committed, whose marks this one cannot compare with its own; \
+                 it goes on as if the query had not changed"
+            );
+        }
+        resume.replay = Some(replay);
+        resume.part = part;
+        resume.windows = WindowMarks { current, legacy };
+    }
+    resume
 }
+
+#[cfg(test)]
+mod migration;
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +188,11 @@ mod tests {
         }
     }
 
+    fn marked(names: &[&str]) -> WindowMarks {
+        let mark = |name: &&str| ((*name).to_owned(), "v2:0123abcd".to_owned());
+        WindowMarks { current: names.iter().map(mark).collect(), ..WindowMarks::default() }
+    }
+
     #[test]
     fn a_commit_is_read_back_as_it_was_written() {
         let close = ForcedClose {
@@ -157,9 +206,9 @@ mod tests {
             closes: vec![close; 32],
             forgotten: Some(Offset(i64::MAX)),
         };
-        let names = ["the watermark", "the window query", "the series", "the time"];
-        let mark = |name: &str| (name.to_owned(), "0123abcd".to_owned());
-        let windows = WindowMarks(names.map(mark).into());
+        let names =
+            ["the watermark", "timestamp.unit", "the window query", "the series", "the time"];
+        let windows = marked(&names);
         let part = Part { out: u64::MAX, last: u32::MAX, close: Some(close.watermark) };
         let text = metadata(replay.clone(), &windows, Some(part));
         assert!(text.len() < 4096, "Kafka's limit: {} bytes", text.len());
@@ -167,7 +216,7 @@ mod tests {
         assert_eq!(resume.read_from(), Some(Offset(3)));
         assert!(resume.windows.changed(&windows).is_empty());
         let mut others = windows.clone();
-        others.0.insert("the series".to_owned(), "ffffffff".to_owned());
+        others.current.insert("the series".to_owned(), "v2:ffffffff".to_owned());
         assert_eq!(resume.windows.changed(&others), ["the series"]);
         let replay = Some(replay);
         let part = Some(part);
@@ -178,11 +227,36 @@ mod tests {
     fn an_earlier_versions_commit_says_nothing_of_windows() {
         let point = ReplayPoint { from: Some(Offset(3)), ..ReplayPoint::default() };
         let text = metadata(point, &WindowMarks::default(), None);
-        assert!(!text.contains("windows"), "{text}");
+        assert!(!text.contains("windows") && !text.contains("identity"), "{text}");
         let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
-        let windows = WindowMarks([("the series".to_owned(), "0".to_owned())].into());
-        assert!(resume.windows.changed(&windows).is_empty());
+        assert!(resume.windows.changed(&marked(&["the series"])).is_empty());
+    }
+
+    #[test]
+    fn marks_are_compared_with_those_of_their_form() {
+        let ours = WindowMarks {
+            legacy: [("the series".to_owned(), "77777777".to_owned())].into(),
+            ..marked(&["the series", "timestamp.unit"])
+        };
+        let found = |marks: &str| {
+            let text = format!(r#"{{"v":1,"replay":{{"from":3,"floor":0}},{marks}}}"#);
+            let resume = resume(Some(&commit(7, &text)));
+            assert_eq!(resume.read_from(), Some(Offset(3)), "{text}");
+            resume.windows
+        };
+        // An older build's; it knew no `timestamp.unit`.
+        let same = found(r#""windows":{"the series":"77777777"}"#);
+        assert_eq!(same.changed(&ours), [""; 0]);
+        let other = found(r#""windows":{"the series":"0123abcd"}"#);
+        assert_eq!(other.changed(&ours), ["the series"]);
+        let same =
+            found(r#""identity":{"the series":"v2:0123abcd","timestamp.unit":"v2:0123abcd"}"#);
+        assert_eq!(same.changed(&ours), [""; 0]);
+        let other = found(r#""identity":{"the series":"v2:0123abcd","timestamp.unit":"v2:0"}"#);
+        assert_eq!(other.changed(&ours), ["timestamp.unit"]);
+        let later = found(r#""identity":{"the series":"v3:77777777"}"#);
+        assert_eq!(later.changed(&ours), [""; 0], "nobody can tell");
     }
 
     #[test]

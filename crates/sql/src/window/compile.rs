@@ -18,12 +18,12 @@ use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use tidecast_stream::TimeGrid;
 
 use super::aggregate::Aggregate;
 use super::expression;
+use super::identity;
 use super::query::{CompileError, Key, QueryPlan, SourceTableInfo, columns_at, is_instant};
-use super::shape::{as_tumble, descend};
+use super::shape::{as_aggregate, as_scan, as_tumble, descend};
 use super::stage::Stage;
 use super::tumble::{TumbleNode, WINDOW_END, WINDOW_START};
 
@@ -71,15 +71,9 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn compile(mut self, view: &LogicalPlan) -> Result<QueryPlan, CompileError> {
         // From the top down to the scan; what runs first is found last.
-        let (after_nodes, aggregate) = descend(view, |node| match node {
-            LogicalPlan::Aggregate(aggregate) => Some(aggregate),
-            _ => None,
-        })?;
+        let (after_nodes, aggregate) = descend(view, as_aggregate)?;
         let (above_nodes, tumble) = descend(&aggregate.input, as_tumble)?;
-        let (below_nodes, scan) = descend(&tumble.input, |node| match node {
-            LogicalPlan::TableScan(scan) => Some(scan),
-            _ => None,
-        })?;
+        let (below_nodes, scan) = descend(&tumble.input, as_scan)?;
 
         let mut below: Vec<Stage> = self.scan(scan)?.into_iter().collect();
         let mut origins = self.scan_origins(scan);
@@ -101,7 +95,6 @@ impl<'a> Compiler<'a> {
             return Err(CompileError::new(message).about(time));
         }
         origins.extend([Origin::WindowStart, Origin::WindowEnd]);
-        let described = self.description.len();
         self.description.push(format!("window: tumbling, {} by `{time}`", tumble.grid));
         let above = self.stages(&above_nodes, &mut origins)?;
 
@@ -123,10 +116,6 @@ impl<'a> Compiler<'a> {
         let mut origins = vec![Origin::Other; grouped.fields().len()];
         let after = self.stages(&after_nodes, &mut origins)?;
 
-        let mut identity = self.description.clone();
-        if let Some(window) = identity.get_mut(described) {
-            *window = window_identity(&tumble.grid, time);
-        }
         Ok(QueryPlan {
             source: self.source.clone(),
             time_index: self.time_index,
@@ -141,7 +130,8 @@ impl<'a> Compiler<'a> {
             after,
             output: Arc::clone(view.schema().inner()),
             description: self.description,
-            identity,
+            identity: identity::query(view)?,
+            legacy_identity: identity::legacy_query(view)?,
         })
     }
 
@@ -378,21 +368,4 @@ fn without_overflow(
 fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
     use datafusion::logical_expr::UserDefinedLogicalNodeCore;
     Arc::clone(tumble.schema().inner())
-}
-
-/// Returns the words that committed offsets are marked with: others would make a
-/// pipeline refuse its own state, so they stay whatever people read.
-fn window_identity(grid: &TimeGrid, time: &str) -> String {
-    match (grid.fixed_micros(), grid.offset_micros()) {
-        (None, _) => format!("window: tumbling, {grid} by `{time}`"),
-        (Some(size), 0) => format!("window: tumbling, {} by `{time}`", micros(size)),
-        (Some(size), offset) => {
-            format!("window: tumbling, {} by `{time}`, offset {}", micros(size), micros(offset))
-        }
-    }
-}
-
-fn micros(length: i64) -> String {
-    let length = length.unsigned_abs();
-    humantime::format_duration(std::time::Duration::from_micros(length)).to_string()
 }

@@ -12,6 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::expression;
+use super::identity::Columns;
 use super::query::CompileError;
 use super::stage::{self, Selection};
 
@@ -23,6 +24,8 @@ use super::stage::{self, Selection};
 #[derive(Clone)]
 pub struct WatermarkCondition {
     text: String,
+    /// Its canonical form.
+    identity: String,
     predicate: Arc<dyn PhysicalExpr>,
 }
 
@@ -51,7 +54,13 @@ impl WatermarkCondition {
             return Err(CompileError::new("the condition is neither true nor false, expected one"));
         }
         let predicate = expression::compile(&filter.predicate, input, state)?;
-        Ok(Self { text: text.into(), predicate })
+        let identity = Columns::text_over_source(&filter.predicate, input);
+        Ok(Self { text: text.into(), identity, predicate })
+    }
+
+    /// Returns its canonical form, whatever way it was written.
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Says for each of the rows whether it moves the watermark.

@@ -66,8 +66,10 @@ pub(crate) struct QueryPlan {
     pub(crate) after: Vec<Stage>,
     pub(crate) output: SchemaRef,
     pub(crate) description: Vec<String>,
-    /// The same in the words that state is marked with.
-    pub(crate) identity: Vec<String>,
+    /// What state follows from: the canonical form of the view.
+    pub(crate) identity: String,
+    /// The form that older builds marked state with.
+    pub(crate) legacy_identity: String,
 }
 
 /// One expression of `GROUP BY`.
@@ -121,10 +123,14 @@ impl WindowQuery {
         names
     }
 
-    /// Returns what windows follow from, in words that stay the same from version to
-    /// version.
-    pub(crate) fn identity(&self) -> String {
-        self.plan.identity.join("\n")
+    /// Returns the view's canonical form, which stays the same from build to build.
+    pub(crate) fn identity(&self) -> &str {
+        &self.plan.identity
+    }
+
+    /// Returns the form that older builds marked state with.
+    pub(crate) fn legacy_identity(&self) -> &str {
+        &self.plan.legacy_identity
     }
 
     /// Returns what the view does, a line per step, in the order of execution.

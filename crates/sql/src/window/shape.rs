@@ -1,6 +1,6 @@
 //! The shape a view's plan must have, and what is said where it has another.
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Aggregate, LogicalPlan, TableScan};
 
 use super::query::CompileError;
 use super::tumble::{TumbleNode, WINDOW_END, WINDOW_START};
@@ -23,6 +23,20 @@ pub(super) fn descend<'p, T: 'p>(
             LogicalPlan::SubqueryAlias(node) => &node.input,
             other => return Err(CompileError::new(unexpected(other))),
         };
+    }
+}
+
+pub(super) fn as_aggregate(node: &LogicalPlan) -> Option<&Aggregate> {
+    match node {
+        LogicalPlan::Aggregate(aggregate) => Some(aggregate),
+        _ => None,
+    }
+}
+
+pub(super) fn as_scan(node: &LogicalPlan) -> Option<&TableScan> {
+    match node {
+        LogicalPlan::TableScan(scan) => Some(scan),
+        _ => None,
     }
 }
 

@@ -29,10 +29,10 @@ use serde::{Deserialize, Serialize};
 use tidecast_stream::{Offset, Watermark};
 
 use super::contexts::Captured;
+use super::identity::{self, StateIdentity};
 use super::open::SavedWindow;
 use super::ring::Ring;
 use super::windower::ForcedClose;
-use crate::spec::{ForecastClause, PipelinePlan};
 
 /// Version of the format.
 pub(super) const FORMAT: u32 = 3;
@@ -87,6 +87,9 @@ impl From<ArrowError> for SnapshotError {
 pub struct Head {
     /// Version of the format.
     pub format: u32,
+    /// Version of the form that `identity` has; older builds wrote none.
+    #[serde(default = "legacy_version")]
+    pub identity_version: u32,
     /// What the state follows from, name by name.
     pub identity: Vec<(String, String)>,
     /// Records before this offset are in it.
@@ -110,6 +113,10 @@ pub struct Head {
     pub(crate) newest_step: Option<i64>,
     pub(crate) swept: i64,
     pub(crate) next_serial: u64,
+}
+
+fn legacy_version() -> u32 {
+    identity::LEGACY_VERSION
 }
 
 /// What a snapshot says of the windows that were open.
@@ -174,55 +181,6 @@ pub(super) struct Restored {
     pub(super) rings: Vec<Ring>,
     /// `None`: read them again.
     pub(super) windows: Option<Vec<SavedWindow>>,
-}
-
-/// Returns what a pipeline's state follows from. Horizon, quantiles, samples, model
-/// and sink are not among it: they may change and the state stays.
-pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
-    let clause = &plan.forecast;
-    let watermark = &plan.source.watermark;
-    let columns = plan.source.schema.fields();
-    let columns: Vec<String> =
-        columns.iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
-    [
-        ("the source's columns", columns.join(", ")),
-        ("the watermark", format!("{watermark:?}")),
-        ("max.future", format!("{:?}", plan.source.max_future)),
-        ("max.past", format!("{:?}", plan.source.max_past)),
-        ("timestamp.unit", unit(plan)),
-        ("the window query", plan.window.identity()),
-        ("the series", clause.series.join(", ")),
-        ("the time", clause.time.clone()),
-        ("the step", clause.step.describe()),
-        ("the targets", clause.targets.join(", ")),
-        ("what a step without a row is", zero_filled(clause)),
-        ("the past covariates", clause.past_covariates.join(", ")),
-        ("the future covariates", clause.future_covariates.join(", ")),
-        ("the context", clause.context.to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
-}
-
-fn unit(plan: &PipelinePlan) -> String {
-    plan.source.timestamp_unit.map_or("auto".to_owned(), |unit| unit.to_string())
-}
-
-fn zero_filled(clause: &ForecastClause) -> String {
-    let zero = clause.targets.iter().zip(&clause.zero_filled).filter(|(_, zero)| **zero);
-    zero.map(|(target, _)| format!("{target} 0")).collect::<Vec<_>>().join(", ")
-}
-
-/// Returns what windows follow from: what a pipeline cannot change and go on with the
-/// windows it has. Targets, covariates and the context's length are not in it: what
-/// contexts hold of them is built from the windows that are read again.
-pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 4] {
-    [
-        ("the watermark", format!("{:?}", plan.source.watermark)),
-        ("the window query", plan.window.identity()),
-        ("the series", plan.forecast.series.join(", ")),
-        ("the time", plan.forecast.time.clone()),
-    ]
 }
 
 /// Writes a snapshot; `windows` are of the schema `open`.
@@ -301,19 +259,14 @@ fn head_of(schema: &Schema) -> Result<Head, SnapshotError> {
 /// `wanted`.
 pub(super) fn read(
     bytes: &[u8],
-    identity: &[(String, String)],
+    identity: &StateIdentity,
     wanted: &SchemaRef,
 ) -> Result<Restored, SnapshotError> {
     let mut cursor = Cursor::new(bytes);
     let reader = open(&mut cursor)?;
     let head = head_of(&reader.schema())?;
-    if let Some((ours, _)) =
-        identity.iter().zip(&head.identity).find(|(ours, theirs)| ours != theirs)
-    {
-        return Err(SnapshotError::Foreign { what: ours.0.clone() });
-    }
-    if identity.len() != head.identity.len() {
-        return Err(SnapshotError::Foreign { what: "the version".to_owned() });
+    if let Some(what) = identity.changed(head.identity_version, &head.identity) {
+        return Err(SnapshotError::Foreign { what });
     }
     let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
     let (keys, rings) = series::read(&batches)?;

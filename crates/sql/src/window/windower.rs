@@ -9,10 +9,10 @@ use tidecast_stream::{
 };
 
 use super::contexts::{ContextRings, SeriesContext};
+use super::identity::StateIdentity;
 use super::json;
 use super::operator::WindowOperator;
 use super::output::{FailedGroup, LateRow, WindowError, WindowOutput};
-use super::snapshot;
 use crate::spec::{PipelinePlan, Refresh};
 
 mod parts;
@@ -67,7 +67,7 @@ pub struct Windower {
     refresh: Refresh,
     windows: TimeGrid,
     /// What the state follows from.
-    identity: Vec<(String, String)>,
+    identity: StateIdentity,
     partition: Option<Partition>,
     /// Where the last batch ended.
     position: Offset,
@@ -130,7 +130,7 @@ impl Windower {
             rings: ContextRings::new(clause, &plan.window.output_schema(), plan.is_bounded())?,
             refresh: plan.forecast.refresh,
             windows: plan.window.grid(),
-            identity: snapshot::state_identity(plan),
+            identity: StateIdentity::of(plan),
             partition: None,
             position: Offset::default(),
             closed: VecDeque::new(),

@@ -156,12 +156,19 @@ fn a_snapshot_of_something_else_is_refused_by_what_differs() {
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert!(text.contains("\"format\":3"));
-    let find = |bytes: &[u8]| bytes.windows(10).position(|at| at == b"\"format\":3");
-    let mut later = bytes.clone();
-    while let Some(at) = find(&later) {
-        later[at + 9] = b'4';
-    }
+    let with = |what: &str, other: &str| {
+        let mut changed = bytes.clone();
+        while let Some(at) = changed.windows(what.len()).position(|at| at == what.as_bytes()) {
+            changed[at..at + what.len()].copy_from_slice(other.as_bytes());
+        }
+        assert_ne!(changed, bytes, "{what}");
+        changed
+    };
+    let later = with("\"format\":3", "\"format\":4");
     assert_eq!(refused(&plan, &later), SnapshotError::Format { found: 4 });
+    // The form of the identity has a version of its own.
+    let later = with("\"identity_version\":2", "\"identity_version\":3");
+    assert_eq!(refused(&plan, &later), SnapshotError::Foreign { what: "the version".to_owned() });
     assert_eq!(refused(&plan, b"ARROW1 and so on"), SnapshotError::Format { found: 1 });
 }
 

@@ -6,6 +6,7 @@ use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::Windower;
 use crate::window::contexts::Captured;
+use crate::window::identity::IDENTITY_VERSION;
 use crate::window::open::SavedWindow;
 use crate::window::output::WindowError;
 use crate::window::snapshot::{self, FORMAT, Head, OpenWindows, Restored, SnapshotError};
@@ -121,7 +122,8 @@ impl Windower {
         let closed = self.closed.iter().map(|(start, offset)| (start.as_micros(), offset.0));
         let head = Head {
             format: FORMAT,
-            identity: self.identity.clone(),
+            identity_version: IDENTITY_VERSION,
+            identity: self.identity.current().to_vec(),
             offset: self.position,
             series: self.rings.series() as u64,
             open: windows.as_deref().map(OpenWindows::of),
