@@ -21,5 +21,6 @@ mod model;
 mod one_meaning;
 mod repository;
 mod service;
+mod slow_model;
 mod state;
 mod support;

@@ -139,6 +139,11 @@ impl Subscriber {
         self.messages.iter().map(|message| message.id().to_owned()).collect()
     }
 
+    /// How many different forecasts were read so far.
+    pub(crate) fn distinct(&self) -> usize {
+        self.ids().into_iter().collect::<BTreeSet<_>>().len()
+    }
+
     /// Fails if a forecast is there twice.
     pub(crate) fn assert_no_repeats(&self) {
         let mut seen = BTreeSet::new();
