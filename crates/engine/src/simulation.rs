@@ -466,3 +466,71 @@ fn a_fault_in_the_protocol_is_found() {
         assert!(seed.is_some(), "{flaw:?} was not found");
     }
 }
+
+/// Runs a process on some records, with a model that takes so long for a batch.
+async fn with_model(simulation: &mut Simulation, latency: Duration) {
+    simulation.time.set_latency("model-", latency);
+    for _ in 0..20 {
+        simulation.produce();
+    }
+    simulation.start(0);
+    simulation.pass(Duration::from_secs(10)).await;
+}
+
+fn status(simulation: &Simulation) -> tidecast_actors::Status {
+    let process = simulation.processes[0].as_ref().expect("a process");
+    process.supervisor.status().borrow().clone()
+}
+
+fn on_a_runtime(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_model_that_hangs_is_said_given_up_and_loaded_again() {
+    on_a_runtime(async {
+        let mut simulation = Simulation::new(Arc::new(plan()), 1, None);
+        with_model(&mut simulation, Duration::from_secs(1_000_000)).await;
+        assert_eq!(status(&simulation).name(), "running");
+        simulation.pass(config().stall_timeout).await;
+        let mut said = None;
+        for _ in 0..100 {
+            if let tidecast_actors::Status::Backoff { reason, .. } = status(&simulation) {
+                said = Some(reason);
+                break;
+            }
+            simulation.pass(Duration::from_secs(1)).await;
+        }
+        let said = said.expect("the generation ended");
+        assert!(said.starts_with("forecaster-naive-0 has been at one message for "), "{said}");
+        // The next generation loads a model that works.
+        simulation.time.set_latency("model-", Duration::ZERO);
+        simulation.pass(Duration::from_secs(60)).await;
+        assert_eq!(status(&simulation).name(), "running");
+        assert!(simulation.world.lock().is_committed());
+    });
+}
+
+#[test]
+fn a_store_that_hangs_stops_neither_the_stream_nor_a_start_nor_a_stop() {
+    on_a_runtime(async {
+        let mut simulation = Simulation::new(Arc::new(plan()), 1, None);
+        with_model(&mut simulation, Duration::ZERO).await;
+        simulation.world.lock().store_hangs = true;
+        for _ in 0..20 {
+            simulation.produce();
+            simulation.pass(Duration::from_secs(5)).await;
+        }
+        assert!(simulation.world.lock().is_committed(), "the stream went on");
+        simulation.stop(0);
+        simulation.pass(Duration::from_secs(20)).await;
+        assert_eq!(status(&simulation), tidecast_actors::Status::Stopped);
+        // Snapshots are there, and cannot be had.
+        assert!(simulation.world.lock().happened["snapshots"] > 0);
+        simulation.start(0);
+        simulation.produce();
+        simulation.pass(Duration::from_secs(60)).await;
+        assert!(simulation.world.lock().is_committed(), "it read again instead");
+    });
+}

@@ -13,7 +13,8 @@ use tidecast_sql::{PipelinePlan, parse_scripts};
 use tidecast_stream::memory::{MemorySink, MemorySource};
 use tidecast_stream::{
     BadRecord, Blame, ForecastMessage, ForecastStatus, Offset, OffsetRange, Partition,
-    PartitionCommit, RecordPosition, Source, SourceBatch, SourceError, SourceEvent, Transaction,
+    PartitionCommit, RecordPosition, Sink, SinkError, Source, SourceBatch, SourceError,
+    SourceEvent, Transaction,
 };
 
 const MINUTE: i64 = 60_000_000;
@@ -308,4 +309,77 @@ async fn a_pipeline_that_cannot_start_says_why_and_leaves_the_others_alone() {
     assert!(reason.contains("no/such/folder"), "{reason}");
     assert_eq!(endings[1].1, Status::Stopped);
     assert_eq!(forecasts(&transactions).len(), 10);
+}
+
+/// Is stuck in its first transaction until it is told to go on.
+struct Stuck {
+    go_on: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
+    sink: MemorySink,
+}
+
+impl Sink for Stuck {
+    fn publish(&mut self, transaction: Transaction) -> Result<(), SinkError> {
+        let first = self.go_on.lock().expect("no other holds it").take();
+        if let Some(go_on) = first {
+            go_on.recv().expect("told to go on");
+        }
+        self.sink.publish(transaction)
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Hands out sources and sinks that may be stuck.
+struct StuckEnds {
+    ends: Mutex<Vec<(Box<dyn Source>, Box<dyn Sink>)>>,
+}
+
+impl Connectors for StuckEnds {
+    fn connect(&self, _: &PipelinePlan, _: &EngineConfig) -> Result<Connection, ConnectError> {
+        let (source, sink) = self.ends.lock().expect("no other holds it").remove(0);
+        Ok(Connection { source, sink })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_hangs_is_shown_and_followed_by_another_once_it_is_gone() {
+    let rows = ten_rows();
+    let events = || [assigned(0, None), SourceEvent::Batch(batch(0, (0, 10), &rows))];
+    let (tell, told) = std::sync::mpsc::channel();
+    let sink = MemorySink::default();
+    let go_on = Arc::new(Mutex::new(Some(told)));
+    let stuck = || Box::new(Stuck { go_on: Arc::clone(&go_on), sink: sink.clone() });
+    let ends = StuckEnds {
+        ends: Mutex::new(vec![
+            (then_idle(events()), stuck() as Box<dyn Sink>),
+            (source(events()), stuck() as Box<dyn Sink>),
+        ]),
+    };
+    let mut config = EngineConfig::default();
+    config.stall_timeout = std::time::Duration::from_millis(300);
+    config.restart.backoff = std::time::Duration::from_millis(1);
+    let engine = Engine::start(vec![plan("load")], config, Arc::new(ends));
+    let stalled = async {
+        loop {
+            if let Status::Stalled { reason } = &engine.status()[0].1 {
+                break reason.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    let reason = tokio::time::timeout(limit, stalled).await.expect("it is shown");
+    assert!(reason.starts_with("publisher-load has been at one message for "), "{reason}");
+    assert!(sink.take().is_empty());
+    // What is stuck holds the next generation up: they must not overlap.
+    assert!(matches!(engine.status()[0].1, Status::Stalled { .. }));
+    tell.send(()).expect("it waits");
+    let endings = tokio::time::timeout(limit, engine.ended()).await.expect("it ends");
+    assert_eq!(endings[0].1, Status::Stopped);
+    engine.shutdown().await;
+    // The first transaction went through after all, and nobody committed it.
+    let transactions = sink.take();
+    assert!(forecasts(&transactions).len() >= 10);
 }

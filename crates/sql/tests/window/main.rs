@@ -8,6 +8,7 @@ mod harness;
 #[path = "../support/models.rs"]
 mod models;
 mod operator;
+mod parts;
 mod planned;
 mod properties;
 mod replay;
