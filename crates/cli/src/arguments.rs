@@ -492,4 +492,7 @@ pub enum BenchSubject {
     /// What exactly-once costs on a Kafka, how soon forecasts can be read, and how long a
     /// restart takes.
     Delivery,
+    /// What a series takes while nothing happens, and what a close of all of them takes
+    /// beside; the largest has a million series and takes some 10 GiB.
+    Memory,
 }

@@ -17,6 +17,8 @@ use tidecast_stream::{Partition, Source, SourceEvent};
 
 #[path = "bench_delivery.rs"]
 mod delivery;
+#[path = "bench_memory.rs"]
+mod memory;
 
 use crate::arguments::{BenchArguments, BenchSubject};
 use crate::commands::start_logging;
@@ -36,6 +38,9 @@ pub fn run(arguments: &BenchArguments, log: Option<&str>) -> anyhow::Result<()> 
     if arguments.repeats == 0 {
         bail!("--repeats is 0; expected at least 1");
     }
+    if let Some(measured) = memory::measured_here() {
+        return measured;
+    }
     let wanted = |subject| arguments.only.is_none_or(|only| only == subject);
     let mut report = serde_json::Map::new();
     report.insert("cores".to_owned(), json!(std::thread::available_parallelism()?.get()));
@@ -45,6 +50,9 @@ pub fn run(arguments: &BenchArguments, log: Option<&str>) -> anyhow::Result<()> 
     }
     if wanted(BenchSubject::Forecasts) {
         report.insert("forecasts".to_owned(), forecasts(arguments.repeats)?);
+    }
+    if wanted(BenchSubject::Memory) {
+        report.insert("memory".to_owned(), memory::memory()?);
     }
     match (&arguments.kafka, arguments.only) {
         (Some(bootstrap), None | Some(BenchSubject::Delivery)) => {
