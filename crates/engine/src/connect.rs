@@ -1,6 +1,5 @@
 //! From a plan's tables to the ports behind which they sit.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
@@ -134,9 +133,9 @@ fn kafka_source(
     options: &KafkaSourceOptions,
     config: &EngineConfig,
 ) -> KafkaSourceConfig {
-    let mut properties = properties(&config.kafka.properties, &options.properties);
-    if config.static_membership {
-        properties.entry("group.instance.id".to_owned()).or_insert_with(|| config.instance.clone());
+    let mut properties = config.kafka.properties.overlaid(&options.properties);
+    if config.static_membership && properties.get("group.instance.id").is_none() {
+        properties.insert("group.instance.id", &config.instance);
     }
     KafkaSourceConfig {
         startup: match options.startup {
@@ -179,7 +178,7 @@ fn kafka_sink(
             },
             Delivery::AtLeastOnce => tidecast_kafka::Delivery::AtLeastOnce,
         },
-        properties: properties(&config.kafka.properties, &options.properties),
+        properties: config.kafka.properties.overlaid(&options.properties),
         ..KafkaSinkConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),
             &options.topic,
@@ -189,16 +188,6 @@ fn kafka_sink(
 
 fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
     table.unwrap_or(&config.kafka.bootstrap_servers).clone()
-}
-
-/// The configuration's properties, the table's over them.
-fn properties(
-    defaults: &BTreeMap<String, String>,
-    table: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let mut merged = defaults.clone();
-    merged.extend(table.clone());
-    merged
 }
 
 fn file_format(format: FileFormat) -> tidecast_files::FileFormat {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use tidecast_stream::{EpochUnit, TimeGrid};
+use tidecast_stream::{ClientProperties, EpochUnit, TimeGrid};
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::planner::sql_name;
@@ -72,14 +72,9 @@ impl Page {
         self.line(2, &format!("{name}: {value}"));
     }
 
-    fn properties<'a>(&mut self, properties: impl IntoIterator<Item = (&'a String, &'a String)>) {
-        for (name, value) in properties {
-            // Whatever is a secret is named like one in librdkafka.
-            let is_secret = ["password", "secret", ".key", "jaas", "oauthbearer.config"]
-                .iter()
-                .any(|word| name.contains(word));
-            let shown = if is_secret { "(hidden)" } else { value.as_str() };
-            self.setting(&format!("librdkafka {name}"), shown);
+    fn properties(&mut self, properties: &ClientProperties) {
+        for (name, value) in properties.shown() {
+            self.setting(&format!("librdkafka {name}"), value);
         }
     }
 }
@@ -253,8 +248,8 @@ fn model(page: &mut Page, model: &ModelDefinition) {
     if let Some(revision) = &model.revision {
         page.setting("revision", revision);
     }
-    if model.token.is_some() {
-        page.setting("token", "as written (not shown)");
+    if let Some(token) = &model.token {
+        page.setting("token", &token.to_string());
     }
     if let Some(licence) = &model.accepted_licence {
         page.setting("accepted licence", licence);

@@ -1,11 +1,9 @@
 //! What a pipeline file says, checked: the result of planning.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidecast_stream::{EpochUnit, TimeGrid};
+use tidecast_stream::{ClientProperties, EpochUnit, Secret, TimeGrid};
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -106,7 +104,7 @@ pub struct KafkaSourceOptions {
     /// `'bad.topic'`; bad records are only counted when absent.
     pub bad_topic: Option<String>,
     /// `'properties.*'`: librdkafka settings, the prefix taken off.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// Where to begin reading without a committed offset.
@@ -158,7 +156,7 @@ pub struct KafkaSinkOptions {
     /// source is a file, which has no offsets to commit.
     pub delivery: Delivery,
     /// `'properties.*'`: librdkafka settings, the prefix taken off.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// What a sink promises about messages.
@@ -188,28 +186,6 @@ pub enum FileFormat {
     JsonLines,
     /// Apache Parquet.
     Parquet,
-}
-
-/// Text that does not show in logs and explanations.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
 }
 
 /// `CREATE MODEL name WITH (…)`.

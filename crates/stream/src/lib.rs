@@ -1,5 +1,5 @@
 //! The vocabulary the other crates share: event time, watermarks, partitions,
-//! offsets, checkpoints, the batches that travel, and the two ports
+//! offsets, checkpoints, the batches that travel, what is secret, and the two ports
 //! ([`Source`], [`Sink`]) behind which Kafka, files and the in-memory doubles sit.
 //!
 //! This crate does no I/O, knows no runtime and holds nouns only. If something
@@ -19,6 +19,7 @@ pub mod forecast;
 pub mod grid;
 pub mod memory;
 pub mod partition;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod time;
@@ -31,6 +32,7 @@ pub use forecast::{
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};
+pub use secret::{ClientProperties, Secret};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};

@@ -58,7 +58,7 @@ pub(crate) fn topics(bootstrap: &str, topics: &[(&str, i32)]) {
 pub(crate) fn source_config(bootstrap: &str, group: &str, topic: &str) -> KafkaSourceConfig {
     let mut config = KafkaSourceConfig::new(bootstrap, group, topic, schema());
     for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "200")] {
-        config.properties.insert(name.to_owned(), value.to_owned());
+        config.properties.insert(name, value);
     }
     config
 }

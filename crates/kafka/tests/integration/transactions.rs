@@ -107,7 +107,7 @@ fn a_member_that_was_thrown_out_commits_nothing() {
     let Some(setting) = Setting::new() else { return };
     let mut config = source_config(setting.bootstrap, &setting.group, &setting.input);
     for (name, value) in [("session.timeout.ms", "1000"), ("max.poll.interval.ms", "1000")] {
-        config.properties.insert(name.to_owned(), value.to_owned());
+        config.properties.insert(name, value);
     }
     let mut stalled = Reader::new(config);
     stalled.catch_up(2);

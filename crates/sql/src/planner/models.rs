@@ -1,9 +1,11 @@
 //! `CREATE MODEL`, and the model that is there without one.
 
+use tidecast_stream::Secret;
+
 use super::options::{OptionReader, OptionRules};
 use crate::dialect::ModelStatement;
 use crate::error::{Problem, did_you_mean};
-use crate::spec::{ModelDefinition, Secret};
+use crate::spec::ModelDefinition;
 
 /// The model a pipeline uses when it names none.
 pub(super) const DEFAULT_MODEL: &str = "tiny";
