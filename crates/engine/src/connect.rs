@@ -138,6 +138,7 @@ fn kafka_source(
         properties.insert("group.instance.id", &config.instance);
     }
     KafkaSourceConfig {
+        pipeline: plan.name.clone(),
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
             StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
@@ -170,6 +171,7 @@ fn kafka_sink(
         SourceConnector::Filesystem(_) => (None, None),
     };
     KafkaSinkConfig {
+        pipeline: plan.name.clone(),
         late_topic,
         bad_topic,
         delivery: match options.delivery {

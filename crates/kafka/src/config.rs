@@ -11,6 +11,8 @@ use tidecast_stream::{ClientProperties, EpochUnit};
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone, Debug)]
 pub struct KafkaSourceConfig {
+    /// The pipeline that reads: its metrics say so.
+    pub pipeline: String,
     /// The brokers to ask first, `host:port` separated by commas.
     pub bootstrap_servers: String,
     /// The consumer group that shares the topic's partitions.
@@ -37,7 +39,7 @@ pub struct KafkaSourceConfig {
 }
 
 impl KafkaSourceConfig {
-    /// Returns the defaults: earliest offset, batches of 8,192 records, 5 ms of
+    /// Returns the defaults: no pipeline's name, earliest offset, batches of 8,192 records, 5 ms of
     /// linger, 15 s of patience.
     pub fn new(
         bootstrap_servers: impl Into<String>,
@@ -46,6 +48,7 @@ impl KafkaSourceConfig {
         schema: SchemaRef,
     ) -> Self {
         Self {
+            pipeline: String::new(),
             bootstrap_servers: bootstrap_servers.into(),
             group_id: group_id.into(),
             topic: topic.into(),
@@ -123,6 +126,8 @@ pub enum LostRecords {
 /// Where a [`KafkaSink`](crate::KafkaSink) writes, and what it promises.
 #[derive(Clone, Debug)]
 pub struct KafkaSinkConfig {
+    /// The pipeline that writes: its metrics say so.
+    pub pipeline: String,
     /// The brokers to ask first, `host:port` separated by commas.
     pub bootstrap_servers: String,
     /// The topic of the forecasts.
@@ -141,9 +146,10 @@ pub struct KafkaSinkConfig {
 }
 
 impl KafkaSinkConfig {
-    /// Returns the defaults: at least once, no side topics, 15 s of patience.
+    /// Returns the defaults: no pipeline's name, at least once, no side topics, 15 s of patience.
     pub fn new(bootstrap_servers: impl Into<String>, topic: impl Into<String>) -> Self {
         Self {
+            pipeline: String::new(),
             bootstrap_servers: bootstrap_servers.into(),
             topic: topic.into(),
             late_topic: None,

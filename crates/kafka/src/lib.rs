@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod mock;
 mod native;
+mod observe;
 mod rebalance;
 mod sink;
 mod source;
