@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tidecast_forecast::bench::{Machine, Point, measure};
 use tidecast_forecast::{ModelSpec, Rollout, load};
-use tidecast_kafka::{KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare};
+use tidecast_kafka::tools::{MockBroker, Producer, consume_bare};
+use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
 use tidecast_sql::{PipelinePlan, Windower, parse_scripts};
 use tidecast_stream::{Partition, Source, SourceEvent};
 

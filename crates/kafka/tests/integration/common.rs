@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_kafka::{
-    Isolation, KafkaSource, KafkaSourceConfig, Producer, ReadFrom, Record, TopicReader,
-    create_topics,
-};
+use tidecast_kafka::tools::{Isolation, Producer, ReadFrom, Record, TopicReader, create_topics};
+use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
 use tidecast_stream::{
     ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Offset, Partition,
     PartitionCommit, SeriesKey, Source, SourceBatch, SourceEvent, Transaction, VariateForecast,

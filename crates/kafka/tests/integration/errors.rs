@@ -7,9 +7,8 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tidecast_kafka::{
-    Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, LostRecords, MockBroker, Producer,
-};
+use tidecast_kafka::tools::{Isolation, MockBroker, Producer};
+use tidecast_kafka::{Delivery, KafkaSink, KafkaSinkConfig, KafkaSource, LostRecords};
 use tidecast_stream::{Blame, Offset, Sink, SinkError, Source, SourceEvent};
 
 use crate::common::{LIMIT, Reader, fill, ids, source_config, transaction};

@@ -1,6 +1,7 @@
 //! Exactly once, against a real broker.
 
-use tidecast_kafka::{Delivery, Isolation, KafkaSink, KafkaSinkConfig};
+use tidecast_kafka::tools::Isolation;
+use tidecast_kafka::{Delivery, KafkaSink, KafkaSinkConfig};
 use tidecast_stream::{Offset, Sink};
 
 use crate::broker::{self, unique};
