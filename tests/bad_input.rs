@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidecast_kafka::Record;
+use tidecast_kafka::tools::Record;
 
 use crate::support::broker;
 use crate::support::messages::{Subscriber, records};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
-use tidecast_kafka::Record;
+use tidecast_kafka::tools::Record;
 
 use crate::support::messages::{Subscriber, records};
 use crate::support::service::Service;

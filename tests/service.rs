@@ -6,7 +6,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use tidecast_kafka::Producer;
+use tidecast_kafka::tools::Producer;
 
 use crate::support::broker::{self, unique};
 use crate::support::messages::{Message, Subscriber, records};
@@ -265,7 +265,7 @@ fn the_demo_pipeline_fills_its_topic() {
     }
     let topics = names.map(|name| format!("{name}{suffix}"));
     let wanted: Vec<(&str, i32)> = topics.iter().map(|name| (name.as_str(), 3)).collect();
-    tidecast_kafka::create_topics(broker.bootstrap(), &wanted).unwrap();
+    tidecast_kafka::tools::create_topics(broker.bootstrap(), &wanted).unwrap();
     send_demo_hours(broker.bootstrap(), &topics[0], HOURS);
 
     let prefix = format!("kafka.group_prefix={}", unique("demo"));

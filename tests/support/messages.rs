@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsonschema::Validator;
 use serde_json::Value;
-use tidecast_kafka::{Isolation, ReadFrom, Record, TopicReader};
+use tidecast_kafka::tools::{Isolation, ReadFrom, Record, TopicReader};
 
 use super::command::Ended;
 use super::service::Service;

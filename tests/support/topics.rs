@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
-use tidecast_kafka::{Producer, create_topics};
+use tidecast_kafka::tools::{Producer, create_topics};
 
 use super::broker::unique;
 use super::{LIMIT, eventually};

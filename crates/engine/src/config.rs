@@ -1,9 +1,9 @@
 //! What the engine needs to know beside the SQL: defaults and limits.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidecast_sql::{KafkaSourceOptions, PipelinePlan, SourceConnector};
+use tidecast_stream::ClientProperties;
 
 /// Settings shared by all pipelines of a process; the command line fills them
 /// from `config/tidecast.toml`, files, environment and flags.
@@ -59,7 +59,7 @@ pub struct KafkaDefaults {
     /// Consumer groups are `<group_prefix>-<pipeline>`, where a table does not say.
     pub group_prefix: String,
     /// Further librdkafka settings, for sources and sinks alike.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// When a failed pipeline is started again.
@@ -106,7 +106,7 @@ impl Default for EngineConfig {
             kafka: KafkaDefaults {
                 bootstrap_servers: "localhost:9092".to_owned(),
                 group_prefix: "tidecast".to_owned(),
-                properties: BTreeMap::new(),
+                properties: ClientProperties::default(),
             },
             instance: "0".to_owned(),
             static_membership: false,

@@ -1,6 +1,5 @@
 //! From a plan's tables to the ports behind which they sit.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
@@ -134,11 +133,12 @@ fn kafka_source(
     options: &KafkaSourceOptions,
     config: &EngineConfig,
 ) -> KafkaSourceConfig {
-    let mut properties = properties(&config.kafka.properties, &options.properties);
-    if config.static_membership {
-        properties.entry("group.instance.id".to_owned()).or_insert_with(|| config.instance.clone());
+    let mut properties = config.kafka.properties.overlaid(&options.properties);
+    if config.static_membership && properties.get("group.instance.id").is_none() {
+        properties.insert("group.instance.id", &config.instance);
     }
     KafkaSourceConfig {
+        pipeline: plan.name.clone(),
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
             StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
@@ -171,6 +171,7 @@ fn kafka_sink(
         SourceConnector::Filesystem(_) => (None, None),
     };
     KafkaSinkConfig {
+        pipeline: plan.name.clone(),
         late_topic,
         bad_topic,
         delivery: match options.delivery {
@@ -179,7 +180,7 @@ fn kafka_sink(
             },
             Delivery::AtLeastOnce => tidecast_kafka::Delivery::AtLeastOnce,
         },
-        properties: properties(&config.kafka.properties, &options.properties),
+        properties: config.kafka.properties.overlaid(&options.properties),
         ..KafkaSinkConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),
             &options.topic,
@@ -189,16 +190,6 @@ fn kafka_sink(
 
 fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
     table.unwrap_or(&config.kafka.bootstrap_servers).clone()
-}
-
-/// The configuration's properties, the table's over them.
-fn properties(
-    defaults: &BTreeMap<String, String>,
-    table: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let mut merged = defaults.clone();
-    merged.extend(table.clone());
-    merged
 }
 
 fn file_format(format: FileFormat) -> tidecast_files::FileFormat {

@@ -16,9 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_kafka::{
-    KafkaSource, KafkaSourceConfig, MockBroker, Producer, consume_bare, create_topics,
-};
+use tidecast_kafka::tools::{MockBroker, Producer, consume_bare, create_topics};
+use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
 use tidecast_stream::{Source, SourceEvent};
 
 const PARTITIONS: i32 = 32;

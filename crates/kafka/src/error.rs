@@ -5,20 +5,6 @@ use tidecast_stream::{Blame, SinkError, SourceError};
 
 use crate::config::ConfigError;
 
-/// Why a helper of this crate could not do its work.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct KafkaToolError {
-    /// What happened, where, and what to do.
-    pub message: String,
-}
-
-impl KafkaToolError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
-
 /// What an error means to whoever reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
@@ -157,12 +143,6 @@ impl From<Verdict> for SourceError {
 impl From<Verdict> for SinkError {
     fn from(verdict: Verdict) -> Self {
         Self { message: verdict.message, blame: verdict.blame, retriable: verdict.retriable }
-    }
-}
-
-impl From<Verdict> for KafkaToolError {
-    fn from(verdict: Verdict) -> Self {
-        Self { message: verdict.message }
     }
 }
 

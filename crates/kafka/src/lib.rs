@@ -6,8 +6,8 @@
 //! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
 //!   transaction or at least once. [`GroupCommitter`] is the source's half of
 //!   that; it also works alone, for sinks that are not Kafka.
-//! - [`MockBroker`], [`Producer`], [`TopicReader`] and [`create_topics`] are what
-//!   a demonstration or a test needs besides.
+//! - [`tools`] is what a demonstration or a test needs besides: a broker, a producer,
+//!   a reader.
 //!
 //! There is no async runtime here: a source is polled, and a sink called, by a
 //! thread that may block.
@@ -18,22 +18,16 @@ mod committer;
 mod config;
 mod encode;
 mod error;
-mod mock;
 mod native;
+mod observe;
 mod rebalance;
 mod sink;
 mod source;
-mod tools;
-mod yardstick;
+pub mod tools;
 
-pub use admin::{create_topics, delete_topics};
 pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
 };
-pub use error::KafkaToolError;
-pub use mock::MockBroker;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
-pub use tools::{Isolation, Producer, ReadFrom, Record, TopicReader};
-pub use yardstick::consume_bare;

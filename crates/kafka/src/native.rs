@@ -1,11 +1,13 @@
 //! The one place with `unsafe`: librdkafka's batch call, which rdkafka does not
-//! wrap, and two look-ups that go with it.
+//! wrap, two look-ups that go with it, and a producer that can be waited for.
 //!
 //! Taking thousands of messages in one call costs half of what taking them one
 //! by one does. The messages of all partitions are forwarded to a queue of our
 //! own, because the consumer's queue also carries rebalances and errors as
 //! events, and the batch call would swallow those.
 #![allow(unsafe_code, reason = "rdkafka 0.39 has no call that takes messages in batches")]
+
+mod notified;
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
@@ -19,6 +21,8 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys::{self as native, RDKafkaRespErr};
+
+pub(crate) use self::notified::NotifiedProducer;
 
 /// A queue to which partitions' messages are forwarded.
 pub(crate) struct BatchQueue<C: ConsumerContext> {

@@ -29,11 +29,11 @@ use crate::committer::GroupCommitter;
 use crate::config::{Delivery, KafkaSinkConfig};
 use crate::encode::Outgoing;
 use crate::error::Verdict;
+use crate::native::NotifiedProducer;
 
-/// A step of librdkafka's waiting: `BaseProducer::poll` takes all of the time it
-/// is given, and `flush` polls in tenths of a second, which would be the price
-/// of each commit.
-const STEP: Duration = Duration::from_millis(1);
+/// The longest wait for deliveries before the question whether any are outstanding is
+/// asked again. A wait ends with the first delivery, so nothing is the later for it.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// How long the steps of a transaction are tried again.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// After an error nothing more is published: the next generation connects anew.
 pub struct KafkaSink {
-    producer: BaseProducer<Deliveries>,
+    producer: NotifiedProducer<Deliveries>,
     committer: Option<GroupCommitter>,
     config: Arc<KafkaSinkConfig>,
     limits: Limits,
@@ -145,7 +145,7 @@ impl KafkaSink {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
                     record = unsent;
-                    self.producer.poll(STEP);
+                    self.producer.serve(WAIT);
                 }
                 Err((error, _)) => return Err(error),
             }
@@ -172,7 +172,7 @@ impl KafkaSink {
             }
         }
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(STEP);
+            self.producer.serve(WAIT);
         }
         // A fatal error is the cause of whatever else went wrong.
         if let Some((code, _)) = self.producer.client().fatal_error() {
@@ -321,17 +321,19 @@ impl Sink for KafkaSink {
 fn producer(
     config: &KafkaSinkConfig,
     settings: &ClientConfig,
-) -> Result<BaseProducer<Deliveries>, Verdict> {
+) -> Result<NotifiedProducer<Deliveries>, Verdict> {
     let doing = format!("writing topic `{}`", config.topic);
-    settings
+    let producer = settings
         .create_with_context(Deliveries::default())
-        .map_err(|error| Verdict::of(&doing, &config.bootstrap_servers, &error))
+        .map_err(|error| Verdict::of(&doing, &config.bootstrap_servers, &error))?;
+    NotifiedProducer::new(producer)
+        .ok_or_else(|| Verdict::internal(format!("{doing}: no queue could be had")))
 }
 
 fn limited_producer(
     config: &KafkaSinkConfig,
     limits: &Limits,
-) -> Result<BaseProducer<Deliveries>, Verdict> {
+) -> Result<NotifiedProducer<Deliveries>, Verdict> {
     let mut settings = config.client_config()?;
     limits.apply(&mut settings);
     producer(config, &settings)

@@ -129,7 +129,7 @@ impl KafkaSource {
             queue,
             consumer,
             decoder,
-            absent: AbsentColumns::new(Arc::from(config.topic.as_str())),
+            absent: AbsentColumns::new(&config.pipeline, Arc::from(config.topic.as_str())),
             reading: BTreeMap::new(),
             ready: VecDeque::new(),
             to_restart: BTreeSet::new(),
@@ -349,7 +349,7 @@ impl Source for KafkaSource {
         self.assign(number, fetch_from)?;
         self.consumer.context().ownership().started.insert(number);
         self.unproven.insert(number);
-        let meters = batches::Meters::of(partition);
+        let meters = batches::Meters::of(&self.config.pipeline, partition);
         let reading = Reading {
             partition: partition.clone(),
             next: from,

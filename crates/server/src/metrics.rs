@@ -13,11 +13,24 @@ const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 /// From a millisecond (a commit, a small batch) to a minute (a stall).
 const SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// From one short context to the largest forward batch.
-const TOKENS: &[f64] =
-    &[64.0, 256.0, 1024.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0, 262_144.0];
-/// Series in a forward batch.
-const TASKS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// From one short context to twice a card's largest forward batch, which the
+/// configuration may raise.
+const TOKENS: &[f64] = &[
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    8192.0,
+    16384.0,
+    32768.0,
+    65536.0,
+    131_072.0,
+    262_144.0,
+    524_288.0,
+    1_048_576.0,
+];
+/// Series in a forward batch, up to twice a card's largest, likewise.
+const TASKS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
 
 /// How long samples of a histogram may lie before they are put into its buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -142,6 +155,25 @@ fn describe_to_recorder() {
             MetricKind::Counter => metrics::describe_counter!(name, help),
             MetricKind::Gauge => metrics::describe_gauge!(name, help),
             MetricKind::Histogram => metrics::describe_histogram!(name, help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A card's full batches were all in the bucket without an end.
+    #[test]
+    fn a_full_batch_of_a_card_has_a_bucket() {
+        let recorder = build_recorder().unwrap_or_else(|error| panic!("{error}"));
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("tidecast_forecaster_batch_tasks").record(1024.0);
+            metrics::histogram!("tidecast_forecaster_batch_tokens").record(524_288.0);
+        });
+        let shown = recorder.handle().render();
+        for bucket in ["tasks_bucket{le=\"1024\"} 1", "tokens_bucket{le=\"524288\"} 1"] {
+            assert!(shown.contains(bucket), "{shown}");
         }
     }
 }

@@ -81,6 +81,16 @@ fn names_follow_the_template() {
     assert!(seen.len() > 15, "the table was not found");
 }
 
+/// Pipelines may share a topic; what one of them makes of it is not the other's.
+#[test]
+fn what_is_about_a_topic_says_of_which_pipeline() {
+    for metric in describe_metrics() {
+        let labels: Vec<&str> = metric.labels.split(", ").collect();
+        let is_told = !labels.contains(&"topic") || labels.contains(&"pipeline");
+        assert!(is_told, "`{}` has the labels {labels:?}", metric.name);
+    }
+}
+
 #[test]
 fn the_dashboard_asks_for_metrics_that_exist() {
     let metrics = describe_metrics();

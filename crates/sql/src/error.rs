@@ -3,6 +3,7 @@
 use std::fmt;
 
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use tidecast_stream::secret::is_secret;
 
 /// Everything wrong with a set of scripts, in the order of their text.
 ///
@@ -39,7 +40,7 @@ pub struct SqlError {
     pub width: usize,
     /// What was found, what was expected, and the remedy.
     pub message: String,
-    /// The line of the script.
+    /// The line of the script, secrets starred out.
     pub source_line: String,
 }
 
@@ -138,9 +139,49 @@ impl Problem {
             column,
             width: width.clamp(1, rest_of_line.max(1)),
             message: self.message,
-            source_line,
+            source_line: without_secrets(&source_line),
         }
     }
+}
+
+/// Returns a line of a script with the values of options that are secret starred
+/// out: each character by one, or the caret would stand below another.
+fn without_secrets(line: &str) -> String {
+    /// What the quoted text before was.
+    enum Before {
+        Name,
+        Value,
+        Other,
+    }
+    let mut shown = String::with_capacity(line.len());
+    let mut before = Before::Other;
+    let (mut is_quoted, mut is_hidden) = (false, false);
+    for piece in line.split_inclusive('\'') {
+        let text = piece.strip_suffix('\'').unwrap_or(piece);
+        if is_hidden {
+            shown.extend(text.chars().map(|_| '*'));
+        } else {
+            shown.push_str(text);
+        }
+        shown.push_str(piece.get(text.len()..).unwrap_or_default());
+        if is_quoted {
+            before = match () {
+                () if is_hidden => Before::Value,
+                () if is_secret(text) => Before::Name,
+                () => Before::Other,
+            };
+            is_hidden = false;
+        } else {
+            is_hidden = match before {
+                Before::Name => matches!(text.trim(), "" | "="),
+                // Two quotes in a row are one inside of the value.
+                Before::Value => text.is_empty(),
+                Before::Other => false,
+            };
+        }
+        is_quoted = !is_quoted;
+    }
+    shown
 }
 
 fn as_index(number: u64) -> usize {
@@ -209,6 +250,22 @@ mod tests {
             error.to_string(),
             "a.sql:2:9: unknown column `kwh`\n   |\n 2 | \tSELECT kwh FROM t\n   | \t       ^^^"
         );
+    }
+
+    /// The line that an error shows had the password in it.
+    #[test]
+    fn the_line_is_shown_without_secrets_and_the_caret_stays() {
+        let cases = [
+            ("'sasl.password'='hunter2', 'tpic'='x'", "'sasl.password'='*******', 'tpic'='x'"),
+            ("'sasl.password' = 'it''s', 'a'='b'", "'sasl.password' = '**''*', 'a'='b'"),
+            ("'ssl.key.pem'='-----BEGIN", "'ssl.key.pem'='**********"),
+            ("WHERE kind = 'key' AND name = 'x'", "WHERE kind = 'key' AND name = 'x'"),
+            ("no quotes", "no quotes"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(without_secrets(line), expected);
+            assert_eq!(line.chars().count(), expected.chars().count());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use tidecast_stream::{EpochUnit, OptionKind, OptionValue, TimeGrid, Unset};
+use tidecast_stream::{ClientProperties, EpochUnit, OptionKind, OptionValue, TimeGrid, Unset};
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::planner::sql_name;
@@ -72,14 +72,9 @@ impl Page {
         self.line(2, &format!("{name}: {value}"));
     }
 
-    fn properties<'a>(&mut self, properties: impl IntoIterator<Item = (&'a String, &'a String)>) {
-        for (name, value) in properties {
-            // Whatever is a secret is named like one in librdkafka.
-            let is_secret = ["password", "secret", ".key", "jaas", "oauthbearer.config"]
-                .iter()
-                .any(|word| name.contains(word));
-            let shown = if is_secret { "(hidden)" } else { value.as_str() };
-            self.setting(&format!("librdkafka {name}"), shown);
+    fn properties(&mut self, properties: &ClientProperties) {
+        for (name, value) in properties.shown() {
+            self.setting(&format!("librdkafka {name}"), value);
         }
     }
 }
@@ -250,7 +245,7 @@ fn model(page: &mut Page, model: &ModelDefinition) {
     for option in model.family.options {
         let Some(title) = option.title else { continue };
         match (model.options.get(option.name), option.unset) {
-            (Some(OptionValue::Secret(_)), _) => page.setting(title, "as written (not shown)"),
+            (Some(OptionValue::Secret(secret)), _) => page.setting(title, &secret.to_string()),
             (Some(OptionValue::Text(value)), _) => match option.kind {
                 OptionKind::Count { unit } => page.setting(title, &format!("{value} {unit}")),
                 _ => page.setting(title, value),

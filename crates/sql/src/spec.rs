@@ -1,10 +1,9 @@
 //! What a pipeline file says, checked: the result of planning.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidecast_stream::{EpochUnit, ModelFamily, ModelOptions, TimeGrid};
+use tidecast_stream::{ClientProperties, EpochUnit, ModelFamily, ModelOptions, TimeGrid};
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -105,7 +104,7 @@ pub struct KafkaSourceOptions {
     /// `'bad.topic'`; bad records are only counted when absent.
     pub bad_topic: Option<String>,
     /// `'properties.*'`: librdkafka settings, the prefix taken off.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// Where to begin reading without a committed offset.
@@ -157,7 +156,7 @@ pub struct KafkaSinkOptions {
     /// source is a file, which has no offsets to commit.
     pub delivery: Delivery,
     /// `'properties.*'`: librdkafka settings, the prefix taken off.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// What a sink promises about messages.

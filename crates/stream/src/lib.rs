@@ -1,7 +1,7 @@
 //! The vocabulary the other crates share: event time, watermarks, partitions,
-//! offsets, checkpoints, the batches that travel, families of models as data, and the
-//! two ports ([`Source`], [`Sink`]) behind which Kafka, files and the in-memory doubles
-//! sit.
+//! offsets, checkpoints, the batches that travel, families of models as data, what is
+//! secret, and the two ports ([`Source`], [`Sink`]) behind which Kafka, files and the
+//! in-memory doubles sit.
 //!
 //! This crate does no I/O, knows no runtime and holds nouns only. If something
 //! here loses its second user, it moves out.
@@ -38,7 +38,7 @@ pub use model::{
     Unset,
 };
 pub use partition::{Offset, OffsetRange, Partition};
-pub use secret::Secret;
+pub use secret::{ClientProperties, Secret};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};

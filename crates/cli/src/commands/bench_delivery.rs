@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 use tidecast_engine::{Engine, EngineConfig, MODELS, SnapshotStore, SqlConnectors, Status};
-use tidecast_kafka::{Isolation, Producer, ReadFrom, TopicReader, create_topics, delete_topics};
+use tidecast_kafka::tools::{
+    Isolation, Producer, ReadFrom, TopicReader, create_topics, delete_topics,
+};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tokio::runtime::Runtime;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tidecast_engine::{Engine, MODELS, SqlConnectors, Status};
-use tidecast_kafka::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
+use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
 use tidecast_sql::{PipelinePlan, SinkConnector, SourceConnector, parse_scripts};
 use tidecast_stream::ForecastMessage;
 

@@ -1,8 +1,10 @@
 //! Gathering what was said, and by whom.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tidecast_stream::secret::{self, HIDDEN};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -86,7 +88,7 @@ impl Layers {
 
     /// Puts `section.key=value` over what there is.
     pub(super) fn add_assignment(&mut self, assignment: &str) -> Result<(), ConfigError> {
-        let place = format!("--set `{assignment}`");
+        let place = format!("--set `{}`", self.shown(assignment));
         let parts = assignment
             .split_once('=')
             .and_then(|(path, value)| Some((path.trim().split_once('.')?, value.trim())));
@@ -97,6 +99,19 @@ impl Layers {
             });
         };
         self.set(section, key, ".", value, &place)
+    }
+
+    /// Returns an assignment as it may be shown: the value of what is no setting of
+    /// ours may be a secret, also where the name is wrong.
+    fn shown<'a>(&self, assignment: &'a str) -> Cow<'a, str> {
+        let Some((path, _)) = assignment.split_once('=') else { return assignment.into() };
+        let is_ours = path.trim().split_once('.').is_some_and(|(section, key)| {
+            self.defaults.get(section).is_some_and(|content| content.get(key).is_some())
+        });
+        match !is_ours && secret::is_secret(path) {
+            true => format!("{path}={HIDDEN}").into(),
+            false => assignment.into(),
+        }
     }
 
     /// Returns everything as written.
@@ -138,12 +153,9 @@ impl Layers {
     }
 
     fn setting(&self, section: &str, key: &str, value: &Value) -> Setting {
-        let is_property = section.contains('.');
-        let is_secret = is_property
-            && ["password", "secret", "token", "key.pem", "sasl.jaas"]
-                .iter()
-                .any(|word| key.contains(word));
-        let value = if is_secret { "\"********\"".to_owned() } else { value.to_string() };
+        // Keys of ours are no secrets, whatever they are called (`max_batch_tokens`).
+        let is_secret = section.contains('.') && secret::is_secret(key);
+        let value = if is_secret { format!("\"{HIDDEN}\"") } else { value.to_string() };
         Setting {
             section: section.to_owned(),
             key: key.to_owned(),

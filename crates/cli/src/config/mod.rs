@@ -10,11 +10,12 @@ mod error;
 mod layers;
 mod written;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+
+use tidecast_stream::ClientProperties;
 
 pub use self::error::ConfigError;
 use self::layers::Layers;
@@ -48,7 +49,7 @@ pub struct Setting {
     pub section: String,
     /// The key.
     pub key: String,
-    /// The value as TOML; secrets are starred out.
+    /// The value as TOML, `"***"` for a secret.
     pub value: String,
     /// Who said so; `None` for a default.
     pub origin: Option<String>,
@@ -62,7 +63,7 @@ pub struct KafkaConfig {
     /// Consumer groups are `<group_prefix>-<pipeline>`, where a table does not say.
     pub group_prefix: String,
     /// Further librdkafka settings.
-    pub properties: BTreeMap<String, String>,
+    pub properties: ClientProperties,
 }
 
 /// `[pipeline]`.

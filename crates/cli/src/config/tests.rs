@@ -73,12 +73,7 @@ fn later_sources_go_over_earlier_ones() {
     let config = Config::load(Some(&path), environment, &set).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "environment:1");
     assert_eq!(config.kafka.group_prefix, "g");
-    let properties: Vec<_> = config
-        .kafka
-        .properties
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let properties: Vec<_> = config.kafka.properties.iter().collect();
     let expected = [
         ("client.id", "me"),
         ("fetch.min.bytes", "5"),
@@ -107,6 +102,29 @@ fn all_defaults_are_printed_in_their_order_and_secrets_are_not() {
             .collect()
     };
     assert_eq!(keys(&printed), keys(DEFAULTS));
+}
+
+/// `tidecast config` printed some of librdkafka's secrets, and all that came by `--set`.
+#[test]
+fn secrets_are_hidden_wherever_they_come_from() {
+    let names = ["sasl.oauthbearer.config", "sasl.oauthbearer.assertion.private.key.passphrase"];
+    for name in names {
+        let set = format!("kafka.properties.{name}=hush");
+        let config = load(&[], &[&set]).unwrap();
+        let variable = format!("TIDECAST_KAFKA__PROPERTIES__{}", name.replace('.', "_"));
+        let from_environment = load(&[(&variable.to_uppercase(), "hush")], &[]).unwrap();
+        let file = format!("[kafka.properties]\n'{name}' = 'hush'\n");
+        for config in [config, from_environment, load_text(&file).unwrap()] {
+            assert_eq!(config.kafka.properties.get(name), Some("hush"));
+            let shown = format!("{config:?} {:?} {}", config.engine(), config.to_toml());
+            assert!(shown.contains(name) && !shown.contains("hush"), "{shown}");
+        }
+    }
+    for wrong in ["kafka.propertis.sasl.password=hush", "kafka.sasl_password=hush"] {
+        let error = load(&[], &[wrong]).unwrap_err();
+        assert!(error.contains("password=***") && !error.contains("hush"), "{error}");
+    }
+    assert!(load(&[], &["model.max_batch_tokens=7"]).unwrap().to_toml().contains("tokens=7`"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::KafkaSink;
 use super::deliveries::Refusal;
 use super::outbox::Outbox;
 use crate::error::Verdict;
+use crate::observe;
 
 /// A message that was too large.
 struct Sent {
@@ -109,9 +110,7 @@ impl KafkaSink {
             let doing = outbox.describe(refusal.index);
             return Err(Verdict::of_code(&doing, &self.config.bootstrap_servers, refusal.code));
         }
-        let labels = [("topic", topic.to_owned())];
-        metrics::counter!("tidecast_publisher_lost_letters_total", &labels)
-            .increment(refused.len() as u64);
+        observe::lost_letters(&self.config.pipeline, topic, refused.len() as u64);
         for refusal in refused {
             warn!(
                 letter = %outbox.describe(refusal.index),

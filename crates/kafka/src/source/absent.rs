@@ -7,11 +7,14 @@ use metrics::Gauge;
 use tidecast_formats::json::JsonDecoder;
 use tracing::{info, warn};
 
+use crate::observe;
+
 /// How many records without a column are enough to say so.
 const ENOUGH_RECORDS: u64 = 1_000;
 
 /// Watches for columns of the table that no record has.
 pub(super) struct AbsentColumns {
+    pipeline: String,
     topic: Arc<str>,
     has_looked: bool,
     /// What was said, by column, while it is so.
@@ -19,8 +22,8 @@ pub(super) struct AbsentColumns {
 }
 
 impl AbsentColumns {
-    pub(super) fn new(topic: Arc<str>) -> Self {
-        Self { topic, has_looked: false, told: BTreeMap::new() }
+    pub(super) fn new(pipeline: &str, topic: Arc<str>) -> Self {
+        Self { pipeline: pipeline.to_owned(), topic, has_looked: false, told: BTreeMap::new() }
     }
 
     /// Looks at what `decoder` has seen: once, when there were enough records, and
@@ -45,8 +48,7 @@ impl AbsentColumns {
         for absent in absent {
             let said = format!("topic `{}`: {absent}", self.topic);
             warn!(topic = %self.topic, column = absent.column, records = decoder.records(), "{said}");
-            let labels = [("topic", self.topic.to_string()), ("column", absent.column.clone())];
-            let gauge = metrics::gauge!("tidecast_source_absent_columns", &labels);
+            let gauge = observe::absent_column(&self.pipeline, &self.topic, &absent.column);
             gauge.set(1.0);
             self.told.insert(absent.column, (gauge, said));
         }
@@ -79,7 +81,7 @@ mod tests {
         let fields = vec![Field::new("activepowr", DataType::Float64, true)];
         let schema = Arc::new(Schema::new(fields));
         let mut decoder = JsonDecoder::new(schema, 1_000, TimeRule::default()).unwrap();
-        let mut watch = AbsentColumns::new(Arc::from("power"));
+        let mut watch = AbsentColumns::new("load", Arc::from("power"));
         let mut feed = |watch: &mut AbsentColumns, payload: &str, count: usize| {
             decoder.decode(&vec![Some(payload.as_bytes()); count]).unwrap();
             watch.look(&decoder);

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::{KafkaSource, Reading};
 use crate::error::{Verdict, sentence};
 use crate::native::{self, Message, Progress};
+use crate::observe;
 
 /// Payload bytes after which a run is closed: far below what Arrow's 32-bit
 /// string offsets can count, whatever the size of the records.
@@ -42,10 +43,8 @@ impl Drop for Meters {
 }
 
 impl Meters {
-    pub(super) fn of(partition: &Partition) -> Self {
-        let labels =
-            [("topic", partition.topic.to_string()), ("partition", partition.number.to_string())];
-        Self { lag: metrics::gauge!("tidecast_source_lag_records", &labels) }
+    pub(super) fn of(pipeline: &str, partition: &Partition) -> Self {
+        Self { lag: observe::lag(pipeline, &partition.topic, partition.number) }
     }
 }
 

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::KafkaSource;
 use crate::config::{LostRecords, StartupMode};
 use crate::error::Verdict;
+use crate::observe;
 
 /// Where the reading of a partition begins.
 pub(super) struct Beginning {
@@ -74,9 +75,8 @@ impl KafkaSource {
     /// Counts records from `from` on that are gone up to `first`, and says so if there are
     /// any; they may stop the pipeline.
     fn lost(&self, number: i32, from: Offset, first: Offset) -> Result<(), SourceError> {
-        let labels = [("topic", self.topic.to_string()), ("partition", number.to_string())];
         let count = u64::try_from(first.0.saturating_sub(from.0)).unwrap_or(0);
-        metrics::counter!("tidecast_source_lost_records_total", &labels).increment(count);
+        observe::lost_records(&self.config.pipeline, &self.topic, number, count);
         if count == 0 {
             return Ok(());
         }

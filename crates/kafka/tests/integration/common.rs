@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_kafka::{
-    Isolation, KafkaSource, KafkaSourceConfig, Producer, ReadFrom, Record, TopicReader,
-    create_topics,
-};
+use tidecast_kafka::tools::{Isolation, Producer, ReadFrom, Record, TopicReader, create_topics};
+use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
 use tidecast_stream::{
     ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Offset, Partition,
     PartitionCommit, SeriesKey, Source, SourceBatch, SourceEvent, Transaction, VariateForecast,
@@ -58,7 +56,7 @@ pub(crate) fn topics(bootstrap: &str, topics: &[(&str, i32)]) {
 pub(crate) fn source_config(bootstrap: &str, group: &str, topic: &str) -> KafkaSourceConfig {
     let mut config = KafkaSourceConfig::new(bootstrap, group, topic, schema());
     for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "200")] {
-        config.properties.insert(name.to_owned(), value.to_owned());
+        config.properties.insert(name, value);
     }
     config
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tidecast_kafka::{
-    Delivery, Isolation, KafkaSink, KafkaSinkConfig, KafkaSource, LostRecords, MockBroker, Producer,
-};
+use tidecast_kafka::tools::{Isolation, MockBroker, Producer};
+use tidecast_kafka::{Delivery, KafkaSink, KafkaSinkConfig, KafkaSource, LostRecords};
 use tidecast_stream::{Blame, Offset, Sink, SinkError, Source, SourceEvent};
 
 use crate::common::{LIMIT, Reader, fill, ids, source_config, transaction};
@@ -74,7 +73,7 @@ fn a_broker_that_does_not_answer_is_named_and_may_come_back() {
 #[test]
 fn a_wrong_property_is_the_users() {
     let mut config = source_config(&nowhere(), "g", "in");
-    config.properties.insert("no.such.thing".to_owned(), "1".to_owned());
+    config.properties.insert("no.such.thing", "1");
     let error = KafkaSource::connect(config).unwrap_err();
     assert_eq!(error.blame, Blame::User);
     assert!(error.message.contains("`no.such.thing`"), "{error}");
@@ -227,7 +226,7 @@ fn a_message_that_is_too_large_names_the_limits() {
     for delivery in [Delivery::AtLeastOnce, exactly_once()] {
         let mut config = KafkaSinkConfig::new(&bootstrap, "out");
         config.delivery = delivery;
-        config.properties.insert("message.max.bytes".to_owned(), "1000".to_owned());
+        config.properties.insert("message.max.bytes", "1000");
         let mut sink = KafkaSink::connect(config, None).unwrap();
         let error = sink.publish(transaction(&[&"x".repeat(2_000)], "in", &[])).unwrap_err();
         assert_eq!(error.blame, Blame::User);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidecast_kafka::KafkaSource;
-use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceEvent};
+use tidecast_stream::{ClientProperties, Offset, Partition, PartitionCommit, Source, SourceEvent};
 
 use crate::broker::{self, unique};
 use crate::common::{LIMIT, Reader, fill, source_config, topics, until_all};
@@ -34,10 +34,10 @@ fn hands_over(properties: &[(&str, &str)]) {
     let member = || {
         let mut config = source_config(bootstrap, &group, &topic);
         if !properties.is_empty() {
-            config.properties.clear();
+            config.properties = ClientProperties::default();
         }
         for (name, value) in properties {
-            config.properties.insert(name.to_string(), value.to_string());
+            config.properties.insert(*name, *value);
         }
         Reader::new(config)
     };

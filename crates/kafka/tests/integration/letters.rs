@@ -14,7 +14,8 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tidecast_kafka::{Delivery, Isolation, KafkaSink, KafkaSinkConfig, Record};
+use tidecast_kafka::tools::{Isolation, Record};
+use tidecast_kafka::{Delivery, KafkaSink, KafkaSinkConfig};
 use tidecast_stream::{
     BadRecord, Blame, LateRecord, Offset, Partition, RecordPosition, Sink, Transaction,
 };

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tidecast_kafka::{
-    Isolation, KafkaSink, KafkaSinkConfig, MockBroker, Producer, ReadFrom, StartupMode, TopicReader,
-};
+use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
+use tidecast_kafka::{KafkaSink, KafkaSinkConfig, StartupMode};
 use tidecast_stream::{
     BadRecord, LateRecord, Offset, Partition, RecordPosition, Sink, Source, Transaction,
 };

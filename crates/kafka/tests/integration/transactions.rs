@@ -1,6 +1,7 @@
 //! Exactly once, against a real broker.
 
-use tidecast_kafka::{Delivery, Isolation, KafkaSink, KafkaSinkConfig};
+use tidecast_kafka::tools::Isolation;
+use tidecast_kafka::{Delivery, KafkaSink, KafkaSinkConfig};
 use tidecast_stream::{Offset, Sink};
 
 use crate::broker::{self, unique};
@@ -107,7 +108,7 @@ fn a_member_that_was_thrown_out_commits_nothing() {
     let Some(setting) = Setting::new() else { return };
     let mut config = source_config(setting.bootstrap, &setting.group, &setting.input);
     for (name, value) in [("session.timeout.ms", "1000"), ("max.poll.interval.ms", "1000")] {
-        config.properties.insert(name.to_owned(), value.to_owned());
+        config.properties.insert(name, value);
     }
     let mut stalled = Reader::new(config);
     stalled.catch_up(2);

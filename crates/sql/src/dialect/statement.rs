@@ -1,10 +1,12 @@
 //! The four statements, as said: names and values with their places, nothing
 //! looked up yet.
 
+use std::fmt;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::secret;
 
 /// A name or a value, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,10 +91,20 @@ pub struct WatermarkStatement {
 }
 
 /// `WITH ('key' = 'value', …)`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct OptionList {
     /// The pairs in order; keys may repeat here.
     pub pairs: Vec<(Name, Placed<String>)>,
+}
+
+impl fmt::Debug for OptionList {
+    /// Secrets are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): &(Name, Placed<String>)| {
+            (name.value.clone(), secret::shown(&name.value, &value.value).to_owned())
+        };
+        f.debug_map().entries(self.pairs.iter().map(shown)).finish()
+    }
 }
 
 /// `CREATE MODEL name WITH (…)`.

@@ -2,12 +2,11 @@
 //! which have neither.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::EpochUnit;
+use tidecast_stream::{ClientProperties, EpochUnit};
 
 use super::columns::{schema, watermark};
 use super::options::{OptionReader, OptionRules};
@@ -297,11 +296,8 @@ fn kafka_sink(
     })
 }
 
-fn own_properties(
-    reader: &OptionReader<'_>,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<String, String> {
-    let mut properties = BTreeMap::new();
+fn own_properties(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> ClientProperties {
+    let mut properties = ClientProperties::default();
     for (name, (span, value)) in reader.properties() {
         if let Some((_, instead)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == name) {
             problems.push(Problem::new(
@@ -311,7 +307,7 @@ fn own_properties(
                 ),
             ));
         } else {
-            properties.insert(name.to_owned(), value.value.clone());
+            properties.insert(name, value.value.clone());
         }
     }
     properties
@@ -322,7 +318,7 @@ fn own_properties(
 fn either(
     name: &str,
     reader: &OptionReader<'_>,
-    properties: &mut BTreeMap<String, String>,
+    properties: &mut ClientProperties,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
     let property = properties.remove(name);

@@ -176,7 +176,7 @@ impl View {
                     idle_timeout: None,
                     late_topic: None,
                     bad_topic: None,
-                    properties: std::collections::BTreeMap::new(),
+                    properties: tidecast_stream::ClientProperties::default(),
                 }),
                 max_past: None,
                 max_future: self.max_future_micros.map(|bound| Duration::from_micros(bound as u64)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::json;
-use tidecast_kafka::Producer;
+use tidecast_kafka::tools::Producer;
 use tidecast_stream::EventTime;
 
 use super::{Event, HOUR_MICROS};

@@ -8,7 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::error::{KafkaToolError, Verdict};
+use super::KafkaToolError;
+use crate::error::Verdict;
 use crate::native::BatchQueue;
 
 /// Messages taken per call, as the source does.

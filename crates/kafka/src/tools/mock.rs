@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
-use crate::error::KafkaToolError;
+use super::KafkaToolError;
 use crate::native;
 
 /// librdkafka's mock cluster: one broker on a free port of the loopback, which
