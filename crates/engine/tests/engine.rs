@@ -331,15 +331,12 @@ impl Sink for Stuck {
     }
 }
 
-/// Hands out sources and sinks that may be stuck.
-struct StuckEnds {
-    ends: Mutex<Vec<(Box<dyn Source>, Box<dyn Sink>)>>,
-}
+/// Hands out prepared ends, one pair per generation.
+struct PreparedEnds(Mutex<Vec<Connection>>);
 
-impl Connectors for StuckEnds {
+impl Connectors for PreparedEnds {
     fn connect(&self, _: &PipelinePlan, _: &EngineConfig) -> Result<Connection, ConnectError> {
-        let (source, sink) = self.ends.lock().expect("no other holds it").remove(0);
-        Ok(Connection { source, sink })
+        Ok(self.0.lock().expect("no other holds it").remove(0))
     }
 }
 
@@ -347,18 +344,16 @@ impl Connectors for StuckEnds {
 async fn a_sink_that_hangs_is_shown_and_followed_by_another_once_it_is_gone() {
     let rows = ten_rows();
     let events = || [assigned(0, None), SourceEvent::Batch(batch(0, (0, 10), &rows))];
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     let sink = MemorySink::default();
     let go_on = Arc::new(Mutex::new(Some(told)));
     let stuck = || Box::new(Stuck { go_on: Arc::clone(&go_on), sink: sink.clone() });
-    let ends = StuckEnds {
-        ends: Mutex::new(vec![
-            (then_idle(events()), stuck() as Box<dyn Sink>),
-            (source(events()), stuck() as Box<dyn Sink>),
-        ]),
-    };
-    let mut config = EngineConfig::default();
-    config.stall_timeout = std::time::Duration::from_millis(300);
+    let ends = PreparedEnds(Mutex::new(vec![
+        Connection { source: then_idle(events()), sink: stuck() },
+        Connection { source: source(events()), sink: stuck() },
+    ]));
+    let stall_timeout = std::time::Duration::from_millis(300);
+    let mut config = EngineConfig { stall_timeout, ..EngineConfig::default() };
     config.restart.backoff = std::time::Duration::from_millis(1);
     let engine = Engine::start(vec![plan("load")], config, Arc::new(ends));
     let stalled = async {

@@ -7,8 +7,13 @@ use std::path::Path;
 use tidecast_sql::window::{legacy_window_identity, state_identity, window_identity};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 
+use self::models::MODELS;
+
+#[path = "support/models.rs"]
+mod models;
+
 fn plans(text: &str) -> Vec<PipelinePlan> {
-    parse_scripts(&[("a.sql".to_owned(), text.to_owned())])
+    parse_scripts(&[("a.sql".to_owned(), text.to_owned())], &MODELS)
         .unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
