@@ -19,18 +19,17 @@ pub mod forecast;
 pub mod grid;
 pub mod memory;
 pub mod partition;
+pub mod series;
 pub mod sink;
 pub mod source;
 pub mod time;
 
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use forecast::{
-    ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
-    printable,
-};
+pub use forecast::{ContextSummary, ForecastMessage, ForecastStatus, ModelRef, VariateForecast};
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};
+pub use series::{SeriesKey, printable};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};
