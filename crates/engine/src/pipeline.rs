@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tidecast_actors::{ActorExit, Failure, Generation, join_all, mailbox, spawn, spawn_thread};
 use tidecast_sql::{PipelinePlan, SourceConnector};
-use tidecast_stream::ModelRef;
 use tokio::runtime::Handle;
 
 use crate::config::EngineConfig;
@@ -64,18 +63,7 @@ impl Pipeline {
         };
 
         // publisher
-        let template = MessageTemplate {
-            pipeline: name.clone(),
-            model: ModelRef {
-                name: self.plan.model.name.clone(),
-                version: model.info().version.clone(),
-            },
-            step: self.plan.forecast.step,
-            horizon: self.plan.forecast.horizon,
-            targets: self.plan.forecast.targets.clone(),
-            quantiles: self.plan.forecast.quantiles.clone(),
-            min_context: self.plan.forecast.min_context,
-        };
+        let template = MessageTemplate::new(&self.plan, &model.info().version);
         let commit_interval =
             self.plan.options.commit_interval.unwrap_or(self.config.commit_interval);
         let (to_publisher, receiver) =

@@ -27,7 +27,10 @@ pub mod time;
 
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use forecast::{ContextSummary, ForecastMessage, ForecastStatus, ModelRef, VariateForecast};
+pub use forecast::{
+    ContextSummary, ForecastId, ForecastIdError, ForecastMessage, ForecastShapeError,
+    ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
+};
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use partition::{Offset, OffsetRange, Partition};
 pub use schema::ForecastSchema;
