@@ -49,7 +49,9 @@ impl ConnectError {
 
 /// Opens the ends of a pipeline, anew for every generation. May block.
 pub trait Connectors: Send + Sync {
-    /// Returns the source and sink of `plan`.
+    /// Returns the source and sink of `plan`. A sink with columns lays them out by the
+    /// plan's [`forecast_schema`](PipelinePlan::forecast_schema), before any forecast is
+    /// made.
     ///
     /// # Errors
     /// If either cannot be opened.
@@ -91,7 +93,7 @@ impl Connectors for SqlConnectors {
             SinkConnector::Kafka(options) => {
                 Box::new(KafkaSink::connect(kafka_sink(plan, options, config), committer)?)
             }
-            SinkConnector::Filesystem(options) => file_sink(options, committer)?,
+            SinkConnector::Filesystem(options) => file_sink(plan, options, committer)?,
             SinkConnector::Stdout => match committer {
                 Some(committer) => {
                     Box::new(CommittingSink { sink: StdoutSink::stdout(), committer })
@@ -108,12 +110,14 @@ impl Connectors for SqlConnectors {
 /// Behind a source that keeps offsets it is continued rather than replaced, for
 /// what is committed is not read again; only JSON lines can be continued.
 fn file_sink(
+    plan: &PipelinePlan,
     options: &FileOptions,
     committer: Option<GroupCommitter>,
 ) -> Result<Box<dyn Sink>, SinkError> {
     let path = PathBuf::from(&options.path);
     let Some(committer) = committer else {
-        return Ok(Box::new(FileSink::create(&path, file_format(options.format))?));
+        let format = file_format(options.format);
+        return Ok(Box::new(FileSink::create(&path, format, &plan.forecast_schema())?));
     };
     if options.format != FileFormat::JsonLines {
         return Err(SinkError {

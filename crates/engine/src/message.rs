@@ -1,28 +1,48 @@
 //! From the model's numbers to the message subscribers read.
 
-use serde_json::{Map, Value};
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use tidecast_forecast::Forecast;
+use tidecast_sql::PipelinePlan;
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Partition, SeriesKey,
-    TimeGrid, VariateForecast,
+    ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastShapeError, ForecastStatus,
+    ModelRef, Partition, SeriesKey, TimeGrid, VariateForecast,
 };
 
 use crate::due::{Answered, Outcome};
 
-/// What all messages of a pipeline share.
+/// The first forecast of a series and origin, which is the only one so far.
+const REVISION: u32 = 0;
+
+/// What all messages of a pipeline share; each has a pointer to it, no copy.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageTemplate {
-    pub(crate) pipeline: String,
-    pub(crate) model: ModelRef,
-    pub(crate) step: TimeGrid,
-    pub(crate) horizon: usize,
-    pub(crate) targets: Vec<String>,
-    pub(crate) quantiles: Vec<f64>,
-    pub(crate) min_context: usize,
+    pipeline: Arc<str>,
+    model: Arc<ModelRef>,
+    step: TimeGrid,
+    horizon: usize,
+    targets: Vec<Arc<str>>,
+    levels: Arc<[f64]>,
+    min_context: usize,
 }
 
 impl MessageTemplate {
+    /// Returns what the messages of `plan` share, made by this version of its model.
+    pub(crate) fn new(plan: &PipelinePlan, model_version: &str) -> Self {
+        let clause = &plan.forecast;
+        let (name, version) = (plan.model.name.clone(), model_version.to_owned());
+        Self {
+            pipeline: plan.name.as_str().into(),
+            model: Arc::new(ModelRef { name, version }),
+            step: clause.step,
+            horizon: clause.horizon,
+            targets: clause.targets.iter().map(|name| name.as_str().into()).collect(),
+            levels: clause.quantiles.as_slice().into(),
+            min_context: clause.min_context,
+        }
+    }
+
     /// Returns the message for one series and origin, made of what came of it.
     pub(crate) fn message(
         &self,
@@ -33,7 +53,10 @@ impl MessageTemplate {
         let Answered { head, outcome } = answered;
         let steps = head.steps;
         let (status, reason, variates) = match outcome {
-            Outcome::Made(forecast) => (ForecastStatus::Ok, None, self.variates(&forecast, steps)),
+            Outcome::Made(forecast) => match self.variates(&forecast, steps) {
+                Ok(variates) => (ForecastStatus::Ok, None, variates),
+                Err(error) => (ForecastStatus::Failed, Some(error.to_string()), Vec::new()),
+            },
             Outcome::Failed(error) => (ForecastStatus::Failed, Some(error.to_string()), Vec::new()),
             Outcome::TooShort => {
                 let reason = format!(
@@ -44,14 +67,14 @@ impl MessageTemplate {
             }
         };
         ForecastMessage {
-            forecast_id: forecast_id(&self.pipeline, &head.key, head.origin, 0, partition),
-            pipeline: self.pipeline.clone(),
+            id: forecast_id(&self.pipeline, &head.key, head.origin, REVISION, partition),
+            pipeline: Arc::clone(&self.pipeline),
             series: head.key,
             origin: head.origin,
-            step: self.step.iso8601(),
-            step_ms: self.step.fixed_micros().map(|micros| micros / 1_000),
+            revision: REVISION,
+            step: self.step.period(),
             times: self.times(head.origin),
-            model: self.model.clone(),
+            model: Arc::clone(&self.model),
             status,
             reason,
             context: ContextSummary { steps, observed: head.observed },
@@ -69,47 +92,26 @@ impl MessageTemplate {
         steps.map_while(|step| self.step.after(origin, step)).collect()
     }
 
-    fn variates(&self, forecast: &Forecast, steps: usize) -> Vec<VariateForecast> {
-        self.targets
-            .iter()
-            .zip(&forecast.mean)
-            .enumerate()
-            .map(|(variate, (name, mean))| match forecast.unobserved.contains(&variate) {
-                true => VariateForecast {
-                    name: name.clone(),
-                    mean: Vec::new(),
-                    quantiles: Map::new(),
-                    reason: Some(format!("none of the `{steps}` steps was observed")),
-                },
-                false => VariateForecast {
-                    name: name.clone(),
-                    mean: mean.clone(),
-                    quantiles: self.quantiles_of(forecast, variate),
-                    reason: None,
-                },
-            })
-            .collect()
-    }
-
-    fn quantiles_of(&self, forecast: &Forecast, variate: usize) -> Map<String, Value> {
-        let levels = self.quantiles.iter().zip(&forecast.quantiles);
-        levels
-            .filter_map(|(level, by_variate)| {
-                let values = by_variate.get(variate)?;
-                Some((level.to_string(), values.iter().copied().map(number).collect()))
-            })
-            .collect()
+    /// Returns the numbers `[variate][step]` and `[level][variate][step]` by target.
+    fn variates(
+        &self,
+        forecast: &Forecast,
+        steps: usize,
+    ) -> Result<Vec<VariateForecast>, ForecastShapeError> {
+        let targets = self.targets.iter().zip(&forecast.mean).enumerate();
+        let variates = targets.map(|(variate, (name, mean))| {
+            if forecast.unobserved.contains(&variate) {
+                let reason = format!("none of the `{steps}` steps was observed");
+                return Ok(VariateForecast::without_forecast(Arc::clone(name), reason));
+            }
+            let quantiles = forecast.quantiles.iter().filter_map(|level| level.get(variate));
+            VariateForecast::new(Arc::clone(name), Arc::clone(&self.levels), mean, quantiles)
+        });
+        variates.collect()
     }
 }
 
-/// JSON has no infinities: a value out of range becomes null rather than an
-/// invalid message.
-fn number(value: f64) -> Value {
-    serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
-}
-
-/// Returns the id of a forecast: the first 128 bits, in hexadecimal, of the
-/// SHA-256 of pipeline, series, origin, revision and partition. A repeat has the same
+/// Returns the id of a forecast: the first 128 bits of the SHA-256 of pipeline, series, origin, revision and partition. A repeat has the same
 /// id; two halves of a series that lies in two partitions have two.
 pub(crate) fn forecast_id(
     pipeline: &str,
@@ -117,7 +119,7 @@ pub(crate) fn forecast_id(
     origin: EventTime,
     revision: u32,
     partition: &Partition,
-) -> String {
+) -> ForecastId {
     let mut hash = Sha256::new();
     for part in [pipeline.as_bytes(), series.to_string().as_bytes()] {
         // The length keeps ("ab", "c") and ("a", "bc") apart.
@@ -127,5 +129,67 @@ pub(crate) fn forecast_id(
     hash.update(origin.as_micros().to_le_bytes());
     hash.update(revision.to_le_bytes());
     hash.update(partition.number.to_le_bytes());
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut id = [0; 16];
+    id.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    ForecastId(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidecast_stream::Period;
+    use tidecast_stream::grid::Tz;
+
+    use super::*;
+
+    fn template() -> MessageTemplate {
+        MessageTemplate {
+            pipeline: "load".into(),
+            model: Arc::new(ModelRef { name: "naive".to_owned(), version: "1".to_owned() }),
+            step: TimeGrid::new(Period::Months(1), 0, Tz::UTC),
+            horizon: 2,
+            targets: vec!["kw".into(), "kvar".into()],
+            levels: [0.1, 0.9].into(),
+            min_context: 1,
+        }
+    }
+
+    #[test]
+    fn numbers_go_to_their_target_and_names_are_shared() {
+        let forecast = Forecast {
+            mean: vec![vec![1.0, 2.0], vec![f64::NAN; 2]],
+            quantiles: vec![
+                vec![vec![0.0, 1.0], vec![f64::NAN; 2]],
+                vec![vec![3.0, 4.0], vec![f64::NAN; 2]],
+            ],
+            unobserved: vec![1],
+            ..Forecast::default()
+        };
+        let template = template();
+        let variates = template.variates(&forecast, 8).unwrap();
+        let [kw, kvar] = &variates[..] else { panic!("two targets: {variates:?}") };
+        assert!(Arc::ptr_eq(&kw.name, &template.targets[0]));
+        assert_eq!((kw.mean(), kw.quantile(0.9)), (&[1.0, 2.0][..], Some(&[3.0, 4.0][..])));
+        assert_eq!(kvar.reason.as_deref(), Some("none of the `8` steps was observed"));
+        assert_eq!(kvar.steps(), 0);
+    }
+
+    /// A model that gives other numbers than it was asked for makes no forecast that
+    /// lacks some.
+    #[test]
+    fn an_answer_of_another_shape_is_no_forecast() {
+        let forecast = Forecast {
+            mean: vec![vec![1.0, 2.0]; 2],
+            quantiles: vec![vec![vec![1.0, 2.0]; 2]],
+            ..Forecast::default()
+        };
+        let error = template().variates(&forecast, 8).unwrap_err().to_string();
+        assert_eq!(error, "`kw` has `1` quantiles, expected one for each of `2` levels");
+    }
+
+    #[test]
+    fn steps_of_a_calendar_have_their_times() {
+        let times = template().times("2024-01-01T00:00:00Z".parse().unwrap());
+        let times: Vec<String> = times.iter().map(EventTime::to_string).collect();
+        assert_eq!(times, ["2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"]);
+    }
 }

@@ -268,8 +268,8 @@ impl PartitionWork {
         let Some(base) = &mut self.base else { return };
         let mark = |context: &SeriesContext| {
             let id = forecast_id(&self.pipeline, &context.key, context.origin, 0, &self.partition);
-            // Eight digits of hexadecimal.
-            u32::from_str_radix(id.get(..8).unwrap_or_default(), 16).unwrap_or_default()
+            let [a, b, c, d, ..] = id.0;
+            u32::from_be_bytes([a, b, c, d])
         };
         let to_skip = base.out.0.saturating_sub(base.passed);
         let skipped = contexts.len().min(usize::try_from(to_skip).unwrap_or(usize::MAX));

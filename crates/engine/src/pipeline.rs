@@ -6,7 +6,6 @@ use tidecast_actors::{
     ActorExit, Bounds, Failure, Generation, Host, join_all, mailbox, spawn, spawn_task,
 };
 use tidecast_sql::{PartLimit, PipelinePlan, SourceConnector};
-use tidecast_stream::ModelRef;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
@@ -110,7 +109,7 @@ impl Pipeline {
             },
             plan: Arc::clone(&self.plan),
             source,
-            template: self.template(&model),
+            template: MessageTemplate::new(&self.plan, &model.info().version),
             model,
             publisher: to_publisher,
             snapshots,
@@ -128,21 +127,5 @@ impl Pipeline {
 
         generation.set_running();
         join_all(actors, scope).await
-    }
-
-    fn template(&self, model: &ModelHandle) -> MessageTemplate {
-        let clause = &self.plan.forecast;
-        MessageTemplate {
-            pipeline: self.plan.name.clone(),
-            model: ModelRef {
-                name: self.plan.model.name.clone(),
-                version: model.info().version.clone(),
-            },
-            step: clause.step,
-            horizon: clause.horizon,
-            targets: clause.targets.clone(),
-            quantiles: clause.quantiles.clone(),
-            min_context: clause.min_context,
-        }
     }
 }

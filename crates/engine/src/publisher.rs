@@ -73,7 +73,8 @@ impl Message for PublisherMessage {
     fn bytes(&self) -> usize {
         match self {
             Self::Assembled(assembled) => {
-                let forecasts: usize = assembled.forecasts.iter().map(ForecastMessage::bytes).sum();
+                let forecasts: usize =
+                    assembled.forecasts.iter().map(ForecastMessage::memory_bytes).sum();
                 let late: usize = assembled.late.iter().map(LateRecord::bytes).sum();
                 forecasts + late + assembled.bad.iter().map(BadRecord::bytes).sum::<usize>()
             }

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{
     ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use tidecast_engine::{ConnectError, Connection, Connectors, Engine, EngineConfig, MODELS, Status};
+use tidecast_engine::{
+    ConnectError, Connection, Connectors, Engine, EngineConfig, MODELS, SqlConnectors, Status,
+};
 use tidecast_sql::{PipelinePlan, parse_scripts};
 use tidecast_stream::memory::{MemorySink, MemorySource};
 use tidecast_stream::{
     BadRecord, Blame, ForecastMessage, ForecastStatus, Offset, OffsetRange, Partition,
-    PartitionCommit, RecordPosition, Sink, SinkError, Source, SourceBatch, SourceError,
+    PartitionCommit, Period, RecordPosition, Sink, SinkError, Source, SourceBatch, SourceError,
     SourceEvent, Transaction,
 };
 
@@ -144,9 +146,8 @@ async fn every_closed_window_of_a_series_gets_a_message_in_order() {
 
     // The naive forecast repeats the newest value: site A had 8 in its last minute.
     let last_of_a = messages.iter().rev().find(|message| message.series.label() == "A").unwrap();
-    assert_eq!(last_of_a.variates[0].quantile("0.5"), Some(vec![8.0, 8.0]));
-    assert_eq!(last_of_a.step_ms, Some(60_000));
-    assert_eq!(last_of_a.step, "PT1M");
+    assert_eq!(last_of_a.variates[0].quantile(0.5), Some(&[8.0, 8.0][..]));
+    assert_eq!(last_of_a.step, Period::Fixed(60_000_000));
 
     let commits: Vec<i64> = transactions
         .iter()
@@ -377,4 +378,30 @@ async fn a_sink_that_hangs_is_shown_and_followed_by_another_once_it_is_gone() {
     // The first transaction went through after all, and nobody committed it.
     let transactions = sink.take();
     assert!(forecasts(&transactions).len() >= 10);
+}
+
+/// A file of forecasts has its columns before the first is made, and keeps them if none is.
+#[test]
+fn a_sink_with_columns_is_told_them_when_it_is_connected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("in.csv"), folder.path().join("out.csv"));
+    std::fs::write(&input, "meter,kw,ts\n").expect("an input");
+    let script = format!(
+        "CREATE TABLE readings (meter BIGINT, kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts)
+         WITH ('connector'='filesystem', 'path'='{}');
+         CREATE TABLE forecasts WITH ('connector'='filesystem', 'path'='{}');
+         CREATE VIEW minutes AS SELECT meter, window_end AS t, avg(kw) AS kw
+           FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+           GROUP BY meter, window_start, window_end;
+         CREATE PIPELINE p AS INSERT INTO forecasts SELECT * FROM forecast(TABLE minutes,
+           series => 'meter', time => 't', target => 'kw', horizon => 2, quantiles => [0.5]);",
+        input.display(),
+        output.display()
+    );
+    let plan =
+        parse_scripts(&[("test.sql".to_owned(), script)], &MODELS).expect("a script").remove(0);
+    let mut ends = SqlConnectors.connect(&plan, &EngineConfig::default()).expect("two files");
+    ends.sink.close().expect("a file");
+    let written = std::fs::read_to_string(&output).expect("the file");
+    assert_eq!(written, "pipeline,meter,origin,time,step,variate,mean,q0.5,model,status,reason\n");
 }

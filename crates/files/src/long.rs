@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    TimestampMicrosecondBuilder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, VariateForecast};
+use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, VariateForecast};
 
 use crate::error::FileError;
 
 const FIXED: [&str; 9] =
     ["pipeline", "origin", "time", "step", "variate", "mean", "model", "status", "reason"];
 
-/// The columns of the long form, as some messages need them.
+/// The columns of the long form, for the forecasts of one pipeline.
 ///
 /// | column | type | what it is |
 /// |--------|------|------------|
@@ -31,43 +31,26 @@ const FIXED: [&str; 9] =
 /// | `model`, `status`, `reason` | text | how it came about |
 ///
 /// A message without forecasts (too short, failed) is one row in which `time` to
-/// the last quantile are missing.
+/// the last quantile are missing. A value that is not finite is missing, too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LongTable {
     series: Vec<(String, DataType)>,
-    levels: Vec<String>,
+    levels: Vec<f64>,
     schema: SchemaRef,
 }
 
 impl LongTable {
-    /// Returns the table that holds `messages`, and others with the same series
-    /// columns and quantile levels.
-    pub fn of(messages: &[ForecastMessage]) -> Self {
-        let mut series: Vec<(String, DataType)> = Vec::new();
-        let mut levels: Vec<String> = Vec::new();
-        for message in messages {
-            for (name, value) in &message.series.0 {
-                let data_type = type_of(value);
-                match series.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, known)) => *known = wider(known, &data_type),
-                    None => series.push((name.clone(), data_type)),
-                }
+    /// Returns the table that holds the forecasts of this schema.
+    pub fn new(forecasts: &ForecastSchema) -> Self {
+        let column = |(name, data_type): &(String, DataType)| match data_type {
+            DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Boolean => {
+                (name.clone(), data_type.clone())
             }
-            for level in message.variates.iter().flat_map(|variate| variate.quantiles.keys()) {
-                if !levels.contains(level) {
-                    levels.push(level.clone());
-                }
-            }
-        }
-        for (_, data_type) in &mut series {
-            if *data_type == DataType::Null {
-                *data_type = DataType::Utf8;
-            }
-        }
-        let number = |level: &String| level.parse::<f64>().unwrap_or(f64::INFINITY);
-        levels.sort_by(|a, b| number(a).total_cmp(&number(b)));
-        let schema = schema(&series, &levels);
-        Self { series, levels, schema }
+            _ => (name.clone(), DataType::Utf8),
+        };
+        let series: Vec<_> = forecasts.series.iter().map(column).collect();
+        let schema = schema(&series, &forecasts.levels);
+        Self { series, levels: forecasts.levels.clone(), schema }
     }
 
     /// Returns the columns.
@@ -78,8 +61,8 @@ impl LongTable {
     /// Returns the messages as rows, in their order.
     ///
     /// # Errors
-    /// If a message has a series column or a quantile level that the table lacks,
-    /// or a series value of another type; `target` is named in the error.
+    /// If a message has a series column that the table lacks, other quantile levels, or a
+    /// series value of another type; `target` is named in the error.
     pub fn rows(
         &self,
         messages: &[ForecastMessage],
@@ -97,14 +80,11 @@ impl LongTable {
                 rows.push(self, message, None).map_err(failed)?;
             }
             for variate in &message.variates {
-                if variate.mean.is_empty() {
-                    rows.push(self, message, Some((variate, &[], None))).map_err(failed)?;
+                if variate.steps() == 0 {
+                    rows.push(self, message, Some((variate, None))).map_err(failed)?;
                 }
-                let quantiles: Vec<Option<Vec<f64>>> =
-                    self.levels.iter().map(|level| variate.quantile(level)).collect();
-                for step in 0..variate.mean.len() {
-                    rows.push(self, message, Some((variate, &quantiles, Some(step))))
-                        .map_err(failed)?;
+                for step in 0..variate.steps() {
+                    rows.push(self, message, Some((variate, Some(step)))).map_err(failed)?;
                 }
             }
         }
@@ -114,27 +94,28 @@ impl LongTable {
     fn check(&self, message: &ForecastMessage) -> Result<(), String> {
         let known = |name: &String| self.series.iter().any(|(known, _)| known == name);
         if let Some(name) = message.series.0.keys().find(|name| !known(name)) {
-            return Err(format!(
-                "it has a series column `{name}`, which the first forecast had not"
-            ));
+            return Err(format!("it has a series column `{name}`, which the pipeline has not"));
         }
-        let mut levels = message.variates.iter().flat_map(|variate| variate.quantiles.keys());
-        match levels.find(|level| !self.levels.contains(level)) {
-            Some(level) => Err(format!(
-                "it has the quantile `{level}`, the first forecast had {}",
-                self.levels.join(", ")
+        let other = |variate: &&VariateForecast| {
+            variate.steps() > 0 && variate.levels() != self.levels.as_slice()
+        };
+        match message.variates.iter().find(other) {
+            Some(variate) => Err(format!(
+                "it has the quantiles {:?}, the pipeline has {:?}",
+                variate.levels(),
+                self.levels
             )),
             None => Ok(()),
         }
     }
 }
 
-fn schema(series: &[(String, DataType)], levels: &[String]) -> SchemaRef {
+fn schema(series: &[(String, DataType)], levels: &[f64]) -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let quantiles: Vec<String> = levels.iter().map(|level| format!("q{level}")).collect();
     let mut fields = vec![Field::new("pipeline", DataType::Utf8, false)];
     for (name, data_type) in series {
-        let is_taken = FIXED.contains(&name.as_str())
-            || name.strip_prefix('q').is_some_and(|level| levels.iter().any(|l| l == level));
+        let is_taken = FIXED.contains(&name.as_str()) || quantiles.contains(name);
         let name = if is_taken { format!("series_{name}") } else { name.clone() };
         fields.push(Field::new(name, data_type.clone(), true));
     }
@@ -143,48 +124,18 @@ fn schema(series: &[(String, DataType)], levels: &[String]) -> SchemaRef {
     fields.push(Field::new("step", DataType::Int64, true));
     fields.push(Field::new("variate", DataType::Utf8, true));
     fields.push(Field::new("mean", DataType::Float64, true));
-    for level in levels {
-        fields.push(Field::new(format!("q{level}"), DataType::Float64, true));
-    }
+    fields.extend(quantiles.into_iter().map(|name| Field::new(name, DataType::Float64, true)));
     fields.push(Field::new("model", DataType::Utf8, false));
     fields.push(Field::new("status", DataType::Utf8, false));
     fields.push(Field::new("reason", DataType::Utf8, true));
     Arc::new(Schema::new(fields))
 }
 
-fn type_of(value: &Value) -> DataType {
-    match value {
-        Value::Null => DataType::Null,
-        Value::Bool(_) => DataType::Boolean,
-        Value::Number(number) if number.is_i64() => DataType::Int64,
-        Value::Number(_) => DataType::Float64,
-        _ => DataType::Utf8,
-    }
-}
-
-fn wider(a: &DataType, b: &DataType) -> DataType {
-    match (a, b) {
-        (a, b) if a == b => a.clone(),
-        (DataType::Null, other) | (other, DataType::Null) => other.clone(),
-        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
-            DataType::Float64
-        }
-        _ => DataType::Utf8,
-    }
-}
-
-/// The word for a status, as in the message.
-fn status_text(status: ForecastStatus) -> String {
-    match serde_json::to_value(status) {
-        Ok(Value::String(text)) => text,
-        _ => format!("{status:?}"),
-    }
-}
-
 /// A series column under way.
 enum SeriesBuilder {
     Text(StringBuilder),
     Integer(Int64Builder),
+    Unsigned(UInt64Builder),
     Number(Float64Builder),
     Truth(BooleanBuilder),
 }
@@ -193,6 +144,7 @@ impl SeriesBuilder {
     fn new(data_type: &DataType) -> Self {
         match data_type {
             DataType::Int64 => Self::Integer(Int64Builder::new()),
+            DataType::UInt64 => Self::Unsigned(UInt64Builder::new()),
             DataType::Float64 => Self::Number(Float64Builder::new()),
             DataType::Boolean => Self::Truth(BooleanBuilder::new()),
             _ => Self::Text(StringBuilder::new()),
@@ -201,7 +153,7 @@ impl SeriesBuilder {
 
     fn push(&mut self, name: &str, value: &Value) -> Result<(), String> {
         let misfit = |wanted: &str| {
-            format!("`{value}` in series column `{name}` is no {wanted}, as in the first forecast")
+            format!("`{value}` in series column `{name}` is no {wanted}, which the column is of")
         };
         match (self, value) {
             (Self::Text(builder), Value::Null) => builder.append_null(),
@@ -210,6 +162,10 @@ impl SeriesBuilder {
             (Self::Integer(builder), Value::Null) => builder.append_null(),
             (Self::Integer(builder), value) => {
                 builder.append_value(value.as_i64().ok_or_else(|| misfit("integer"))?);
+            }
+            (Self::Unsigned(builder), Value::Null) => builder.append_null(),
+            (Self::Unsigned(builder), value) => {
+                builder.append_value(value.as_u64().ok_or_else(|| misfit("integer above -1"))?);
             }
             (Self::Number(builder), Value::Null) => builder.append_null(),
             (Self::Number(builder), value) => {
@@ -227,15 +183,15 @@ impl SeriesBuilder {
         match self {
             Self::Text(builder) => Arc::new(builder.finish()),
             Self::Integer(builder) => Arc::new(builder.finish()),
+            Self::Unsigned(builder) => Arc::new(builder.finish()),
             Self::Number(builder) => Arc::new(builder.finish()),
             Self::Truth(builder) => Arc::new(builder.finish()),
         }
     }
 }
 
-/// One step of one variate, with the variate's quantiles by level; no step of one that
-/// has no forecast.
-type Step<'a> = (&'a VariateForecast, &'a [Option<Vec<f64>>], Option<usize>);
+/// One step of one variate, from 0; no step of one that has no forecast.
+type Step<'a> = (&'a VariateForecast, Option<usize>);
 
 struct Rows {
     pipeline: StringBuilder,
@@ -279,23 +235,24 @@ impl Rows {
             builder.push(name, message.series.0.get(name).unwrap_or(&Value::Null))?;
         }
         self.origin.append_value(message.origin.as_micros());
-        let index = step.and_then(|(.., index)| index);
+        let variate = step.map(|(variate, _)| variate);
+        let index = step.and_then(|(_, index)| index);
         let number = index.map(|index| i64::try_from(index + 1).unwrap_or(i64::MAX));
         let time = index.and_then(|index| message.time_of(index + 1));
         self.time.append_option(time.map(EventTime::as_micros));
         self.step.append_option(number);
-        self.variate.append_option(step.map(|(variate, ..)| &variate.name));
-        self.mean.append_option(step.zip(index).and_then(|((variate, ..), index)| {
-            variate.mean.get(index).copied().filter(|value| value.is_finite())
-        }));
-        for (level, builder) in self.quantiles.iter_mut().enumerate() {
-            builder.append_option(step.zip(index).and_then(|((_, quantiles, _), index)| {
-                quantiles.get(level)?.as_ref()?.get(index).copied()
-            }));
+        self.variate.append_option(variate.map(|variate| &variate.name));
+        let value = |values: &[f64]| {
+            index.and_then(|index| values.get(index).copied()).filter(|value| value.is_finite())
+        };
+        self.mean.append_option(variate.and_then(|variate| value(variate.mean())));
+        let mut quantiles = variate.into_iter().flat_map(VariateForecast::quantiles);
+        for builder in &mut self.quantiles {
+            builder.append_option(quantiles.next().and_then(|(_, values)| value(values)));
         }
         self.model.append_value(&message.model.name);
-        self.status.append_value(status_text(message.status));
-        let of_variate = step.and_then(|(variate, ..)| variate.reason.as_ref());
+        self.status.append_value(message.status.as_str());
+        let of_variate = variate.and_then(|variate| variate.reason.as_ref());
         self.reason.append_option(of_variate.or(message.reason.as_ref()));
         Ok(())
     }

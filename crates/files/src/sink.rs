@@ -12,7 +12,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus, Sink, SinkError, Transaction};
+use tidecast_formats::json::encode_forecast;
+use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, Sink, SinkError, Transaction};
 
 use crate::error::FileError;
 use crate::format::FileFormat;
@@ -54,7 +55,7 @@ impl<W: Write> JsonLinesWriter<W> {
     fn try_write(&mut self, messages: &[ForecastMessage]) -> io::Result<()> {
         let mut lines = Vec::new();
         for message in messages {
-            serde_json::to_writer(&mut lines, message)?;
+            encode_forecast(message, &mut lines)?;
             lines.push(b'\n');
         }
         self.writer.write_all(&lines)?;
@@ -91,29 +92,22 @@ enum Kind {
 }
 
 impl FileSink {
-    /// Returns a sink that writes `format` to `path`.
+    /// Returns a sink that writes forecasts of this schema as `format` to `path`.
     ///
     /// # Errors
     /// If the file cannot be created.
-    pub fn create(path: &Path, format: FileFormat) -> Result<Self, FileError> {
+    pub fn create(
+        path: &Path,
+        format: FileFormat,
+        schema: &ForecastSchema,
+    ) -> Result<Self, FileError> {
         let target = path.display().to_string();
         let failed = |source| FileError::Write { target: target.clone(), source };
         if format == FileFormat::JsonLines {
             let file = BufWriter::new(File::create(path).map_err(failed)?);
             return Ok(Self(Kind::Lines(JsonLinesWriter::new(file, target))));
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let part = path.with_file_name(name);
-        let file = File::create(&part).map_err(failed)?;
-        Ok(Self(Kind::Long(Box::new(LongFile {
-            target: path.to_owned(),
-            part: Some(part),
-            format,
-            file: Some(file),
-            table: None,
-            pending: Vec::new(),
-        }))))
+        Ok(Self(Kind::Long(Box::new(LongFile::create(path, format, schema)?))))
     }
 
     /// Returns a sink that adds JSON lines to `path`, which need not exist. A last
@@ -158,7 +152,7 @@ impl Sink for FileSink {
             Kind::Lines(lines) => lines.publish(transaction),
             Kind::Long(long) => {
                 report_left_out(&transaction, &long.target.display().to_string());
-                Ok(long.write(transaction.forecasts)?)
+                Ok(long.write(&transaction.forecasts)?)
             }
         }
     }
@@ -191,39 +185,35 @@ struct LongFile {
     target: PathBuf,
     /// Where it is written until it is whole; `None` when it has its name.
     part: Option<PathBuf>,
-    format: FileFormat,
-    file: Option<File>,
-    table: Option<(LongTable, LongWriter<File>)>,
-    /// Messages without forecasts that came before the first with some: only
-    /// that one tells the quantile columns.
-    pending: Vec<ForecastMessage>,
+    table: LongTable,
+    /// Taken out when the file is whole.
+    writer: Option<LongWriter<File>>,
 }
 
 impl LongFile {
-    fn write(&mut self, messages: Vec<ForecastMessage>) -> Result<(), FileError> {
-        let target = self.target.display().to_string();
-        if let Some((table, writer)) = &mut self.table {
-            return writer.write(&table.rows(&messages, &target)?, &target);
-        }
-        self.pending.extend(messages);
-        let is_ok = |message: &ForecastMessage| message.status == ForecastStatus::Ok;
-        if self.pending.iter().any(is_ok) { self.open_table(&target) } else { Ok(()) }
+    fn create(path: &Path, format: FileFormat, schema: &ForecastSchema) -> Result<Self, FileError> {
+        let target = path.display().to_string();
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let part = path.with_file_name(name);
+        let file = File::create(&part)
+            .map_err(|source| FileError::Write { target: target.clone(), source })?;
+        let table = LongTable::new(schema);
+        // From here on a failure takes the unfinished file away.
+        let mut long = Self { target: path.to_owned(), part: Some(part), table, writer: None };
+        long.writer = Some(LongWriter::new(file, format, &long.table, &target)?);
+        Ok(long)
     }
 
-    fn open_table(&mut self, target: &str) -> Result<(), FileError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let pending = std::mem::take(&mut self.pending);
-        let table = LongTable::of(&pending);
-        let mut writer = LongWriter::new(file, self.format, &table, target)?;
-        writer.write(&table.rows(&pending, target)?, target)?;
-        self.table = Some((table, writer));
-        Ok(())
+    fn write(&mut self, messages: &[ForecastMessage]) -> Result<(), FileError> {
+        let target = self.target.display().to_string();
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.write(&self.table.rows(messages, &target)?, &target)
     }
 
     fn finish(&mut self) -> Result<(), FileError> {
         let target = self.target.display().to_string();
-        self.open_table(&target)?;
-        if let Some((_, writer)) = self.table.take() {
+        if let Some(writer) = self.writer.take() {
             writer.finish(&target)?;
         }
         if let Some(part) = self.part.take() {
@@ -267,7 +257,10 @@ impl<W: Write + Send> LongWriter<W> {
         target: &str,
     ) -> Result<Self, FileError> {
         if format != FileFormat::Parquet {
-            return Ok(Self::Csv(Box::new(arrow_csv::Writer::new(BufWriter::new(writer)))));
+            let mut writer = Self::Csv(Box::new(arrow_csv::Writer::new(BufWriter::new(writer))));
+            // The header comes with the first rows; a file without any has one, too.
+            writer.write(&RecordBatch::new_empty(Arc::clone(table.schema())), target)?;
+            return Ok(writer);
         }
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -303,32 +296,39 @@ impl<W: Write + Send> LongWriter<W> {
     }
 }
 
-/// Writes `messages` as CSV in the [long form](LongTable).
+/// Writes `messages`, forecasts of this schema, as CSV in the [long form](LongTable).
 ///
 /// # Errors
-/// If `writer` fails.
-pub fn write_csv(messages: &[ForecastMessage], writer: impl Write + Send) -> Result<(), FileError> {
-    write_long(messages, writer, FileFormat::Csv)
-}
-
-/// Writes `messages` as Parquet in the [long form](LongTable).
-///
-/// # Errors
-/// If `writer` fails.
-pub fn write_parquet(
+/// If a message is of another schema, or `writer` fails.
+pub fn write_csv(
+    schema: &ForecastSchema,
     messages: &[ForecastMessage],
     writer: impl Write + Send,
 ) -> Result<(), FileError> {
-    write_long(messages, writer, FileFormat::Parquet)
+    write_long(schema, messages, writer, FileFormat::Csv)
+}
+
+/// Writes `messages`, forecasts of this schema, as Parquet in the
+/// [long form](LongTable).
+///
+/// # Errors
+/// If a message is of another schema, or `writer` fails.
+pub fn write_parquet(
+    schema: &ForecastSchema,
+    messages: &[ForecastMessage],
+    writer: impl Write + Send,
+) -> Result<(), FileError> {
+    write_long(schema, messages, writer, FileFormat::Parquet)
 }
 
 fn write_long(
+    schema: &ForecastSchema,
     messages: &[ForecastMessage],
     writer: impl Write + Send,
     format: FileFormat,
 ) -> Result<(), FileError> {
     let target = "output";
-    let table = LongTable::of(messages);
+    let table = LongTable::new(schema);
     let mut writer = LongWriter::new(writer, format, &table, target)?;
     writer.write(&table.rows(messages, target)?, target)?;
     writer.finish(target)

@@ -1,4 +1,4 @@
-//! JSON payloads to Arrow rows, for topics and files alike.
+//! JSON payloads to Arrow rows, and forecasts to JSON, for topics and files alike.
 //!
 //! One record is one JSON object is one row. What a value means follows from the
 //! column that it is for:
@@ -28,6 +28,7 @@
 mod columns;
 mod envelope;
 pub(crate) mod explain;
+mod forecast;
 mod names;
 mod scan;
 
@@ -39,6 +40,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use self::columns::{Column, Unfit};
+pub use self::forecast::{decode_forecast, encode_forecast};
 use self::names::{Match, Names};
 use self::scan::{Scanner, Token};
 use crate::time::TimeRule;

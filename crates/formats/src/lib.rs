@@ -1,10 +1,11 @@
-//! What a value written by others means: one rule for files and topics.
+//! What a value written by others means, and how forecasts are written: one rule for
+//! files and topics.
 //!
 //! - [`time`]: texts and numbers that are times, and their unit.
-//! - [`json`]: JSON objects as rows of a table.
+//! - [`json`]: JSON objects as rows of a table, and forecasts as JSON objects.
 //!
-//! Architecture invariant: this crate knows bytes and Arrow, not where they
-//! come from: no file, no broker, no SQL.
+//! Architecture invariant: this crate knows bytes, Arrow and forecasts, not where they
+//! come from or go: no file, no broker, no SQL.
 
 pub mod json;
 pub mod time;

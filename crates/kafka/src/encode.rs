@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rdkafka::message::{Header, Headers, OwnedHeaders};
+use tidecast_formats::json::encode_forecast;
 use tidecast_stream::{BadRecord, ForecastMessage, LateRecord, RecordPosition};
 
 use crate::error::Verdict;
@@ -59,15 +60,16 @@ pub(crate) struct LetterBounds {
 /// Encodes a forecast; the key is the series, so that a compacted topic keeps
 /// each series' newest forecast.
 pub(crate) fn forecast(message: &ForecastMessage) -> Result<Outgoing<'static>, Verdict> {
-    let failed = |error: String| {
-        Verdict::internal(format!("forecast `{}` is no JSON: {error}", message.forecast_id))
-    };
-    let payload = serde_json::to_vec(message).map_err(|error| failed(error.to_string()))?;
-    let key = serde_json::to_vec(&message.series).map_err(|error| failed(error.to_string()))?;
+    let id = message.id.to_string();
+    // A number of 8 bytes has some 18 characters.
+    let mut payload = Vec::with_capacity(2 * message.memory_bytes());
+    encode_forecast(message, &mut payload)
+        .map_err(|error| Verdict::internal(format!("forecast `{id}` is no JSON: {error}")))?;
+    let key = message.series.to_string().into_bytes();
     let headers = text(
         OwnedHeaders::new(),
         &[
-            ("forecast_id", &message.forecast_id),
+            ("forecast_id", &id),
             ("pipeline", &message.pipeline),
             ("origin", &message.origin.to_string()),
             ("model", &message.model.name),
@@ -174,9 +176,13 @@ fn text(headers: OwnedHeaders, pairs: &[(&str, &str)]) -> OwnedHeaders {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
+    use tidecast_formats::json::decode_forecast;
     use tidecast_stream::{
-        ContextSummary, EventTime, ForecastStatus, ModelRef, Offset, Partition, SeriesKey,
+        ContextSummary, EventTime, ForecastId, ForecastStatus, ModelRef, Offset, Partition, Period,
+        SeriesKey,
     };
 
     use super::*;
@@ -199,14 +205,14 @@ mod tests {
     #[test]
     fn a_forecast_carries_its_identity_in_headers() {
         let message = ForecastMessage {
-            forecast_id: "abc".to_owned(),
-            pipeline: "p".to_owned(),
+            id: ForecastId([0xab; 16]),
+            pipeline: "p".into(),
             series: SeriesKey::new([("site", "A".into())]),
             origin: EventTime::from_millis(0),
-            step: "PT1M".to_owned(),
-            step_ms: Some(60_000),
+            revision: 0,
+            step: Period::Fixed(60_000_000),
             times: Vec::new(),
-            model: ModelRef { name: "tiny".to_owned(), version: "sha256:0".to_owned() },
+            model: Arc::new(ModelRef { name: "tiny".to_owned(), version: "sha256:0".to_owned() }),
             status: ForecastStatus::TooShort,
             reason: Some("3 of 16 steps".to_owned()),
             context: ContextSummary { steps: 3, observed: 3 },
@@ -219,9 +225,9 @@ mod tests {
         assert_eq!(header(&outgoing, "model").as_deref(), Some("tiny"));
         // Nobody traces a forecast: such a header would be an orphan for each reader.
         assert_eq!(header(&outgoing, "traceparent"), None);
-        let back: ForecastMessage =
-            serde_json::from_slice(outgoing.payload.as_deref().unwrap()).unwrap();
-        assert_eq!(back, message);
+        assert_eq!(header(&outgoing, "forecast_id"), Some("ab".repeat(16)));
+        let read = decode_forecast(outgoing.payload.as_deref().unwrap()).unwrap();
+        assert_eq!(read, message);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
-use tidecast_stream::{ClientProperties, EpochUnit, ModelFamily, ModelOptions, TimeGrid};
+use arrow::datatypes::{DataType, SchemaRef};
+use tidecast_stream::{
+    ClientProperties, EpochUnit, ForecastSchema, ModelFamily, ModelOptions, TimeGrid,
+};
 
 use crate::window::{WatermarkCondition, WindowQuery};
 
@@ -30,6 +32,34 @@ impl PipelinePlan {
     /// Whether the source ends, as a file does.
     pub fn is_bounded(&self) -> bool {
         matches!(self.source.connector, SourceConnector::Filesystem(_))
+    }
+
+    /// Returns what its forecasts look like.
+    pub fn forecast_schema(&self) -> ForecastSchema {
+        let view = self.window.output_schema();
+        let column = |name: &String| {
+            let field = view.field_with_name(name);
+            let data_type = field.map_or(DataType::Utf8, |field| key_type(field.data_type()));
+            (name.clone(), data_type)
+        };
+        ForecastSchema {
+            series: self.forecast.series.iter().map(column).collect(),
+            targets: self.forecast.targets.clone(),
+            levels: self.forecast.quantiles.clone(),
+            horizon: self.forecast.horizon,
+        }
+    }
+}
+
+/// Returns the type that a series column's values have in a series key, which is JSON:
+/// what JSON has no form of (decimals, times, bytes) is text there, which is exact.
+fn key_type(column: &DataType) -> DataType {
+    match column {
+        DataType::Boolean => DataType::Boolean,
+        DataType::UInt64 => DataType::UInt64,
+        integer if integer.is_integer() => DataType::Int64,
+        float if float.is_floating() => DataType::Float64,
+        _ => DataType::Utf8,
     }
 }
 

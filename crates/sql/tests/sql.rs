@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::DataType;
 use tidecast_sql::{
     Delivery, PipelinePlan, SinkConnector, SourceConnector, SqlErrors, explain, parse_scripts,
 };
@@ -111,6 +112,45 @@ fn a_secret_shows_neither_in_a_plan_nor_in_its_explanation() {
     for shown in [format!("{plan:?}"), explain(&plan)] {
         assert!(shown.contains("hf://owner/name") && !shown.contains("hf_1234"), "{shown}");
     }
+}
+
+/// What a sink with columns lays out its table by. A key is JSON: what has no form there
+/// is text.
+#[test]
+fn a_plan_says_what_its_forecasts_look_like() {
+    let text = "
+        CREATE TABLE readings (site VARCHAR, meter BIGINT, part TINYINT, big BIGINT UNSIGNED,
+          height DOUBLE, \"on\" BOOLEAN, price DECIMAL(20, 2), since DATE, kw DOUBLE,
+          kvar DOUBLE, ts TIMESTAMP, WATERMARK FOR ts)
+          WITH ('connector'='kafka', 'topic'='readings');
+        CREATE TABLE forecasts WITH ('connector'='stdout');
+        CREATE VIEW load AS SELECT meter, site, part, big, height, \"on\", price, since,
+            window_end AS t, avg(kw) AS kw, avg(kvar) AS kvar
+          FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+          GROUP BY site, meter, part, big, height, \"on\", price, since, window_end;
+        CREATE PIPELINE p AS INSERT INTO forecasts SELECT * FROM forecast(TABLE load,
+          series => ['site', 'meter', 'part', 'big', 'height', 'on', 'price', 'since'],
+          time => 't', target => ['kw', 'kvar'], horizon => 3, quantiles => [0.1, 0.75]);";
+    let plans = plan("types.sql", text).unwrap();
+    let [plan] = plans.as_slice() else { panic!("one pipeline, found {plans:?}") };
+    let found = plan.forecast_schema();
+    let columns: Vec<(&str, &DataType)> =
+        found.series.iter().map(|(name, data_type)| (name.as_str(), data_type)).collect();
+    assert_eq!(
+        columns,
+        [
+            ("site", &DataType::Utf8),
+            ("meter", &DataType::Int64),
+            ("part", &DataType::Int64),
+            ("big", &DataType::UInt64),
+            ("height", &DataType::Float64),
+            ("on", &DataType::Boolean),
+            ("price", &DataType::Utf8),
+            ("since", &DataType::Utf8),
+        ]
+    );
+    assert_eq!(found.targets, ["kw", "kvar"]);
+    assert_eq!((found.levels, found.horizon), (vec![0.1, 0.75], 3));
 }
 
 #[test]

@@ -1,94 +1,50 @@
-//! The forecast message: what subscribers read.
+//! The forecast message: what a pipeline makes of one series at one origin.
 
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
+use crate::grid::Period;
+use crate::series::SeriesKey;
 use crate::time::EventTime;
 
-/// The values of the series columns, in the order the SQL names them.
+/// What tells a forecast from all others: a hash, shown as 32 hexadecimal digits.
 ///
 /// ```
-/// use tidecast_stream::SeriesKey;
-/// let key = SeriesKey::new([("site", "A".into()), ("phase", 2.into())]);
-/// assert_eq!(key.to_string(), r#"{"site":"A","phase":2}"#);
+/// use tidecast_stream::ForecastId;
+/// let id = ForecastId([0x0f; 16]);
+/// assert_eq!(id.to_string(), "0f".repeat(16));
+/// assert_eq!(id.to_string().parse(), Ok(id));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(transparent)]
-pub struct SeriesKey(pub Map<String, Value>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ForecastId(pub [u8; 16]);
 
-impl SeriesKey {
-    /// Returns the key with these columns and values.
-    pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        Self(columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-    }
-
-    /// Returns the values alone, joined by `/`, for people to read. Two keys of the
-    /// same columns have two labels: a value that could be mistaken for another one, or
-    /// for several, or that a terminal or a picture would not show, is quoted.
-    ///
-    /// ```
-    /// use tidecast_stream::SeriesKey;
-    /// let label = |a: &str, b: &str| SeriesKey::new([("a", a.into()), ("b", b.into())]).label();
-    /// assert_eq!(label("p", "q"), "p/q");
-    /// assert_ne!(label("p/q", "r"), label("p", "q/r"));
-    /// ```
-    pub fn label(&self) -> String {
-        let text = |value: &Value| match value {
-            Value::String(text) if is_plain(text) => text.clone(),
-            Value::String(text) => printable(&format!("{text:?}")),
-            other => other.to_string(),
-        };
-        self.0.values().map(text).collect::<Vec<_>>().join("/")
-    }
-}
-
-impl fmt::Display for SeriesKey {
-    /// The key as a JSON object: the Kafka key of the message, and what seeds
-    /// and ids are made from.
+impl fmt::Display for ForecastId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(&self.0).map_err(|_| fmt::Error)?)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
-fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text != "null"
-        && text.trim() == text
-        && text.chars().all(|c| !matches!(c, '/' | '"') && !is_control(c))
-}
+/// Text that is no [`ForecastId`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no forecast id, expected 32 hexadecimal digits")]
+pub struct ForecastIdError(pub String);
 
-/// Whether a character steers a terminal, or cannot stand in XML, or turns what stands
-/// around it about.
-fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '\u{fffe}' | '\u{ffff}')
-}
+impl FromStr for ForecastId {
+    type Err = ForecastIdError;
 
-/// Returns text with what steers a terminal, or cannot stand in a picture's XML, as an
-/// escape: text of others must not be carried out.
-///
-/// ```
-/// use tidecast_stream::printable;
-/// assert_eq!(printable("a\u{1b}[31mb"), "a\\u{1b}[31mb");
-/// assert_eq!(printable("Köln"), "Köln");
-/// ```
-pub fn printable(text: &str) -> String {
-    if !text.chars().any(is_control) {
-        return text.to_owned();
+    fn from_str(text: &str) -> Result<Self, ForecastIdError> {
+        // `from_str_radix` would take a sign, too.
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number
+            .map(|number| Self(number.to_be_bytes()))
+            .ok_or_else(|| ForecastIdError(text.to_owned()))
     }
-    let show = |c: char| match is_control(c) {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(show).collect()
 }
 
 /// How a forecast came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForecastStatus {
     /// A forecast was made.
     Ok,
@@ -98,8 +54,36 @@ pub enum ForecastStatus {
     Failed,
 }
 
+impl ForecastStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::TooShort, Self::Failed];
+
+    /// Returns the word for it, as it is written everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::TooShort => "too_short",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Text that is no [`ForecastStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no status of a forecast, expected `ok`, `too_short` or `failed`")]
+pub struct ForecastStatusError(pub String);
+
+impl FromStr for ForecastStatus {
+    type Err = ForecastStatusError;
+
+    fn from_str(text: &str) -> Result<Self, ForecastStatusError> {
+        let status = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        status.ok_or_else(|| ForecastStatusError(text.to_owned()))
+    }
+}
+
 /// The model that made a forecast.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelRef {
     /// The name given in `CREATE MODEL`.
     pub name: String,
@@ -108,7 +92,7 @@ pub struct ModelRef {
 }
 
 /// What the model saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContextSummary {
     /// Steps handed to the model, missing ones included.
     pub steps: usize,
@@ -116,55 +100,156 @@ pub struct ContextSummary {
     pub observed: usize,
 }
 
-/// The forecast of one target column, one value per step of the horizon.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Numbers that do not make the forecast of a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForecastShapeError {
+    /// Quantiles and levels do not correspond.
+    #[error("`{target}` has `{found}` quantiles, expected one for each of `{expected}` levels")]
+    Levels {
+        /// The target column.
+        target: String,
+        /// Quantiles given.
+        found: usize,
+        /// Levels given.
+        expected: usize,
+    },
+    /// A quantile has another number of steps than the mean.
+    #[error("a quantile of `{target}` has `{found}` steps, expected `{expected}` as the mean has")]
+    Steps {
+        /// The target column.
+        target: String,
+        /// Steps of the quantile.
+        found: usize,
+        /// Steps of the mean.
+        expected: usize,
+    },
+}
+
+/// The forecast of one target column: mean and quantiles with one value per step of the
+/// horizon, in units of the series; a value out of range is not finite.
+///
+/// The name and the levels are shared by all forecasts of a pipeline; the values lie in
+/// one piece.
+///
+/// ```
+/// use tidecast_stream::VariateForecast;
+/// let kw = VariateForecast::new("kw", [0.1, 0.9], &[2.0, 3.0], [[1.0, 2.0], [3.0, 4.0]])?;
+/// assert_eq!(kw.mean(), [2.0, 3.0]);
+/// assert_eq!(kw.quantile(0.9), Some(&[3.0, 4.0][..]));
+/// assert_eq!(kw.quantile(0.5), None);
+/// # Ok::<(), tidecast_stream::ForecastShapeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub struct VariateForecast {
     /// The target column.
-    pub name: String,
-    /// Mean per step, in units of the series.
-    pub mean: Vec<f64>,
-    /// Quantile per step, by level (`"0.1"`), in units of the series, levels
-    /// ascending.
-    pub quantiles: Map<String, Value>,
-    /// Why this one of several targets has no forecast, if it has none: `mean` and
-    /// `quantiles` are empty then.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Arc<str>,
+    /// Why this one of several targets has no forecast, if it has none: it has no values
+    /// and no levels then.
     pub reason: Option<String>,
+    levels: Arc<[f64]>,
+    /// `[1 + levels, steps]`, row by row: the mean, then the quantile of each level.
+    values: Vec<f64>,
 }
 
 impl VariateForecast {
-    /// Returns the values of the quantile `level`, if it was asked for.
-    pub fn quantile(&self, level: &str) -> Option<Vec<f64>> {
-        self.quantiles.get(level)?.as_array()?.iter().map(Value::as_f64).collect()
+    /// Returns the forecast of the target `name`, a value per step in `mean` and in each
+    /// of `quantiles`, which are those of `levels`, ascending.
+    ///
+    /// # Errors
+    /// If there is not one quantile for each level, or not a value for each step.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        levels: impl Into<Arc<[f64]>>,
+        mean: &[f64],
+        quantiles: impl IntoIterator<Item: AsRef<[f64]>>,
+    ) -> Result<Self, ForecastShapeError> {
+        let (name, levels) = (name.into(), levels.into());
+        let mut values = Vec::with_capacity((1 + levels.len()) * mean.len());
+        values.extend_from_slice(mean);
+        let mut found = 0;
+        for quantile in quantiles {
+            let quantile = quantile.as_ref();
+            if quantile.len() != mean.len() {
+                return Err(ForecastShapeError::Steps {
+                    target: name.to_string(),
+                    found: quantile.len(),
+                    expected: mean.len(),
+                });
+            }
+            values.extend_from_slice(quantile);
+            found += 1;
+        }
+        if found != levels.len() {
+            let (target, expected) = (name.to_string(), levels.len());
+            return Err(ForecastShapeError::Levels { target, found, expected });
+        }
+        Ok(Self { name, reason: None, levels, values })
+    }
+
+    /// Returns the target `name` without a forecast, and why it has none.
+    pub fn without_forecast(name: impl Into<Arc<str>>, reason: impl Into<String>) -> Self {
+        let (levels, values) = (Arc::default(), Vec::new());
+        Self { name: name.into(), reason: Some(reason.into()), levels, values }
+    }
+
+    /// Returns the number of steps that are forecast.
+    pub fn steps(&self) -> usize {
+        self.values.len() / (1 + self.levels.len())
+    }
+
+    /// Returns the mean per step.
+    pub fn mean(&self) -> &[f64] {
+        self.values.get(..self.steps()).unwrap_or_default()
+    }
+
+    /// Returns the levels of the quantiles, ascending, each in (0, 1).
+    pub fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// Returns the quantiles, one value per step each, in the order of the levels.
+    pub fn quantiles(&self) -> impl Iterator<Item = (f64, &[f64])> {
+        let steps = self.steps();
+        self.levels.iter().enumerate().filter_map(move |(index, level)| {
+            let start = (1 + index) * steps;
+            Some((*level, self.values.get(start..start + steps)?))
+        })
+    }
+
+    /// Returns the quantile of a level, one value per step, if it was asked for.
+    pub fn quantile(&self, level: f64) -> Option<&[f64]> {
+        self.quantiles().find(|(known, _)| *known == level).map(|(_, values)| values)
     }
 }
 
-/// One forecast: one series, one origin, all steps of the horizon (the `nested`
-/// layout). Step `k` (from 1) is for `origin + k * step_ms` where steps are of one
-/// length, and for the `k`-th of `times` where they are not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One forecast: one series, one origin, all steps of the horizon. Step `k` (from 1) is
+/// for `origin + k * step` where steps are of one length, and for the `k`-th of `times`
+/// where they are not.
+///
+/// What all messages of a pipeline have in common (its name, the model, names of targets
+/// and levels) they share.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ForecastMessage {
-    /// Hash of (pipeline, series, origin, revision): equal for a repeat.
-    pub forecast_id: String,
+    /// Hash of (pipeline, series, origin, revision) and the source's partition: equal for
+    /// a repeat.
+    pub id: ForecastId,
     /// The pipeline's name.
-    pub pipeline: String,
+    pub pipeline: Arc<str>,
     /// The series.
     pub series: SeriesKey,
     /// Time of the newest step of the context.
     pub origin: EventTime,
-    /// Distance of two steps as an ISO 8601 duration: `PT1H`, `P1D`, `P1M`.
-    pub step: String,
-    /// Distance of two steps in milliseconds; null where it is not always the same.
-    pub step_ms: Option<i64>,
+    /// Which forecast of this series and origin it is; 0 is the first.
+    pub revision: u32,
+    /// Distance of two steps.
+    pub step: Period,
     /// The time of each step of the horizon, where steps are not of one length.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub times: Vec<EventTime>,
     /// The model that made it.
-    pub model: ModelRef,
+    pub model: Arc<ModelRef>,
     /// How it came out.
     pub status: ForecastStatus,
     /// Why, where the status is not `ok`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     /// What the model saw.
     pub context: ContextSummary,
@@ -175,23 +260,108 @@ pub struct ForecastMessage {
 }
 
 impl ForecastMessage {
-    /// Returns about how many bytes of memory it takes.
-    pub fn bytes(&self) -> usize {
-        const HEAD_BYTES: usize = 512;
-        const VALUE_BYTES: usize = 32;
-        let values = |one: &VariateForecast| one.mean.len() * (one.quantiles.len() + 1);
-        HEAD_BYTES + VALUE_BYTES * self.variates.iter().map(values).sum::<usize>()
-    }
-
     /// Returns the time of step `step` of the horizon, from 1; `None` if the message
     /// does not say.
     pub fn time_of(&self, step: usize) -> Option<EventTime> {
-        match self.step_ms {
-            Some(step_ms) => {
-                let steps = i64::try_from(step).ok()?;
-                Some(self.origin.plus_micros(steps.checked_mul(step_ms)?.checked_mul(1_000)?))
+        match self.step.fixed_micros() {
+            Some(micros) => {
+                let micros = micros.checked_mul(i64::try_from(step).ok()?)?;
+                Some(self.origin.plus_micros(micros))
             }
             None => self.times.get(step.checked_sub(1)?).copied(),
         }
+    }
+
+    /// Returns about how many bytes of memory it takes: its own, and those of the heap
+    /// that no other message shares. What the allocator adds is not counted.
+    ///
+    /// With nine quantiles, a horizon of 24 steps and a series of one column some 2,350,
+    /// of which 1,920 are the values.
+    pub fn memory_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let variate = |variate: &VariateForecast| {
+            variate.values.capacity() * size_of::<f64>() + text(&variate.reason)
+        };
+        size_of::<Self>()
+            + self.series.memory_bytes()
+            + self.times.capacity() * size_of::<EventTime>()
+            + text(&self.reason)
+            + self.variates.capacity() * size_of::<VariateForecast>()
+            + self.variates.iter().map(variate).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(step: Period, horizon: usize) -> ForecastMessage {
+        let levels: Arc<[f64]> = (1..10).map(|tenth| f64::from(tenth) / 10.0).collect();
+        let steps = vec![0.0; horizon];
+        let quantiles = levels.iter().map(|_| &steps);
+        let kw = VariateForecast::new("kw", Arc::clone(&levels), &steps, quantiles).unwrap();
+        ForecastMessage {
+            id: ForecastId([0; 16]),
+            pipeline: "load".into(),
+            series: SeriesKey::new([("site", "A".into())]),
+            origin: EventTime::from_micros(10),
+            revision: 0,
+            step,
+            times: Vec::new(),
+            model: Arc::new(ModelRef { name: "m".to_owned(), version: "1".to_owned() }),
+            status: ForecastStatus::Ok,
+            reason: None,
+            context: ContextSummary { steps: 8, observed: 7 },
+            variates: vec![kw],
+            is_backfill: false,
+        }
+    }
+
+    #[test]
+    fn steps_have_times_whatever_their_length() {
+        let quick = message(Period::Fixed(1_500), 3);
+        assert_eq!(quick.time_of(2), Some(EventTime::from_micros(3_010)));
+        let times = vec![EventTime::from_micros(20), EventTime::from_micros(50)];
+        let monthly = ForecastMessage { times, ..message(Period::Months(1), 2) };
+        assert_eq!(monthly.time_of(2), Some(EventTime::from_micros(50)));
+        assert_eq!((monthly.time_of(0), monthly.time_of(3)), (None, None));
+        assert_eq!(message(Period::Fixed(i64::MAX), 3).time_of(2), None);
+    }
+
+    #[test]
+    fn numbers_of_another_shape_are_refused() {
+        let of = |quantiles: &[&[f64]]| {
+            let made = VariateForecast::new("kw", [0.1, 0.9], &[1.0, 2.0], quantiles);
+            made.map(|made| made.steps()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&[&[1.0, 2.0], &[3.0, 4.0]]), Ok(2));
+        let error = of(&[&[1.0, 2.0]]).unwrap_err();
+        assert_eq!(error, "`kw` has `1` quantiles, expected one for each of `2` levels");
+        let error = of(&[&[1.0, 2.0], &[3.0]]).unwrap_err();
+        assert_eq!(error, "a quantile of `kw` has `1` steps, expected `2` as the mean has");
+        let none = VariateForecast::without_forecast("kw", "nothing was observed");
+        assert_eq!((none.steps(), none.mean(), none.levels().len()), (0, &[][..], 0));
+    }
+
+    #[test]
+    fn ids_and_statuses_are_read_as_written() {
+        for text in ["", "f", &"g".repeat(32), &format!("+{}", "0".repeat(31))] {
+            assert!(text.parse::<ForecastId>().is_err(), "{text}");
+        }
+        for status in ForecastStatus::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert!("OK".parse::<ForecastStatus>().is_err());
+    }
+
+    /// What mailboxes are weighed by: the values are most of it, and a clone shares the
+    /// rest.
+    #[test]
+    fn a_message_knows_about_how_large_it_is() {
+        let (short, long) = (message(Period::Months(1), 24), message(Period::Months(1), 48));
+        assert_eq!(long.memory_bytes() - short.memory_bytes(), 24 * 10 * 8);
+        assert!((2_200..2_500).contains(&short.memory_bytes()), "{}", short.memory_bytes());
+        let levels = |message: &ForecastMessage| Arc::as_ptr(&message.variates[0].levels);
+        assert_eq!(levels(&short), levels(&short.clone()));
     }
 }

@@ -126,10 +126,7 @@ impl TimeGrid {
     /// Returns the length of every cell in microseconds; `None` where a calendar
     /// makes them differ.
     pub fn fixed_micros(&self) -> Option<i64> {
-        match self.period {
-            Period::Fixed(micros) => Some(micros),
-            _ => None,
-        }
+        self.period.fixed_micros()
     }
 
     /// Returns the number of the cell that begins at `time`, or that a calendar's

@@ -21,7 +21,9 @@ pub mod grid;
 pub mod memory;
 pub mod model;
 pub mod partition;
+pub mod schema;
 pub mod secret;
+pub mod series;
 pub mod sink;
 pub mod source;
 pub mod time;
@@ -29,8 +31,8 @@ pub mod time;
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use forecast::{
-    ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
-    printable,
+    ContextSummary, ForecastId, ForecastIdError, ForecastMessage, ForecastShapeError,
+    ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use model::{
@@ -38,7 +40,9 @@ pub use model::{
     Unset,
 };
 pub use partition::{Offset, OffsetRange, Partition};
+pub use schema::ForecastSchema;
 pub use secret::{ClientProperties, Secret};
+pub use series::{SeriesKey, printable};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tidecast_engine::{Engine, MODELS, SqlConnectors, Status};
+use tidecast_formats::json::decode_forecast;
 use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
 use tidecast_sql::{PipelinePlan, SinkConnector, SourceConnector, parse_scripts};
 use tidecast_stream::ForecastMessage;
@@ -196,7 +197,7 @@ fn spawn_reader(
             match reader.next(FRAME) {
                 Ok(Some(record)) => {
                     let payload = record.payload.unwrap_or_default();
-                    let event = match serde_json::from_slice::<ForecastMessage>(&payload) {
+                    let event = match decode_forecast(&payload) {
                         Ok(message) => {
                             progress.forecast(message.origin);
                             Event::Forecast(Box::new(message))

@@ -53,23 +53,24 @@ pub struct LatestForecast {
 
 impl LatestForecast {
     /// Returns the forecast in `message`, if it holds the quantiles 0.1 and 0.9 (and
-    /// 0.5, or the mean takes its place).
+    /// 0.5, or the mean takes its place), and no value is out of range.
     fn from_message(message: &ForecastMessage) -> Option<Self> {
         let variate = message.variates.first()?;
-        let median = variate.quantile("0.5").unwrap_or_else(|| variate.mean.clone());
-        let (lower, upper) = (variate.quantile("0.1")?, variate.quantile("0.9")?);
+        let finite = |values: &[f64]| -> bool { values.iter().all(|value| value.is_finite()) };
+        let quantile = |level| variate.quantile(level).filter(|values| finite(values));
+        let median = quantile(0.5).or_else(|| Some(variate.mean()).filter(|mean| finite(mean)))?;
+        let (lower, upper) = (quantile(0.1)?, quantile(0.9)?);
         let steps = median
             .iter()
-            .zip(&lower)
-            .zip(&upper)
+            .zip(lower)
+            .zip(upper)
             .map(|((median, lower), upper)| StepForecast {
                 median: *median,
                 lower: *lower,
                 upper: *upper,
             })
             .collect();
-        let step_micros = message.step_ms?.saturating_mul(1_000);
-        Some(Self { origin: message.origin, step_micros, steps })
+        Some(Self { origin: message.origin, step_micros: message.step.fixed_micros()?, steps })
     }
 
     /// Returns the steps with their times.

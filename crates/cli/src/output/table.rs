@@ -4,23 +4,23 @@ use chrono::{DateTime, NaiveTime, Timelike, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use tidecast_stream::{EventTime, ForecastMessage, VariateForecast, printable};
+use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, VariateForecast, printable};
 
 /// Returns a table with a row per series and step: the series columns, the time
 /// in UTC, the variate where there are several, the mean and the quantiles. A
 /// series without a forecast is one row with the reason.
-pub fn forecast_table(messages: &[ForecastMessage]) -> String {
-    let layout = Layout::of(messages);
+pub fn forecast_table(schema: &ForecastSchema, messages: &[ForecastMessage]) -> String {
+    let layout = Layout::of(schema, messages);
     let mut table = Table::new();
     table
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(layout.header());
     for message in messages {
-        let series: Vec<String> = layout
+        let series: Vec<String> = schema
             .series
             .iter()
-            .map(|name| plain(message.series.0.get(name).unwrap_or(&Value::Null)))
+            .map(|(name, _)| plain(message.series.0.get(name).unwrap_or(&Value::Null)))
             .collect();
         if message.variates.is_empty() {
             let reason = message.reason.as_deref().unwrap_or("no reason given");
@@ -29,7 +29,7 @@ pub fn forecast_table(messages: &[ForecastMessage]) -> String {
             table.add_row(row);
         }
         for variate in &message.variates {
-            if let (true, Some(reason)) = (variate.mean.is_empty(), &variate.reason) {
+            if let (true, Some(reason)) = (variate.steps() == 0, &variate.reason) {
                 let mut row = series.clone();
                 row.push("-".to_owned());
                 row.extend(layout.has_variates.then(|| printable(&variate.name)));
@@ -41,7 +41,7 @@ pub fn forecast_table(messages: &[ForecastMessage]) -> String {
             }
         }
     }
-    let numbers = layout.series.len() + 1 + usize::from(layout.has_variates);
+    let numbers = layout.schema.series.len() + 1 + usize::from(layout.has_variates);
     for column in table.column_iter_mut().skip(numbers) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -49,30 +49,17 @@ pub fn forecast_table(messages: &[ForecastMessage]) -> String {
 }
 
 /// The columns, and how times are written.
-struct Layout {
-    series: Vec<String>,
-    levels: Vec<String>,
+struct Layout<'a> {
+    schema: &'a ForecastSchema,
     has_variates: bool,
     time_format: &'static str,
 }
 
-impl Layout {
-    fn of(messages: &[ForecastMessage]) -> Self {
-        let (mut series, mut levels) = (Vec::<String>::new(), Vec::<String>::new());
-        let add = |names: &mut Vec<String>, name: &String| {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        };
-        for message in messages {
-            message.series.0.keys().for_each(|name| add(&mut series, name));
-            for variate in &message.variates {
-                variate.quantiles.keys().for_each(|level| add(&mut levels, level));
-            }
-        }
+impl<'a> Layout<'a> {
+    fn of(schema: &'a ForecastSchema, messages: &[ForecastMessage]) -> Self {
         let times = || {
             messages.iter().flat_map(|message| {
-                let steps = message.variates.iter().map(|variate| variate.mean.len()).max();
+                let steps = message.variates.iter().map(VariateForecast::steps).max();
                 let times = (1..=steps.unwrap_or(0)).map_while(|step| message.time_of(step));
                 times.filter_map(date_time)
             })
@@ -84,36 +71,34 @@ impl Layout {
             (_, true) => "%Y-%m-%d %H:%M",
             _ => "%Y-%m-%d %H:%M:%S%.f",
         };
-        let has_variates = messages.iter().any(|message| message.variates.len() > 1);
-        Self { series, levels, has_variates, time_format }
+        Self { schema, has_variates: schema.targets.len() > 1, time_format }
     }
 
     fn header(&self) -> Vec<String> {
-        let mut header: Vec<String> = self.series.iter().map(|name| printable(name)).collect();
+        let series = self.schema.series.iter();
+        let mut header: Vec<String> = series.map(|(name, _)| printable(name)).collect();
         header.push("time (UTC)".to_owned());
         if self.has_variates {
             header.push("variate".to_owned());
         }
         header.push("mean".to_owned());
-        header.extend(self.levels.iter().map(|level| format!("q{level}")));
+        header.extend(self.schema.levels.iter().map(|level| format!("q{level}")));
         header
     }
 
     /// The cells behind the series columns, a row per step.
-    fn rows<'a>(
-        &'a self,
-        message: &'a ForecastMessage,
-        variate: &'a VariateForecast,
-    ) -> impl Iterator<Item = Vec<String>> + 'a {
-        let decimals = decimals(&variate.mean);
-        let number = move |value: Option<f64>| match (value, decimals) {
-            (None, _) => "-".to_owned(),
-            (Some(value), Some(decimals)) => format!("{value:.decimals$}"),
-            (Some(value), None) => format!("{value:.3e}"),
+    fn rows<'m>(
+        &'m self,
+        message: &'m ForecastMessage,
+        variate: &'m VariateForecast,
+    ) -> impl Iterator<Item = Vec<String>> + 'm {
+        let decimals = decimals(variate.mean());
+        let number = move |value: f64| match decimals {
+            _ if !value.is_finite() => "-".to_owned(),
+            Some(decimals) => format!("{value:.decimals$}"),
+            None => format!("{value:.3e}"),
         };
-        let quantiles: Vec<Option<Vec<f64>>> =
-            self.levels.iter().map(|level| variate.quantile(level)).collect();
-        variate.mean.iter().enumerate().map(move |(index, mean)| {
+        variate.mean().iter().enumerate().map(move |(index, mean)| {
             let time = message.time_of(index + 1);
             let text = time.and_then(date_time).map(|t| t.format(self.time_format).to_string());
             let text = text.or_else(|| time.map(|time| time.to_string()));
@@ -121,10 +106,9 @@ impl Layout {
             if self.has_variates {
                 row.push(printable(&variate.name));
             }
-            row.push(number(Some(*mean)));
-            row.extend(quantiles.iter().map(|values| {
-                number(values.as_ref().and_then(|values| values.get(index).copied()))
-            }));
+            row.push(number(*mean));
+            let at_step = |values: &[f64]| values.get(index).copied().unwrap_or(f64::NAN);
+            row.extend(variate.quantiles().map(|(_, values)| number(at_step(values))));
             row
         })
     }

@@ -1,34 +1,41 @@
-use serde_json::json;
+use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+
+use tidecast_formats::json::decode_forecast;
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
+    ContextSummary, EventTime, ForecastId, ForecastStatus, ModelRef, Period, SeriesKey,
+    VariateForecast,
 };
 
 use super::*;
 
+fn schema() -> ForecastSchema {
+    ForecastSchema {
+        series: vec![("store".to_owned(), DataType::Utf8), ("item".to_owned(), DataType::Int64)],
+        targets: vec!["units".to_owned()],
+        levels: vec![0.1, 0.9],
+        horizon: 2,
+    }
+}
+
 fn forecasts() -> Vec<ForecastMessage> {
-    let quantiles = [("0.1", json!([101.0, 102.0])), ("0.9", json!([141.23456, 151.0]))];
+    let quantiles = [[101.0, 102.0], [141.23456, 151.0]];
     let ok = ForecastMessage {
-        forecast_id: "f".to_owned(),
-        pipeline: "forecast".to_owned(),
+        id: ForecastId([0xf0; 16]),
+        pipeline: "forecast".into(),
         series: SeriesKey::new([("store", "A".into()), ("item", 7.into())]),
         origin: EventTime::from_millis(1_722_470_400_000),
-        step: "P1D".to_owned(),
-        step_ms: Some(86_400_000),
+        revision: 0,
+        step: Period::Fixed(86_400_000_000),
         times: Vec::new(),
-        model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
+        model: Arc::new(ModelRef { name: "m".to_owned(), version: "1".to_owned() }),
         status: ForecastStatus::Ok,
         reason: None,
         context: ContextSummary { steps: 8, observed: 8 },
-        variates: vec![VariateForecast {
-            reason: None,
-            name: "units".to_owned(),
-            mean: vec![120.0, 125.5],
-            quantiles: quantiles
-                .map(|(level, values)| (level.to_owned(), values))
-                .into_iter()
-                .collect(),
-        }],
+        variates: vec![
+            VariateForecast::new("units", [0.1, 0.9], &[120.0, 125.5], quantiles).unwrap(),
+        ],
         is_backfill: true,
     };
     let failed = ForecastMessage {
@@ -52,14 +59,14 @@ fn the_table_is_for_people() {
 │ B       8      no forecast: 1 of 16 steps                         │
 └───────────────────────────────────────────────────────────────────┘
 ";
-    let printed = forecast_table(&forecasts());
+    let printed = forecast_table(&schema(), &forecasts());
     assert_eq!(printed, expected, "\n{printed}");
 }
 
 #[test]
 fn pipes_get_csv_or_the_messages() {
     let mut csv = Vec::new();
-    write_to(&mut csv, &forecasts(), OutputFormat::Csv).unwrap();
+    write_to(&mut csv, &schema(), &forecasts(), OutputFormat::Csv).unwrap();
     let csv = String::from_utf8(csv).unwrap();
     assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(
@@ -68,11 +75,11 @@ fn pipes_get_csv_or_the_messages() {
     );
 
     let mut lines = Vec::new();
-    write_to(&mut lines, &forecasts(), OutputFormat::Jsonl).unwrap();
+    write_to(&mut lines, &schema(), &forecasts(), OutputFormat::Jsonl).unwrap();
     let read: Vec<ForecastMessage> = String::from_utf8(lines)
         .unwrap()
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line| decode_forecast(line.as_bytes()).unwrap())
         .collect();
     assert_eq!(read, forecasts());
 }
@@ -87,9 +94,10 @@ fn files_get_any_format() {
         ("a.txt", OutputFormat::Table, "┌─".as_bytes()),
     ] {
         let path = folder.path().join(name);
-        write(&forecasts(), format, Some(&path)).unwrap();
+        write(&schema(), &forecasts(), format, Some(&path)).unwrap();
         assert!(std::fs::read(&path).unwrap().starts_with(start), "{name}");
-        let error = write(&forecasts(), format, Some("/nowhere/a".as_ref())).unwrap_err();
+        let error =
+            write(&schema(), &forecasts(), format, Some("/nowhere/a".as_ref())).unwrap_err();
         assert!(format!("{error:#}").contains("`/nowhere/a`"), "{error:#}");
     }
 }

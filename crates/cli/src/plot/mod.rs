@@ -109,9 +109,9 @@ pub fn draw_forecasts(
         .filter(|message| message.status == ForecastStatus::Ok)
         .take(count)
         .flat_map(|message| message.variates.iter().map(move |variate| (message, variate)))
-        .filter(|(_, variate)| !variate.mean.is_empty())
+        .filter(|(_, variate)| variate.steps() > 0)
         .map(|(message, variate)| {
-            let of_target = histories.get(&variate.name);
+            let of_target = histories.get(&*variate.name);
             let history =
                 of_target.and_then(|histories| histories.get(&message.series.to_string()));
             PlotSeries::of_variate(message, variate, history.map_or(&[], Vec::as_slice))
@@ -134,12 +134,12 @@ impl PlotSeries {
         variate: &VariateForecast,
         values: &[(EventTime, f64)],
     ) -> Self {
-        let mut quantiles: Vec<(f64, Vec<f64>)> = variate
-            .quantiles
-            .keys()
-            .filter_map(|level| Some((level.parse().ok()?, variate.quantile(level)?)))
+        // A band has no corner at infinity.
+        let quantiles = variate
+            .quantiles()
+            .filter(|(_, values)| values.iter().all(|value| value.is_finite()))
+            .map(|(level, values)| (level, values.to_vec()))
             .collect();
-        quantiles.sort_by(|a, b| a.0.total_cmp(&b.0));
         let known = values.partition_point(|(time, _)| *time <= message.origin);
         let (history, actuals) = values.split_at(known);
         let series = message.series.label();
@@ -152,8 +152,8 @@ impl PlotSeries {
             label,
             history: history.to_vec(),
             origin: message.origin,
-            times: (1..=variate.mean.len()).map_while(|step| message.time_of(step)).collect(),
-            mean: variate.mean.clone(),
+            times: (1..=variate.steps()).map_while(|step| message.time_of(step)).collect(),
+            mean: variate.mean().to_vec(),
             quantiles,
             actuals: actuals.to_vec(),
         }

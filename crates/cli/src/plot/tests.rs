@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde_json::{Map, json};
 use tempfile::TempDir;
 
-use tidecast_stream::{ContextSummary, ModelRef, SeriesKey, VariateForecast};
+use tidecast_stream::{ContextSummary, ForecastId, ModelRef, Period, SeriesKey, VariateForecast};
 
 use super::*;
 use crate::demo::records;
@@ -31,30 +31,21 @@ fn forecasts() -> (Vec<ForecastMessage>, Histories) {
                     .map(|((_, value), step)| value * (1.0 + shift * f64::from(step).sqrt()))
                     .collect()
             };
-            let levels =
-                [("0.1", -0.02), ("0.25", -0.01), ("0.5", 0.0), ("0.75", 0.01), ("0.9", 0.02)];
-            let quantiles: Map<_, _> = levels
-                .map(|(level, shift)| (level.to_owned(), json!(at(shift))))
-                .into_iter()
-                .collect();
+            let quantiles = [-0.02, -0.01, 0.0, 0.01, 0.02].map(at);
+            let levels = [0.1, 0.25, 0.5, 0.75, 0.9];
             ForecastMessage {
-                forecast_id: "id".to_owned(),
-                pipeline: "p".to_owned(),
+                id: ForecastId([0xf0; 16]),
+                pipeline: "p".into(),
                 series: serde_json::from_str(name).unwrap(),
                 origin: last_day[47].0,
-                step: "PT1H".to_owned(),
-                step_ms: Some(HOUR / 1_000),
+                revision: 0,
+                step: Period::Fixed(HOUR),
                 times: Vec::new(),
-                model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
+                model: Arc::new(ModelRef { name: "m".to_owned(), version: "1".to_owned() }),
                 status: ForecastStatus::Ok,
                 reason: None,
                 context: ContextSummary { steps: 1, observed: 1 },
-                variates: vec![VariateForecast {
-                    reason: None,
-                    name: "mw".to_owned(),
-                    mean: at(0.0),
-                    quantiles,
-                }],
+                variates: vec![VariateForecast::new("mw", levels, &at(0.0), quantiles).unwrap()],
                 is_backfill: false,
             }
         })
@@ -168,11 +159,8 @@ fn every_target_of_a_series_has_a_panel() {
     let folder = TempDir::new().unwrap();
     let (mut messages, histories) = forecasts();
     for message in &mut messages {
-        let second = VariateForecast {
-            reason: None,
-            name: "price".to_owned(),
-            ..message.variates[0].clone()
-        };
+        let mut second = message.variates[0].clone();
+        second.name = "price".into();
         message.variates.push(second);
     }
     let path = folder.path().join("a.svg");

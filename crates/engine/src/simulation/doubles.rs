@@ -175,7 +175,8 @@ impl Provider for Model {
     fn forecast(&mut self, tasks: &[ForecastTask]) -> Vec<Result<Forecast, TaskError>> {
         let one = |task: &ForecastTask| {
             let mean = vec![vec![fake_forecast(&task.context.variates); task.horizon]];
-            Ok(Forecast { mean, ..Forecast::default() })
+            let quantiles = vec![mean.clone(); task.quantiles.len()];
+            Ok(Forecast { mean, quantiles, ..Forecast::default() })
         };
         let mut answers: Vec<_> = tasks.iter().map(one).collect();
         let mut world = self.world.lock();

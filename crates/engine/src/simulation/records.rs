@@ -60,7 +60,7 @@ impl Published {
 
     pub(super) fn add_message(&mut self, message: &ForecastMessage) {
         let ContextSummary { steps, observed } = message.context;
-        let value = message.variates.first().and_then(|it| it.mean.first().copied());
+        let value = message.variates.first().and_then(|it| it.mean().first().copied());
         let value = value.unwrap_or(f64::NAN);
         self.add_line(&message.series, message.origin, steps, observed, value);
     }

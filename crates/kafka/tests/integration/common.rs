@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use tidecast_formats::json::decode_forecast;
 use tidecast_kafka::tools::{Isolation, Producer, ReadFrom, Record, TopicReader, create_topics};
 use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastMessage, ForecastStatus, ModelRef, Offset, Partition,
-    PartitionCommit, SeriesKey, Source, SourceBatch, SourceEvent, Transaction, VariateForecast,
+    ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastStatus, ModelRef, Offset,
+    Partition, PartitionCommit, Period, SeriesKey, Source, SourceBatch, SourceEvent, Transaction,
+    VariateForecast,
 };
 
 /// Long enough for a loaded machine; a test that passes never waits for it.
@@ -189,30 +191,26 @@ pub(crate) fn until_all(readers: &mut [Reader], what: &str, done: impl Fn(&[Read
     }
 }
 
+/// A forecast of the series `id`.
 pub(crate) fn forecast(id: &str) -> ForecastMessage {
     ForecastMessage {
-        forecast_id: id.to_owned(),
-        pipeline: "p".to_owned(),
+        id: ForecastId([0xf0; 16]),
+        pipeline: "p".into(),
         series: SeriesKey::new([("site", id.into())]),
         origin: EventTime::from_millis(60_000),
-        step: "PT1M".to_owned(),
-        step_ms: Some(60_000),
+        revision: 0,
+        step: Period::Fixed(60_000_000),
         times: Vec::new(),
-        model: ModelRef { name: "tiny".to_owned(), version: "sha256:0".to_owned() },
+        model: Arc::new(ModelRef { name: "tiny".to_owned(), version: "sha256:0".to_owned() }),
         status: ForecastStatus::Ok,
         reason: None,
         context: ContextSummary { steps: 8, observed: 7 },
-        variates: vec![VariateForecast {
-            reason: None,
-            name: "kw".to_owned(),
-            mean: vec![1.0, 2.0],
-            quantiles: [("0.5".to_owned(), serde_json::json!([1.0, 2.0]))].into_iter().collect(),
-        }],
+        variates: vec![VariateForecast::new("kw", [0.5], &[1.0, 2.0], [[1.0, 2.0]]).unwrap()],
         is_backfill: false,
     }
 }
 
-/// A transaction of forecasts with these ids and commits of (partition, offset).
+/// A transaction of forecasts of these series and commits of (partition, offset).
 pub(crate) fn transaction(ids: &[&str], topic: &str, commits: &[(i32, i64)]) -> Transaction {
     Transaction {
         forecasts: ids.iter().map(|id| forecast(id)).collect(),
@@ -234,10 +232,13 @@ pub(crate) fn read_all(bootstrap: &str, topic: &str, isolation: Isolation) -> Ve
     reader.read_to_end(LIMIT).unwrap()
 }
 
-/// The forecast ids in a topic, sorted.
+/// The series of the forecasts in a topic, sorted.
 pub(crate) fn ids(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<String> {
     let records = read_all(bootstrap, topic, isolation);
-    let id = |record: &Record| record.header("forecast_id").unwrap_or("none").to_owned();
+    let id = |record: &Record| {
+        let message = decode_forecast(record.payload.as_deref().unwrap()).unwrap();
+        message.series.0["site"].as_str().unwrap().to_owned()
+    };
     let mut ids: Vec<String> = records.iter().map(id).collect();
     ids.sort_unstable();
     ids

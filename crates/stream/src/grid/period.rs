@@ -40,7 +40,18 @@ impl Period {
         }
     }
 
-    pub(super) fn iso8601(self) -> String {
+    /// Returns the length in microseconds where it is always the same; `None` of a
+    /// calendar's periods.
+    pub fn fixed_micros(self) -> Option<i64> {
+        match self {
+            Self::Fixed(micros) => Some(micros),
+            Self::Days(_) | Self::BusinessDays | Self::Months(_) => None,
+        }
+    }
+
+    /// Returns it as an ISO 8601 duration: `PT1H`, `P1D`, `P1M`. A business day is `P1D`:
+    /// ISO 8601 knows none.
+    pub fn iso8601(self) -> String {
         match self {
             Self::Fixed(micros) => fixed_iso8601(micros),
             Self::Days(count) if count % 7 == 0 => format!("P{}W", count / 7),

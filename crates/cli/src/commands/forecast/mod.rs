@@ -77,11 +77,13 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
         sources.insert(name, Arc::new(of_group));
     }
     left_out.note(arguments);
+    // The groups differ in their steps alone.
+    let schema = plans.first().map(PipelinePlan::forecast_schema).unwrap_or_default();
     let transactions = forecast(plans, config.engine(), sources)?;
     let messages = messages_of(transactions);
     report(&messages, &rows, &arguments.series, &left_out);
 
-    output::write(&messages, format, arguments.output.as_deref())?;
+    output::write(&schema, &messages, format, arguments.output.as_deref())?;
     if let Some(plot) = &arguments.plot
         && messages.iter().any(|message| message.status == ForecastStatus::Ok)
     {

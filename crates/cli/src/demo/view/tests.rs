@@ -1,12 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use serde_json::json;
 
 use tidecast_stream::{
-    ContextSummary, ForecastMessage, ForecastStatus, ModelRef, SeriesKey, VariateForecast,
+    ContextSummary, ForecastId, ForecastMessage, ForecastStatus, ModelRef, Period, SeriesKey,
+    VariateForecast,
 };
 
 use super::*;
@@ -25,31 +26,24 @@ fn a_week_in() -> DemoState {
     );
     for record in records.iter().take(6 * 24 * 7) {
         state.record(record);
-        let steps = |shift: f64| {
-            json!((1..=24).map(|step| record.value + shift * f64::from(step)).collect::<Vec<_>>())
+        let steps = |shift: f64| -> Vec<f64> {
+            (1..=24).map(|step| record.value + shift * f64::from(step)).collect()
         };
-        let quantiles = [("0.1", steps(-150.0)), ("0.5", steps(0.0)), ("0.9", steps(150.0))];
+        let quantiles = [-150.0, 0.0, 150.0].map(steps);
+        let mean = vec![record.value; 24];
         state.forecast(&ForecastMessage {
-            forecast_id: "id".to_owned(),
-            pipeline: "demo".to_owned(),
+            id: ForecastId([0xf0; 16]),
+            pipeline: "demo".into(),
             series: SeriesKey::new([("region", record.series.as_str().into())]),
             origin: record.time,
-            step: "PT1H".to_owned(),
-            step_ms: Some(HOUR / 1_000),
+            revision: 0,
+            step: Period::Fixed(HOUR),
             times: Vec::new(),
-            model: ModelRef { name: "m".to_owned(), version: "1".to_owned() },
+            model: Arc::new(ModelRef { name: "m".to_owned(), version: "1".to_owned() }),
             status: ForecastStatus::Ok,
             reason: None,
             context: ContextSummary { steps: 1, observed: 1 },
-            variates: vec![VariateForecast {
-                reason: None,
-                name: "mw".to_owned(),
-                mean: vec![record.value; 24],
-                quantiles: quantiles
-                    .map(|(level, values)| (level.to_owned(), values))
-                    .into_iter()
-                    .collect(),
-            }],
+            variates: vec![VariateForecast::new("mw", [0.1, 0.5, 0.9], &mean, quantiles).unwrap()],
             is_backfill: false,
         });
     }
