@@ -56,7 +56,7 @@ fn whatever_happens_to_the_service_the_forecasts_are_those_of_a_calm_run() {
         json!({
             "runs": runs, "survived": all.survived, "messages": all.messages,
             "duplicates": all.duplicates, "losses": all.losses, "different": all.different,
-            "restored": all.restored, "moirai": all.moirai, "disturbances": all.disturbances,
+            "restored": all.restored, "moirai": all.moirai, "slow": all.slow, "disturbances": all.disturbances,
         })
     );
     assert_eq!((all.survived, all.duplicates, all.losses, all.different), (runs, 0, 0, 0));
@@ -90,6 +90,8 @@ struct Outcome {
     restored: u64,
     /// Runs with MOIRAI-MoE instead of the seasonal naive forecast.
     moirai: u64,
+    /// Those of them in which it is slower than the stream.
+    slow: u64,
     disturbances: BTreeMap<&'static str, u64>,
 }
 
@@ -102,6 +104,7 @@ impl Outcome {
         self.different += other.different;
         self.restored += other.restored;
         self.moirai += other.moirai;
+        self.slow += other.slow;
         for (what, count) in &other.disturbances {
             *self.disturbances.entry(what).or_default() += count;
         }
@@ -111,7 +114,7 @@ impl Outcome {
         json!({
             "seed": seed, "messages": self.messages, "duplicates": self.duplicates,
             "losses": self.losses, "different": self.different, "restored": self.restored,
-            "moirai": self.moirai, "disturbances": self.disturbances,
+            "moirai": self.moirai, "slow": self.slow, "disturbances": self.disturbances,
         })
     }
 }
@@ -137,6 +140,11 @@ const MOIRAI: (&str, &str) = (
     "horizon => 5, context => 24, min_context => 3, samples => 20, quantiles => [0.1, 0.5, 0.9]",
 );
 
+/// Others with a model that is slower than the stream: each close takes seconds, and the
+/// group waits for no poll longer than it must.
+const SLOW: &str = "horizon => 64, context => 24, min_context => 3, samples => 100, \
+                    quantiles => [0.1, 0.5, 0.9]";
+
 impl<'a> Run<'a> {
     fn new(brokers: &'a Brokers, seed: u64) -> Self {
         let bootstrap = brokers.bootstrap();
@@ -153,6 +161,10 @@ impl<'a> Run<'a> {
         if random.below(4) == 0 {
             (pipeline.model, pipeline.arguments) = MOIRAI;
             outcome.moirai = 1;
+            if random.below(2) == 0 {
+                pipeline.arguments = SLOW;
+                outcome.slow = 1;
+            }
         }
         Self {
             brokers,
@@ -222,8 +234,14 @@ impl<'a> Run<'a> {
             None => "state.url=off".to_owned(),
         };
         let age = format!("state.interval={}ms", 1 + self.random.below(500));
-        let settings = [instance.as_str(), &records, &commit, &state, &age];
-        let script = self.pipeline.script(&self.topics);
+        // So that closes of eight series have several.
+        let part = format!("pipeline.part_series={}", 1 + self.random.below(6));
+        let threads = if self.outcome.slow > 0 { "model.threads=1" } else { "model.threads=0" };
+        let settings = [instance.as_str(), &records, &commit, &state, &age, &part, threads];
+        let script = self.pipeline.script(&self.topics).replace(
+            "'properties.session.timeout.ms' = '6000'",
+            "'properties.session.timeout.ms' = '6000', 'properties.max.poll.interval.ms' = '6000'",
+        );
         // Not until it is ready: what comes next may meet it while it starts.
         self.services.push((slot, Service::launch(&script, &self.bootstrap, &settings)));
     }

@@ -7,7 +7,8 @@
 # A run takes about a minute. Each prints a line; the last line sums them up as JSON.
 # kill -9, SIGTERM, services that join and leave, one that is stalled for longer than
 # its session and comes back, damaged snapshots and a store that fails. One run in four
-# forecasts with MOIRAI-MoE, the others with the seasonal naive method. With --brokers
+# forecasts with MOIRAI-MoE, half of them slower than the stream, the others with the
+# seasonal naive method. With --brokers
 # the brokers are the runs' own, and one of them is killed and brought back now and
 # then; without, TIDECAST_TEST_BOOTSTRAP may name one that runs already.
 set -euo pipefail

@@ -26,6 +26,8 @@ pub struct EngineConfig {
     /// Bytes of messages that a mailbox holds before its sender waits; one that is
     /// larger goes alone.
     pub mailbox_bytes: usize,
+    /// Series of a close that go to the model together, and are committed together.
+    pub part_series: usize,
     /// How long an actor may be at one message before its pipeline is started again.
     pub stall_timeout: Duration,
     /// How long a pipeline may take to finish what is under way when it is
@@ -114,6 +116,7 @@ impl Default for EngineConfig {
             max_batch_records: 8192,
             mailbox_capacity: 4,
             mailbox_bytes: 32 << 20,
+            part_series: 256,
             stall_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
             restart: RestartConfig {

@@ -43,7 +43,6 @@ use crate::findings::Findings;
 use crate::models::{Families, ModelPool};
 use crate::pipeline::Pipeline;
 use crate::snapshots::StorePlace;
-use crate::windower::PART;
 
 /// The running pipelines of a process.
 #[derive(Debug)]
@@ -102,7 +101,6 @@ impl Engine {
                     findings: findings.clone(),
                     workers: workers.as_ref().map(|workers| workers.handle().clone()),
                     snapshots: snapshots.clone(),
-                    part: PART,
                 });
                 Supervisor::new(name)
                     .policy(restart_policy(&config.restart))

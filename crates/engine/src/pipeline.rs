@@ -18,6 +18,7 @@ use crate::message::MessageTemplate;
 use crate::models::ModelPool;
 use crate::publisher::Publisher;
 use crate::snapshots::{SnapshotWriter, Snapshots, StorePlace};
+use crate::windower::PART_BYTES;
 
 /// Snapshots that wait to be written at most; they share their contexts with the
 /// windowers.
@@ -36,8 +37,6 @@ pub(crate) struct Pipeline {
     pub(crate) workers: Option<Handle>,
     /// Where snapshots go, if anywhere.
     pub(crate) snapshots: Option<StorePlace>,
-    /// How much of a close is under way together.
-    pub(crate) part: PartLimit,
 }
 
 impl Pipeline {
@@ -117,7 +116,7 @@ impl Pipeline {
             findings: self.findings.clone(),
             reset_state: self.config.state.reset,
             mailbox: bounds,
-            part: self.part,
+            part: PartLimit { series: self.config.part_series, bytes: PART_BYTES },
             drain_timeout: self.config.drain_timeout,
             drain: generation.drain.clone(),
             scope: scope.child(),

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use tidecast_actors::{Clock, RestartPolicy, SimulatedTime, Supervisor, SupervisorHandle};
-use tidecast_sql::{PartLimit, PipelinePlan, Windower, WindowerOutput};
+use tidecast_sql::{PipelinePlan, Windower, WindowerOutput};
 
 use self::doubles::{SimulatedEnds, SimulatedModels, SimulatedStore};
 use self::records::{Published, Row, batch, partition, plan};
@@ -292,7 +292,6 @@ impl Simulation {
             findings: Findings::new("load"),
             workers: None,
             snapshots: Some(StorePlace::of(SnapshotStore::on(Arc::new(store)))),
-            part: PartLimit { series: 2, bytes: usize::MAX },
         });
         let policy = RestartPolicy {
             initial_backoff: Duration::from_secs(1),
@@ -380,6 +379,7 @@ fn config() -> EngineConfig {
         commit_interval: Duration::from_millis(200),
         drain_timeout: Duration::from_secs(30),
         mailbox_capacity: 2,
+        part_series: 2,
         stall_timeout: Duration::from_secs(300),
         ..EngineConfig::default()
     };

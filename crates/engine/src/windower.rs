@@ -15,10 +15,8 @@ use crate::observe;
 use crate::partition::{PartitionWork, Triggered};
 use crate::snapshots::SnapshotTimer;
 
-/// How many series of a close go to the model together, and how many bytes of contexts
-/// at most: a close of a million series is in memory a part at a time. A processor's
-/// batch is one of them, a card's four.
-pub(crate) const PART: PartLimit = PartLimit { series: 256, bytes: 8 << 20 };
+/// Bytes of contexts that go to the model together, at most, unless one has more.
+pub(crate) const PART_BYTES: usize = 8 << 20;
 
 /// What a windower is told.
 #[derive(Debug)]

@@ -19,7 +19,10 @@ impl Config {
             commit_interval: pipeline.commit_interval,
             max_batch_records: pipeline.max_batch_records,
             mailbox_capacity: pipeline.mailbox_capacity,
+            mailbox_bytes: pipeline.mailbox_mib.saturating_mul(1 << 20),
+            part_series: pipeline.part_series,
             drain_timeout: pipeline.drain_timeout,
+            stall_timeout: pipeline.stall_timeout,
             restart: RestartConfig {
                 max_restarts: usize::try_from(pipeline.restart_max).unwrap_or(usize::MAX),
                 window: pipeline.restart_window,
@@ -33,7 +36,6 @@ impl Config {
                 max_wait: model.max_wait,
             },
             state: StateConfig { url: state.url.clone(), interval: state.interval, reset: false },
-            ..EngineConfig::default()
         }
     }
 }

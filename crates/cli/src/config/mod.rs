@@ -79,8 +79,14 @@ pub struct PipelineConfig {
     pub max_batch_records: usize,
     /// Messages a mailbox holds.
     pub mailbox_capacity: usize,
+    /// MiB of messages that a mailbox holds.
+    pub mailbox_mib: usize,
+    /// Series of a close that go to the model together.
+    pub part_series: usize,
     /// How long a pipeline may take to finish what is under way.
     pub drain_timeout: Duration,
+    /// How long an actor may be at one message.
+    pub stall_timeout: Duration,
     /// Restarts allowed within [`restart_window`](Self::restart_window).
     pub restart_max: u32,
     /// The stretch of time restarts are counted over.
@@ -257,7 +263,10 @@ impl Config {
                     "pipeline.mailbox_capacity",
                     pipeline.mailbox_capacity,
                 )?,
+                mailbox_mib: at_least_one("pipeline.mailbox_mib", pipeline.mailbox_mib)?,
+                part_series: at_least_one("pipeline.part_series", pipeline.part_series)?,
                 drain_timeout: above_zero("pipeline.drain_timeout", pipeline.drain_timeout)?,
+                stall_timeout: above_zero("pipeline.stall_timeout", pipeline.stall_timeout)?,
                 restart_max: pipeline.restart_max,
                 restart_window: above_zero("pipeline.restart_window", pipeline.restart_window)?,
                 restart_backoff: pipeline.restart_backoff.0,
