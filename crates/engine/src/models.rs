@@ -2,7 +2,7 @@
 //! when none does any more.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidecast_actors::{Bounds, Clock, Failure, Scope, mailbox, spawn};
 use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
@@ -106,7 +106,7 @@ impl ModelPool {
                 tracing::debug!(model = %definition.name, "the model is loaded again");
             }
         }
-        let started = Instant::now();
+        let started = self.clock.now();
         let scope = Scope::new().with_clock(self.clock.clone());
         let loader = Arc::clone(&self.loader);
         let providers = scope
@@ -123,7 +123,7 @@ impl ModelPool {
             parameters = info.parameters,
             device = %info.device,
             devices = providers.len(),
-            milliseconds = started.elapsed().as_millis() as u64,
+            milliseconds = self.clock.since(started).as_millis() as u64,
             "model loaded"
         );
         let bounds = Bounds { messages: WAITING_PARTS, bytes: self.mailbox_bytes };

@@ -322,7 +322,10 @@ impl ContextRings {
             windows.after(last, steps.saturating_neg()).unwrap_or(EventTime::MIN).as_micros()
         };
         let rings = self.rings.values();
-        rings.filter(|ring| lives(ring, self.newest, context)).map(|ring| oldest(ring)).min()
+        rings
+            .filter(|ring| is_remembered(ring, self.newest, context))
+            .map(|ring| oldest(ring))
+            .min()
     }
 
     fn step_of(&self, micros: i64) -> i64 {
@@ -385,7 +388,7 @@ impl ContextRings {
             return;
         }
         self.swept = newest;
-        self.rings.retain(|_, ring| lives(ring, Some(newest), context));
+        self.rings.retain(|_, ring| is_remembered(ring, Some(newest), context));
     }
 }
 
@@ -399,7 +402,7 @@ impl fmt::Debug for ContextRings {
 }
 
 /// Whether a series is not forgotten, `newest` being the newest step of any.
-fn lives(ring: &Ring, newest: Option<i64>, context: usize) -> bool {
+fn is_remembered(ring: &Ring, newest: Option<i64>, context: usize) -> bool {
     let own = ring.newest().map_or(ring.last_step, |(step, _)| step);
     newest.map_or(0, |newest| newest.saturating_sub(own)) <= context as i64
 }

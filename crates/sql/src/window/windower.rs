@@ -301,7 +301,7 @@ impl Windower {
         let timestamps = batch.timestamps.slice(range.start, range.len());
         let windows = self.operator.push(&rows, &offsets, &timestamps)?;
         self.said.rows += rows.num_rows();
-        self.judge_close(&windows.late);
+        self.review_close(&windows.late);
         self.queue(windows, &Rows { rows, offsets });
         Ok(())
     }
@@ -322,7 +322,7 @@ impl Windower {
 
     /// Sees what the newest forced close has led to: it has to be known where a row came
     /// too late for it and, as long as none did, until records alone have come as far.
-    fn judge_close(&mut self, late: &[LateRow]) {
+    fn review_close(&mut self, late: &[LateRow]) {
         let Some(close) = self.closes.back_mut() else { return };
         close.turned_away |= late.iter().any(|late| late.watermark == close.watermark);
         if !close.turned_away && self.operator.watermark_of_records() > close.watermark {
