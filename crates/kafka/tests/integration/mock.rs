@@ -34,6 +34,40 @@ fn a_topic_is_read_whole_in_contiguous_batches() {
 }
 
 #[test]
+fn a_partition_that_is_held_back_loses_nothing_and_keeps_no_other_waiting() {
+    let broker = MockBroker::start(&[("in", 3)]).unwrap();
+    fill(broker.bootstrap(), "in", 3, 2_000);
+    let mut config = source_config(broker.bootstrap(), "g", "in");
+    config.max_batch_records = 64;
+    // Little is fetched ahead, so that what is held back has to be fetched afterwards.
+    config.properties.insert("queued.max.messages.kbytes", "8");
+    config.properties.insert("fetch.message.max.bytes", "4096");
+    let mut reader = Reader::new(config);
+    reader.until("a first batch", |reader| !reader.batches.is_empty());
+    let held = Partition::new("in", 1);
+    reader.source.hold(&held, true).unwrap();
+    reader.until("the others are read", |reader| {
+        [0, 2].iter().all(|partition| reader.caught_up.contains(partition))
+    });
+    // More records come, and rebalances and errors would be served meanwhile.
+    fill(broker.bootstrap(), "in", 3, 100);
+    reader.until("the others are read again", |reader| {
+        [0, 2].iter().all(|partition| reader.offsets(*partition).len() == 2_100)
+    });
+    assert!(reader.offsets(1).len() < 2_000, "it was read on: {}", reader.offsets(1).len());
+    assert!(!reader.caught_up.contains(&1));
+    reader.source.hold(&held, false).unwrap();
+    reader.until("the rest", |reader| reader.offsets(1).len() == 2_100);
+    for partition in 0..3 {
+        assert_eq!(reader.contiguous_end(partition, 0), 2_100);
+        assert_eq!(reader.offsets(partition), (0..2_100).collect::<Vec<_>>());
+    }
+    // What is held back can be given up, or started again.
+    reader.source.hold(&held, true).unwrap();
+    reader.source.hold(&Partition::new("in", 7), true).unwrap();
+}
+
+#[test]
 fn bad_records_travel_with_their_place_and_their_bytes() {
     let broker = MockBroker::start(&[("in", 1)]).unwrap();
     let producer = Producer::connect(broker.bootstrap()).unwrap();
