@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidecast_moirai::Precision;
-use tidecast_stream::grid::{self, Tz};
+use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
+use crate::choices::{RolloutChoice, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
 
@@ -302,16 +303,6 @@ pub struct ForecastArguments {
     pub config: ConfigArguments,
 }
 
-/// Reads the name of a time zone.
-pub(crate) fn time_zone(name: &str) -> Result<Tz, String> {
-    grid::zone(name).ok_or_else(|| {
-        let nearest = grid::zone_names()
-            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        let nearest = nearest.map(|zone| format!("; did you mean `{zone}`?")).unwrap_or_default();
-        format!("no time zone has that name, expected for instance `Europe/Berlin`{nearest}")
-    })
-}
-
 /// How forecasts are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -449,17 +440,6 @@ pub struct ModelBenchArguments {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// The rollouts that `tidecast model bench` measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RolloutChoice {
-    /// The context is encoded once per series.
-    Cached,
-    /// The reference's loop: everything is encoded again for each patch.
-    Exact,
-    /// One after the other.
-    Both,
 }
 
 /// `tidecast bench`.

@@ -2,6 +2,7 @@
 //! runs is the engine's.
 
 pub mod arguments;
+pub mod choices;
 pub mod commands;
 pub mod config;
 pub mod demo;

@@ -81,7 +81,7 @@ impl Connectors for SqlConnectors {
             SourceConnector::Filesystem(options) => {
                 let config = FileSourceConfig {
                     path: PathBuf::from(&options.path),
-                    format: file_format(options.format),
+                    format: options.format,
                     schema: plan.source.schema.clone(),
                     batch_rows: config.max_batch_records,
                     timestamp_unit: plan.source.timestamp_unit,
@@ -116,8 +116,7 @@ fn file_sink(
 ) -> Result<Box<dyn Sink>, SinkError> {
     let path = PathBuf::from(&options.path);
     let Some(committer) = committer else {
-        let format = file_format(options.format);
-        return Ok(Box::new(FileSink::create(&path, format, &plan.forecast_schema())?));
+        return Ok(Box::new(FileSink::create(&path, options.format, &plan.forecast_schema())?));
     };
     if options.format != FileFormat::JsonLines {
         return Err(SinkError {
@@ -194,14 +193,6 @@ fn kafka_sink(
 
 fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
     table.unwrap_or(&config.kafka.bootstrap_servers).clone()
-}
-
-fn file_format(format: FileFormat) -> tidecast_files::FileFormat {
-    match format {
-        FileFormat::Csv => tidecast_files::FileFormat::Csv,
-        FileFormat::JsonLines => tidecast_files::FileFormat::JsonLines,
-        FileFormat::Parquet => tidecast_files::FileFormat::Parquet,
-    }
 }
 
 /// A sink that knows nothing of Kafka in front of a source that keeps offsets.

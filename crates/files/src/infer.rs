@@ -7,10 +7,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tidecast_formats::json::{FieldValue, fields};
 use tidecast_formats::time::TimeRule;
+use tidecast_stream::FileFormat;
 
 use crate::conform::{found_name, is_missing, unpacked};
 use crate::error::FileError;
-use crate::format::FileFormat;
+use crate::format::format_of;
 use crate::read::{self, Lines, file_schema, missing_column};
 use crate::survey::{CsvSurvey, SAMPLE_ROWS, absurdity, time_rule};
 
@@ -123,7 +124,7 @@ impl InferredSchema {
 /// # Errors
 /// If the file cannot be read, has no rows, or none that can be read.
 pub fn infer_schema(path: &Path) -> Result<InferredSchema, FileError> {
-    match FileFormat::of_path(path)? {
+    match format_of(path)? {
         FileFormat::Csv => infer_csv(path),
         FileFormat::JsonLines => infer_json(path),
         FileFormat::Parquet => infer_parquet(path),

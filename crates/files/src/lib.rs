@@ -54,9 +54,10 @@ pub mod time;
 
 pub use bad::{BadReason, BadSummary};
 pub use error::FileError;
-pub use format::FileFormat;
+pub use format::format_of;
 pub use infer::{InferredSchema, UnusableColumn, infer_schema};
 pub use listed::{ListedSeries, read_listed_series};
 pub use long::LongTable;
 pub use sink::{FileSink, JsonLinesWriter, StdoutSink, write_csv, write_parquet};
 pub use source::{BATCH_ROWS, FileSource, FileSourceConfig};
+pub use tidecast_stream::FileFormat;

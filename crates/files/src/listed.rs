@@ -8,10 +8,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Field, Float32Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
-use tidecast_stream::EventTime;
+use tidecast_stream::{EventTime, FileFormat};
 
 use crate::error::FileError;
-use crate::format::FileFormat;
 use crate::read;
 
 /// One row of such a file.

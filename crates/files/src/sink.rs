@@ -13,10 +13,11 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use tidecast_formats::json::encode_forecast;
-use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, Sink, SinkError, Transaction};
+use tidecast_stream::{
+    EventTime, FileFormat, ForecastMessage, ForecastSchema, Sink, SinkError, Transaction,
+};
 
 use crate::error::FileError;
-use crate::format::FileFormat;
 use crate::long::LongTable;
 
 /// Writes messages as JSON lines, one message a line, whole transactions at a

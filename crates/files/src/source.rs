@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use tidecast_stream::{EpochUnit, Offset, Partition, Source, SourceError, SourceEvent};
+use tidecast_stream::{EpochUnit, FileFormat, Offset, Partition, Source, SourceError, SourceEvent};
 
 use crate::conform::{ColumnRule, conform};
 use crate::error::FileError;
-use crate::format::FileFormat;
 use crate::read::{self, Reader};
 use crate::survey::rules;
 
@@ -21,7 +20,7 @@ pub const BATCH_ROWS: usize = 8192;
 pub struct FileSourceConfig {
     /// The file.
     pub path: PathBuf,
-    /// Its format; see [`FileFormat::of_path`].
+    /// Its format; see [`format_of`](crate::format_of).
     pub format: FileFormat,
     /// The table's columns. All must be in the file, under the same names.
     pub schema: SchemaRef,

@@ -7,11 +7,10 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
 use tidecast_formats::time::{AbsurdTimes, TimeRule};
-use tidecast_stream::EpochUnit;
+use tidecast_stream::{EpochUnit, FileFormat};
 
 use crate::conform::{ColumnRule, is_missing, unpacked};
 use crate::error::FileError;
-use crate::format::FileFormat;
 use crate::numbers::{Decimal, Decision, Evidence, NumberStyle};
 use crate::read::{self, CsvReader, Delimiter, RawBatch, Reader};
 

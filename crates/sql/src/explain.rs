@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
+use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{ClientProperties, EpochUnit, OptionKind, OptionValue, TimeGrid, Unset};
 
 use crate::dialect::duration::{format_duration, format_micros};
-use crate::planner::sql_name;
 use crate::spec::{
     Delivery, FileFormat, ForecastClause, KafkaSourceOptions, LostRecords, ModelDefinition,
     PipelinePlan, Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,

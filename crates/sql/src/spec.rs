@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
+pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
     ClientProperties, EpochUnit, ForecastSchema, ModelFamily, ModelOptions, TimeGrid,
 };
@@ -205,17 +206,6 @@ pub struct FileOptions {
     pub path: String,
     /// `'format'`; by the file's extension when absent.
     pub format: FileFormat,
-}
-
-/// A file format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileFormat {
-    /// Comma-separated, with a header line. Also `.csv.gz`.
-    Csv,
-    /// One JSON object a line.
-    JsonLines,
-    /// Apache Parquet.
-    Parquet,
 }
 
 /// `CREATE MODEL name WITH (…)`.

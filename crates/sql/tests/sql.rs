@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::DataType;
 use tidecast_sql::{
-    Delivery, PipelinePlan, SinkConnector, SourceConnector, SqlErrors, explain, parse_scripts,
+    Delivery, FileFormat, PipelinePlan, SinkConnector, SourceConnector, SqlErrors, explain,
+    parse_scripts,
 };
 
 use self::models::MODELS;
@@ -55,6 +56,28 @@ fn cases_come_out_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `.jsonl.gz` was refused here and read by the connector.
+#[test]
+fn a_path_tells_the_format_that_the_connector_reads() {
+    for (path, format) in [
+        ("load.jsonl.gz", FileFormat::JsonLines),
+        ("load.tsv", FileFormat::Csv),
+        ("load.pq", FileFormat::Parquet),
+    ] {
+        let script = fs::read_to_string(here("tests/cases/good_covariates.sql")).unwrap();
+        assert!(script.contains("'path'='history.csv'"), "the case reads another file");
+        let plans = plan("a.sql", &script.replace("history.csv", path)).unwrap();
+        let formats: Vec<_> = plans
+            .iter()
+            .filter_map(|plan| match &plan.source.connector {
+                SourceConnector::Filesystem(source) => Some(source.format),
+                SourceConnector::Kafka(_) => None,
+            })
+            .collect();
+        assert_eq!(formats, [format], "{path}");
+    }
 }
 
 #[test]

@@ -16,6 +16,8 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod column_type;
+pub mod file_format;
 pub mod forecast;
 pub mod grid;
 pub mod memory;
@@ -30,6 +32,7 @@ pub mod time;
 
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use file_format::FileFormat;
 pub use forecast::{
     ContextSummary, ForecastId, ForecastIdError, ForecastMessage, ForecastShapeError,
     ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,

@@ -8,7 +8,8 @@ use tidecast_forecast::ModelSpec;
 use tidecast_moirai::Rollout;
 use tidecast_moirai::bench::{Machine, Measured, Point, TABLE_HEAD, load_and_forecast, measure};
 
-use crate::arguments::{ModelBenchArguments, RolloutChoice};
+use crate::arguments::ModelBenchArguments;
+use crate::choices::RolloutChoice;
 use crate::print::{line, note};
 
 /// Runs `tidecast model bench`.

@@ -175,7 +175,7 @@ impl Config {
         for assignment in set {
             layers.add_assignment(assignment)?;
         }
-        Self::from_layers(&layers)
+        Self::from_layers(&layers, data_folder(&environment).as_deref())
     }
 
     /// Returns every setting in force, in the order of the defaults.
@@ -205,7 +205,8 @@ impl Config {
         text
     }
 
-    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+    /// `data` is the folder of the user's data, if there is one.
+    fn from_layers(layers: &Layers, data: Option<&str>) -> Result<Self, ConfigError> {
         let written: Written = layers.written()?;
         let Written { kafka, pipeline, model, state, server, log } = written;
         let wrong = |key: &str, value: String, expected: &str| ConfigError::Value {
@@ -279,7 +280,7 @@ impl Config {
                 max_wait: model.max_wait.0,
             },
             state: StateConfig {
-                url: state_url(&state.url),
+                url: state_url(&state.url, data),
                 is_auto: state.url == "auto",
                 interval: above_zero("state.interval", state.interval)?,
             },
@@ -290,17 +291,20 @@ impl Config {
     }
 }
 
-/// Returns where snapshots go: `auto` is a folder of the user's data, if the
-/// environment names one.
-fn state_url(setting: &str) -> Option<String> {
-    let folder = |name: &str| std::env::var(name).ok().filter(|folder| !folder.is_empty());
+/// Returns where programs keep the user's data, if `environment` names a place.
+fn data_folder(environment: &[(String, String)]) -> Option<String> {
+    let folder = |name: &str| {
+        let found = environment.iter().find(|(variable, _)| variable == name);
+        found.map(|(_, folder)| folder.clone()).filter(|folder| !folder.is_empty())
+    };
+    folder("XDG_DATA_HOME").or_else(|| Some(format!("{}/.local/share", folder("HOME")?)))
+}
+
+/// Returns where snapshots go: `auto` is a folder of the user's data.
+fn state_url(setting: &str, data: Option<&str>) -> Option<String> {
     match setting {
         "off" => None,
-        "auto" => {
-            let data = folder("XDG_DATA_HOME");
-            let data = data.or_else(|| Some(format!("{}/.local/share", folder("HOME")?)));
-            data.map(|data| format!("{data}/tidecast/state"))
-        }
+        "auto" => data.map(|data| format!("{data}/tidecast/state")),
         other => Some(other.to_owned()),
     }
 }

@@ -24,7 +24,7 @@ fn load_text(text: &str) -> Result<Config, String> {
     let mut layers = Layers::defaults().map_err(|error| error.to_string())?;
     layers
         .add_file("my.toml", text)
-        .and_then(|()| Config::from_layers(&layers))
+        .and_then(|()| Config::from_layers(&layers, None))
         .map_err(|error| error.to_string())
 }
 
@@ -140,8 +140,14 @@ fn snapshots_go_where_the_setting_says() {
     let url = |setting: &str| load(&[], &[&format!("state.url={setting}")]).unwrap().state.url;
     assert_eq!(url("off"), None);
     assert_eq!(url("/var/lib/state").as_deref(), Some("/var/lib/state"));
-    let auto = url("auto").expect("tests have a HOME");
-    assert!(auto.ends_with("/tidecast/state"), "{auto}");
+    assert_eq!(url("auto"), None, "the environment that is given names no place");
+    let auto = |environment: &[(&str, &str)]| load(environment, &[]).unwrap().state.url;
+    let home = ("HOME", "/home/me");
+    assert_eq!(auto(&[home]).as_deref(), Some("/home/me/.local/share/tidecast/state"));
+    let data = [("XDG_DATA_HOME", "/data"), home];
+    assert_eq!(auto(&data).as_deref(), Some("/data/tidecast/state"));
+    let empty = [("XDG_DATA_HOME", ""), home];
+    assert_eq!(auto(&empty), auto(&[home]));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
 
 use tidecast_formats::time::{TimeProblem, TimeRule};
 use tidecast_stream::EventTime;
+use tidecast_stream::column_type::sql_name;
 
-use super::{ColumnRule, shown, sql_name};
+use super::{ColumnRule, shown};
 use crate::error::FileError;
 use crate::numbers::NumberStyle;
 

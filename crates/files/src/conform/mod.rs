@@ -19,7 +19,7 @@ use crate::numbers::NumberStyle;
 use crate::read::RawBatch;
 
 pub(crate) use self::cells::{is_missing, unpacked};
-pub(crate) use self::names::{found_name, sql_name};
+pub(crate) use self::names::found_name;
 
 /// How a column's values are written, decided once for all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

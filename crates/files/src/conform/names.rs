@@ -1,23 +1,7 @@
 //! Types as people call them.
 
 use arrow::datatypes::DataType;
-
-/// Returns the type as SQL calls it.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
-        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
-        other => other.to_string(),
-    }
-}
+use tidecast_stream::column_type::sql_name;
 
 /// Returns what a column of a file is, and what to do where that does not fit.
 pub(crate) fn found_name(data_type: &DataType) -> (String, &'static str) {

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use tidecast_stream::FileFormat;
 
 use crate::error::{FileError, nearest};
-use crate::format::FileFormat;
 
 pub(crate) use self::csv::{CsvReader, Delimiter};
 pub(crate) use self::json::Lines;

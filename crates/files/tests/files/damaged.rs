@@ -22,7 +22,7 @@ use parquet::basic::{Compression as PageCompression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use tempfile::TempDir;
 
-use tidecast_files::{FileFormat, FileSource, FileSourceConfig, infer_schema, read_listed_series};
+use tidecast_files::{FileSource, FileSourceConfig, format_of, infer_schema, read_listed_series};
 use tidecast_stream::{Source, SourceEvent};
 
 const CASES: u64 = 400;
@@ -207,7 +207,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
 }
 
 fn read_all(path: &Path, schema: &SchemaRef) -> Result<usize, String> {
-    let format = FileFormat::of_path(path).map_err(|error| error.to_string())?;
+    let format = format_of(path).map_err(|error| error.to_string())?;
     let config = FileSourceConfig {
         path: path.to_owned(),
         format,

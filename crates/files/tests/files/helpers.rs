@@ -10,7 +10,7 @@ use arrow::datatypes::{
 };
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
-use tidecast_files::{BATCH_ROWS, FileFormat, FileSource, FileSourceConfig};
+use tidecast_files::{BATCH_ROWS, FileSource, FileSourceConfig, format_of};
 use tidecast_stream::{Source, SourceBatch, SourceEvent};
 
 pub(crate) const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -38,7 +38,7 @@ pub(crate) fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
 pub(crate) fn open(path: &Path, schema: &SchemaRef) -> Result<FileSource, String> {
     FileSource::open(FileSourceConfig {
         path: path.to_owned(),
-        format: FileFormat::of_path(path).map_err(|error| error.to_string())?,
+        format: format_of(path).map_err(|error| error.to_string())?,
         schema: schema.clone(),
         batch_rows: BATCH_ROWS,
         timestamp_unit: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use tempfile::TempDir;
-use tidecast_files::{FileError, FileFormat, FileSource, FileSourceConfig, infer_schema};
+use tidecast_files::{FileError, FileSource, FileSourceConfig, format_of, infer_schema};
 use tidecast_stream::{EpochUnit, Source, SourceEvent};
 
 use crate::helpers::{TIME, file, numbers, open, read, schema, texts, times};
@@ -136,7 +136,7 @@ fn a_unit_that_was_said_goes_for_the_files_numbers() {
     let read = |path: &Path, unit| {
         let mut source = FileSource::open(FileSourceConfig {
             path: path.to_owned(),
-            format: FileFormat::of_path(path).unwrap(),
+            format: format_of(path).unwrap(),
             schema: schema(&[("ts", TIME)]),
             batch_rows: 10,
             timestamp_unit: Some(unit),

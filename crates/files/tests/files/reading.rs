@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use tidecast_files::{FileFormat, FileSource, FileSourceConfig, infer_schema};
+use tidecast_files::{FileSource, FileSourceConfig, format_of, infer_schema};
 use tidecast_stream::{Checkpoint, Offset, Source, SourceBatch, SourceEvent};
 
 pub(crate) const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -42,7 +42,7 @@ pub(crate) fn open(
 ) -> Result<FileSource, String> {
     FileSource::open(FileSourceConfig {
         path: path.to_owned(),
-        format: FileFormat::of_path(path).map_err(|error| error.to_string())?,
+        format: format_of(path).map_err(|error| error.to_string())?,
         schema: schema.clone(),
         batch_rows,
         timestamp_unit: None,

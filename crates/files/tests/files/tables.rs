@@ -72,7 +72,7 @@ fn what_holds_no_numbers_says_what_it_holds_and_what_to_do() {
         ),
         (
             Arc::new(TimestampSecondArray::from(vec![1])),
-            "holds TIMESTAMP, which cannot become DOUBLE; declare the column as what the file holds",
+            "holds TIMESTAMP(0), which cannot become DOUBLE; declare the column as what the file holds",
         ),
         (
             Arc::new(DurationSecondArray::from(vec![1])),

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use tidecast_stream::column_type::sql_name;
 
-use super::types::{column_type, sql_name};
+use super::types::column_type;
 use crate::dialect::{ColumnList, Name};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::WatermarkClause;

@@ -33,7 +33,7 @@ use crate::dialect::{Statement, parse_script};
 use crate::error::{Problem, ProblemKind, SqlError, SqlErrors};
 use crate::spec::PipelinePlan;
 
-pub(crate) use types::{is_nested, sql_name};
+pub(crate) use types::is_nested;
 
 /// Plans every pipeline of a set of scripts, given as `(name, text)`, that may use
 /// `models`.

@@ -2,10 +2,11 @@
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::column_type::sql_name;
 
 use super::arguments::Arguments;
 use super::lineage::{GroupKey, WindowView};
-use super::types::{is_numeric, sql_name};
+use super::types::is_numeric;
 use crate::dialect::Placed;
 use crate::error::{Problem, did_you_mean, one_of, quoted_list};
 

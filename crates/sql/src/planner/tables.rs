@@ -2,7 +2,6 @@
 //! which have neither.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -366,30 +365,17 @@ fn file_options(
     if reader.text("format").is_some() {
         return None;
     }
-    let Some(format) = format_of(&path) else {
+    let Some(format) = FileFormat::of_path(path.as_ref()) else {
         problems.push(Problem::new(
             reader.span("path").unwrap_or(place),
             format!(
-                "the name of `{path}` does not tell its format, expected .csv, .csv.gz, .jsonl, \
-                 .ndjson, .json or .parquet, or option `format`"
+                "the name of `{path}` does not tell its format, expected .csv, .tsv, .txt, .jsonl, \
+                 .ndjson or .json, each also with .gz, or .parquet, or option `format`"
             ),
         ));
         return None;
     };
     Some(FileOptions { path, format })
-}
-
-fn format_of(path: &str) -> Option<FileFormat> {
-    let lower = path.to_lowercase();
-    if lower.ends_with(".csv.gz") {
-        return Some(FileFormat::Csv);
-    }
-    match Path::new(&lower).extension()?.to_str()? {
-        "csv" => Some(FileFormat::Csv),
-        "jsonl" | "ndjson" | "json" => Some(FileFormat::JsonLines),
-        "parquet" => Some(FileFormat::Parquet),
-        _ => None,
-    }
 }
 
 /// Whether two lists of brokers may be of one cluster: equal, or one left to the

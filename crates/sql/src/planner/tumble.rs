@@ -20,8 +20,8 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::column_type::sql_name;
 
-use super::types::sql_name;
 use crate::dialect::{Name, TABLE_ARGUMENT, name_of};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::window::TumbleNode;

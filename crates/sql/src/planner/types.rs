@@ -118,33 +118,6 @@ pub(super) fn is_numeric(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
 
-/// Returns a type as SQL says it.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
-        DataType::UInt32 => "INT UNSIGNED".to_owned(),
-        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(unit, None) => match unit {
-            TimeUnit::Second => "TIMESTAMP(0)".to_owned(),
-            TimeUnit::Millisecond => "TIMESTAMP(3)".to_owned(),
-            TimeUnit::Microsecond => "TIMESTAMP".to_owned(),
-            TimeUnit::Nanosecond => "TIMESTAMP(9)".to_owned(),
-        },
-        other => other.to_string(),
-    }
-}
-
 fn decimal(info: ExactNumberInfo) -> Result<DataType, String> {
     let (precision, scale) = match info {
         ExactNumberInfo::None => (38, 10),

@@ -16,7 +16,7 @@ CREATE TABLE later (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', '
   'idle.timeout'='1 fortnight');
 CREATE TABLE properties (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'properties.enable.auto.commit'='true',
   'bootstrap.servers'='a:9092', 'properties.bootstrap.servers'='b:9092');
-CREATE TABLE file_options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'path'='history.txt', 'topic'='t');
+CREATE TABLE file_options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'path'='history.log', 'topic'='t');
 CREATE TABLE no_path (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'format'='orc');
 CREATE TABLE sink WITH ('connector'='kafka', 'topic'='f', 'delivery'='exactly_once', 'layout'='long', 'idle.timeout'='1s');
 CREATE TABLE sink_late WITH ('connector'='kafka', 'topic'='f', 'delivery'='none');

@@ -6,7 +6,7 @@ use clap::Args;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
-use crate::arguments::{RolloutChoice, time_zone};
+use crate::choices::{RolloutChoice, time_zone};
 use crate::commands::series::{Fill, StepAggregate};
 
 /// `tidecast backtest`.

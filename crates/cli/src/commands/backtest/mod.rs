@@ -22,7 +22,7 @@ use tidecast_forecast::accuracy::Accuracy;
 use tidecast_forecast::{ModelSpec, Provider, load_with, seasonal_naive};
 use tidecast_moirai::Rollout;
 
-use crate::arguments::RolloutChoice;
+use crate::choices::RolloutChoice;
 use crate::commands::model::DownloadBar;
 use crate::commands::{counted, start_logging};
 use crate::config::Config;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_files::{BadSummary, FileFormat, FileSource, FileSourceConfig, infer_schema};
+use tidecast_files::{
+    BadSummary, FileFormat, FileSource, FileSourceConfig, format_of, infer_schema,
+};
 use tidecast_stream::{EpochUnit, Source, SourceEvent};
 
 use super::rows::FileRows;
@@ -67,7 +69,7 @@ impl InputTable {
     /// If one is missing, of another type, or named twice.
     pub(in crate::commands) fn open(columns: InputColumns<'_>) -> anyhow::Result<Self> {
         let path = columns.path;
-        let format = FileFormat::of_path(path)?;
+        let format = format_of(path)?;
         let found = infer_schema(path)?;
         let time = found.column(path, columns.time)?;
         // One cell that is neither makes a column look like text; its row is bad,

@@ -19,8 +19,8 @@ use self::record::{Fields, Split};
 use self::spread::Layout;
 use super::{RawBatch, Reader, Written, position};
 use crate::error::FileError;
-use crate::format::FileFormat;
 use crate::numbers::NumberStyle;
+use tidecast_stream::FileFormat;
 
 /// A quoted text that runs over more lines, or more bytes, was opened by mistake.
 const MAX_QUOTED_LINES: u64 = 1000;

@@ -24,12 +24,13 @@ use parquet::basic::{Compression, Type as PhysicalType};
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetStatisticsPolicy,
 };
+use tidecast_stream::FileFormat;
+use tidecast_stream::column_type::sql_name;
 
 use super::{RawBatch, Reader, Written, position};
 use crate::conform::found_name;
-use crate::conform::sql_name;
 use crate::error::FileError;
-use crate::format::{FileFormat, open};
+use crate::format::open;
 use crate::guard::guarded;
 
 /// Reads the table's columns of a Parquet file.
