@@ -86,7 +86,7 @@ impl Setting {
         let id = group.split('"').nth(1).unwrap().to_owned();
         drop(self.reader);
         let mut next = Reader::new(source_config(self.bootstrap, &id, &self.input));
-        next.catch_up(1);
+        next.until("assigned, with what is committed", |next| next.commits.contains_key(&0));
         next.commits[&0].as_ref().map(|commit| commit.offset.0)
     }
 }
