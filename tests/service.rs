@@ -154,7 +154,7 @@ fn check_metric_names(metrics: &str) {
     // These are served once there was something to count; only mixtures have experts,
     // only cards a memory of their own, and snapshots are off here.
     const RARE: [&str; 13] = [
-        "tidecast_actor_stalls_total",
+        "tidecast_pipeline_stalls_total",
         "tidecast_pipeline_restarts_total",
         "tidecast_forecaster_broken_paths_total",
         "tidecast_forecaster_device_memory_bytes",

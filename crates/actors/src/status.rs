@@ -128,7 +128,7 @@ impl StatusPublisher {
     pub(crate) fn stalled(&self, stalled: &Stalled) {
         let labels =
             [("pipeline", self.pipeline.to_string()), ("actor", stalled.actor.to_string())];
-        metrics::counter!("tidecast_actor_stalls_total", &labels).increment(1);
+        metrics::counter!("tidecast_pipeline_stalls_total", &labels).increment(1);
     }
 
     fn publish_metric(&self, status: &Status) {
