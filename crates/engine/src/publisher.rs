@@ -42,6 +42,12 @@ impl Assembled {
     fn messages(&self) -> usize {
         self.forecasts.len() + self.late.len() + self.bad.len()
     }
+
+    fn bytes(&self) -> usize {
+        let forecasts = self.forecasts.iter().map(ForecastMessage::memory_bytes);
+        let letters = self.late.iter().map(LateRecord::bytes);
+        forecasts.chain(letters).chain(self.bad.iter().map(BadRecord::bytes)).sum()
+    }
 }
 
 impl fmt::Debug for Assembled {
@@ -72,12 +78,7 @@ pub(crate) enum PublisherMessage {
 impl Message for PublisherMessage {
     fn bytes(&self) -> usize {
         match self {
-            Self::Assembled(assembled) => {
-                let forecasts: usize =
-                    assembled.forecasts.iter().map(ForecastMessage::memory_bytes).sum();
-                let late: usize = assembled.late.iter().map(LateRecord::bytes).sum();
-                forecasts + late + assembled.bad.iter().map(BadRecord::bytes).sum::<usize>()
-            }
+            Self::Assembled(assembled) => assembled.bytes(),
             Self::Flush(_) => 0,
         }
     }
@@ -121,10 +122,7 @@ impl Publisher {
     /// Takes in what is complete; publishes what there is before, if together they
     /// would be too much.
     async fn accept(&mut self, assembled: Assembled, context: &Context) -> Result<(), ActorExit> {
-        let messages = assembled.messages();
-        let message = PublisherMessage::Assembled(assembled);
-        let bytes = message.bytes();
-        let PublisherMessage::Assembled(assembled) = message else { return Ok(()) };
+        let (messages, bytes) = (assembled.messages(), assembled.bytes());
         if self.ready.messages + messages > MAX_TRANSACTION_MESSAGES
             || self.ready.bytes + bytes > MAX_TRANSACTION_BYTES
         {

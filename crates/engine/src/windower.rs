@@ -53,16 +53,16 @@ impl Message for WindowerMessage {
 
 /// The shell around [`PartitionWork`].
 pub(crate) struct WindowerActor {
-    pub(crate) plan: Arc<PipelinePlan>,
-    pub(crate) work: PartitionWork,
-    pub(crate) part: PartLimit,
-    pub(crate) model: ModelHandle,
-    pub(crate) assembler: Mailbox<Part>,
-    pub(crate) snapshots: Option<SnapshotTimer>,
-    pub(crate) homes: SeriesHomes,
-    pub(crate) empty_sums: EmptySums,
+    plan: Arc<PipelinePlan>,
+    work: PartitionWork,
+    part: PartLimit,
+    model: ModelHandle,
+    assembler: Mailbox<Part>,
+    snapshots: Option<SnapshotTimer>,
+    homes: SeriesHomes,
+    empty_sums: EmptySums,
     /// What is counted of a bounded source; `None` for one that goes on.
-    pub(crate) of_file: Option<FileRows>,
+    of_file: Option<FileRows>,
 }
 
 impl WindowerActor {
