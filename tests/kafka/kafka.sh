@@ -129,7 +129,8 @@ num.io.threads=4
 num.recovery.threads.per.data.dir=1
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.bytes=67108864
-log.retention.hours=24
+# Tests write records of 1970, which a check of retention half a minute on would remove.
+log.retention.ms=-1
 controlled.shutdown.enable=$([ "$count" -gt 1 ] && echo true || echo false)
 C
 }

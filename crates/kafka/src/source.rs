@@ -72,6 +72,9 @@ struct Reading {
     partition: Partition,
     /// The position up to which ranges have been handed out.
     next: Offset,
+    /// Where fetching was begun, or begun again: what is gone before it is passed over,
+    /// though no record comes that says so.
+    fetch_from: Offset,
     /// The partition's end when it was started.
     end_at_start: Offset,
     /// The end whose reaching was reported last.
@@ -353,6 +356,7 @@ impl Source for KafkaSource {
         let reading = Reading {
             partition: partition.clone(),
             next: from,
+            fetch_from,
             end_at_start: end,
             told_end: None,
             schema: Arc::clone(&self.config.schema),

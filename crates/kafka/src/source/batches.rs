@@ -176,7 +176,9 @@ impl Reading {
 
     /// Moves over what is no record, and says when the end is reached.
     fn advance(&mut self, progress: Progress, ready: &mut VecDeque<SourceEvent>) {
-        let position = progress.position.map(Offset).filter(|position| *position > self.next);
+        // Before the first record librdkafka has no position.
+        let position = progress.position.map_or(self.fetch_from, Offset).max(self.fetch_from);
+        let position = Some(position).filter(|position| *position > self.next);
         if let Some(position) = position
             && let Some(range) = OffsetRange::new(self.next, position)
         {

@@ -108,6 +108,9 @@ impl KafkaSource {
                 continue;
             };
             let from = self.position(number, Some(next))?.fetch_from;
+            if let Some(reading) = self.reading.get_mut(&number) {
+                reading.fetch_from = from;
+            }
             if self.seek(number, from).is_ok() {
                 continue;
             }

@@ -2,10 +2,17 @@
 //! source as the engine does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
 use tidecast_formats::json::decode_forecast;
 use tidecast_kafka::tools::{Isolation, Producer, ReadFrom, Record, TopicReader, create_topics};
 use tidecast_kafka::{KafkaSource, KafkaSourceConfig};
@@ -242,4 +249,19 @@ pub(crate) fn ids(bootstrap: &str, topic: &str, isolation: Isolation) -> Vec<Str
     let mut ids: Vec<String> = records.iter().map(id).collect();
     ids.sort_unstable();
     ids
+}
+
+/// Waits for one of rdkafka's futures.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park_timeout(Duration::from_millis(5)),
+        }
+    }
+}
+
+pub(crate) fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use rdkafka::admin::AdminOptions;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tidecast_kafka::KafkaSource;
 use tidecast_stream::{ClientProperties, Offset, Partition, PartitionCommit, Source, SourceEvent};
 
 use crate::broker::{self, unique};
-use crate::common::{LIMIT, Reader, fill, source_config, topics, until_all};
+use crate::common::{LIMIT, Reader, admin, fill, source_config, topics, until_all, wait};
 
 fn setting(partitions: i32, records: i64) -> Option<(&'static str, String, String)> {
     let bootstrap = broker::shared()?.bootstrap();
@@ -116,4 +118,32 @@ fn a_topic_that_was_created_anew_is_not_read_from_the_wrong_place() {
     assert!(error.message.contains("ends at 5"), "{error}");
     assert!(error.message.contains("stands at 1000"), "{error}");
     assert!(!error.retriable);
+}
+
+/// Retention takes all records that a group has not read: nothing is left to come that
+/// would say so, and the partition is read to its end all the same.
+#[test]
+fn a_partition_of_which_nothing_is_left_is_read_to_its_end() {
+    let Some((bootstrap, topic, group)) = setting(2, 20) else { return };
+    let mut reader = Reader::new(source_config(bootstrap, &group, &topic));
+    reader.catch_up(2);
+    let partition = |number| Partition::new(topic.as_str(), number);
+    let committed = [0, 1].map(|number| PartitionCommit::new(partition(number), Offset(5)));
+    reader.source.committer().commit(&committed).unwrap();
+    drop(reader);
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset(&topic, 0, KafkaOffset::Offset(20)).unwrap();
+    gone.add_partition_offset(&topic, 1, KafkaOffset::Offset(19)).unwrap();
+    wait(admin(bootstrap).delete_records(&gone, &AdminOptions::new())).unwrap();
+
+    let mut next = Reader::new(source_config(bootstrap, &group, &topic));
+    next.catch_up(2);
+    assert_eq!((next.contiguous_end(0, 5), next.offsets(0)), (20, vec![]));
+    assert_eq!((next.contiguous_end(1, 5), next.offsets(1)), (20, vec![19]));
+    // What comes afterwards follows.
+    fill(bootstrap, &topic, 2, 3);
+    next.until("the new records", |next| {
+        [0, 1].iter().all(|number| next.contiguous_end(*number, 5) == 23)
+    });
+    assert_eq!(next.offsets(0), [20, 21, 22]);
 }

@@ -1,17 +1,10 @@
 //! A record that cannot be used never stops the pipeline: letters about it fit
 //! their topic, or go without, and the forecasts around them are out once.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tidecast_kafka::tools::{Isolation, Record};
@@ -21,7 +14,9 @@ use tidecast_stream::{
 };
 
 use crate::broker::{self, unique};
-use crate::common::{Reader, fill, forecast, ids, read_all, source_config, transaction};
+use crate::common::{
+    Reader, admin, fill, forecast, ids, read_all, source_config, transaction, wait,
+};
 
 /// A pipeline's topics on a real broker, and its sink.
 struct Setting {
@@ -86,24 +81,9 @@ impl Setting {
         let id = group.split('"').nth(1).unwrap().to_owned();
         drop(self.reader);
         let mut next = Reader::new(source_config(self.bootstrap, &id, &self.input));
-        next.until("assigned, with what is committed", |next| next.commits.contains_key(&0));
+        next.catch_up(1);
         next.commits[&0].as_ref().map(|commit| commit.offset.0)
     }
-}
-
-/// Waits for one of rdkafka's futures.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park_timeout(Duration::from_millis(5)),
-        }
-    }
-}
-
-fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
 }
 
 /// Settings of a topic.
