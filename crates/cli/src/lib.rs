@@ -6,7 +6,7 @@ pub mod choices;
 pub mod commands;
 pub mod config;
 pub mod demo;
-mod logging;
+pub mod logging;
 pub mod output;
 pub mod plot;
 pub mod print;

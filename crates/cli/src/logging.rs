@@ -3,10 +3,31 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::config::LogFormat;
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// The filter: a level, or levels per module.
+    #[serde(deserialize_with = "filter")]
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Starts logging. `filter` is a level, or levels per module.
 ///
@@ -34,4 +55,14 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         tracing::debug!(%error, "logging was started before");
     }
     Ok(())
+}
+
+fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let level = String::deserialize(from)?;
+    match EnvFilter::try_new(&level) {
+        Ok(_) => Ok(level),
+        Err(error) => Err(D::Error::custom(format_args!(
+            "`{level}` is no level and no filter; expected one such as `info` ({error})"
+        ))),
+    }
 }

@@ -83,7 +83,7 @@ impl Connectors for SqlConnectors {
                     path: PathBuf::from(&options.path),
                     format: options.format,
                     schema: plan.source.schema.clone(),
-                    batch_rows: config.max_batch_records,
+                    batch_rows: config.pipeline.max_batch_records,
                     timestamp_unit: plan.source.timestamp_unit,
                 };
                 (Box::new(FileSource::open(config).map_err(SourceError::from)?), None)
@@ -137,8 +137,8 @@ fn kafka_source(
     config: &EngineConfig,
 ) -> KafkaSourceConfig {
     let mut properties = config.kafka.properties.overlaid(&options.properties);
-    if config.static_membership && properties.get("group.instance.id").is_none() {
-        properties.insert("group.instance.id", &config.instance);
+    if config.pipeline.static_membership && properties.get("group.instance.id").is_none() {
+        properties.insert("group.instance.id", &config.pipeline.instance);
     }
     KafkaSourceConfig {
         pipeline: plan.name.clone(),
@@ -152,7 +152,7 @@ fn kafka_source(
         },
         properties,
         timestamp_unit: plan.source.timestamp_unit,
-        max_batch_records: config.max_batch_records,
+        max_batch_records: config.pipeline.max_batch_records,
         ..KafkaSourceConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),
             config.group_id(plan),
@@ -179,7 +179,7 @@ fn kafka_sink(
         bad_topic,
         delivery: match options.delivery {
             Delivery::ExactlyOnce => tidecast_kafka::Delivery::ExactlyOnce {
-                transactional_id: format!("tidecast-{}-{}", plan.name, config.instance),
+                transactional_id: format!("tidecast-{}-{}", plan.name, config.pipeline.instance),
             },
             Delivery::AtLeastOnce => tidecast_kafka::Delivery::AtLeastOnce,
         },

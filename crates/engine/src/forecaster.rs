@@ -21,7 +21,7 @@ use tidecast_forecast::{
 };
 use tokio::sync::oneshot;
 
-use crate::config::ModelLimits;
+use crate::config::ModelConfig;
 use crate::due::{Answered, Due, DueHead, Outcome};
 use crate::fault::{self, Fault, is_injected};
 use crate::observe;
@@ -177,7 +177,7 @@ impl Forecaster {
         model: String,
         name: &str,
         provider: Box<dyn Provider>,
-        limits: ModelLimits,
+        limits: ModelConfig,
         scope: &Scope,
     ) -> Self {
         let (tokens, tasks) = provider.batch();
@@ -425,7 +425,7 @@ mod tests {
         let info = info.expect("loads").info().clone();
         let (is_lost, miscounts): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let gate: Arc<Gate> = Arc::default();
-        let limits = ModelLimits {
+        let limits = ModelConfig {
             threads: None,
             max_batch_tokens: Some(32),
             max_batch_tasks: None,

@@ -27,11 +27,13 @@ mod windower;
 
 use std::sync::Arc;
 
-use tidecast_actors::{Clock, RestartPolicy, Supervisor, SupervisorHandle};
+use tidecast_actors::{Clock, Supervisor, SupervisorHandle};
 use tidecast_sql::PipelinePlan;
 use tokio::runtime::Runtime;
 
-pub use crate::config::{EngineConfig, KafkaDefaults, ModelLimits, RestartConfig, StateConfig};
+pub use crate::config::{
+    EngineConfig, KafkaConfig, ModelConfig, PipelineConfig, StateConfig, StatePlace,
+};
 pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
 pub use crate::families::{FAMILIES, MODELS};
 pub use crate::findings::Finding;
@@ -80,12 +82,12 @@ impl Engine {
         let models = Arc::new(ModelPool::new(
             Arc::new(Families),
             config.model,
-            config.mailbox_bytes,
-            config.stall_timeout,
+            config.pipeline.mailbox().bytes,
+            config.pipeline.stall_timeout,
             clock,
         ));
         let workers = workers();
-        let snapshots = config.state.url.as_deref().map(StorePlace::new);
+        let snapshots = config.state.url.url().map(StorePlace::new);
         let findings: Vec<Findings> = plans.iter().map(|plan| Findings::new(&plan.name)).collect();
         let pipelines = plans
             .into_iter()
@@ -103,9 +105,9 @@ impl Engine {
                     snapshots: snapshots.clone(),
                 });
                 Supervisor::new(name)
-                    .policy(restart_policy(&config.restart))
-                    .drain_timeout(config.drain_timeout)
-                    .stall_timeout(config.stall_timeout)
+                    .policy(config.pipeline.restarts())
+                    .drain_timeout(config.pipeline.drain_timeout)
+                    .stall_timeout(config.pipeline.stall_timeout)
                     .spawn(move |generation| Arc::clone(&pipeline).run_generation(generation))
             })
             .collect();
@@ -167,13 +169,4 @@ fn workers() -> Option<Runtime> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("windowers").enable_time().build();
     runtime.inspect_err(|error| tracing::warn!(%error, "no threads for windowers alone")).ok()
-}
-
-fn restart_policy(config: &RestartConfig) -> RestartPolicy {
-    RestartPolicy {
-        initial_backoff: config.backoff,
-        max_backoff: config.max_backoff,
-        max_restarts: config.max_restarts,
-        window: config.window,
-    }
 }

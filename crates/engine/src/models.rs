@@ -8,7 +8,7 @@ use tidecast_actors::{Bounds, Clock, Failure, Scope, mailbox, spawn};
 use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
 use tidecast_sql::ModelDefinition;
 
-use crate::config::ModelLimits;
+use crate::config::ModelConfig;
 use crate::families::FAMILIES;
 use crate::forecaster::{Forecaster, Lane, Lanes, ModelHandle};
 
@@ -34,7 +34,7 @@ impl Loader for Families {
 /// The models of a process.
 pub(crate) struct ModelPool {
     loader: Arc<dyn Loader>,
-    limits: ModelLimits,
+    limits: ModelConfig,
     mailbox_bytes: usize,
     stall_timeout: Duration,
     clock: Clock,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for ModelPool {
 impl ModelPool {
     pub(crate) fn new(
         loader: Arc<dyn Loader>,
-        limits: ModelLimits,
+        limits: ModelConfig,
         mailbox_bytes: usize,
         stall_timeout: Duration,
         clock: Clock,

@@ -71,8 +71,7 @@ impl Pipeline {
         let source = Host::new(format!("source-{name}"), scope, connection.source);
         let sink = Host::new(format!("sink-{name}"), scope, connection.sink);
         let mut actors = Vec::new();
-        let bounds =
-            Bounds { messages: self.config.mailbox_capacity, bytes: self.config.mailbox_bytes };
+        let bounds = self.config.pipeline.mailbox();
 
         // writer of snapshots, for sources that remember how far they were read
         let snapshots = match &self.plan.source.connector {
@@ -95,7 +94,7 @@ impl Pipeline {
 
         // publisher
         let commit_interval =
-            self.plan.options.commit_interval.unwrap_or(self.config.commit_interval);
+            self.plan.options.commit_interval.unwrap_or(self.config.pipeline.commit_interval);
         let (to_publisher, receiver) = mailbox(format!("publisher-{name}"), bounds);
         let publisher = Publisher::new(name.clone(), sink, commit_interval, writer);
         actors.push(spawn(publisher, receiver, scope));
@@ -116,8 +115,8 @@ impl Pipeline {
             findings: self.findings.clone(),
             reset_state: self.config.state.reset,
             mailbox: bounds,
-            part: PartLimit { series: self.config.part_series, bytes: PART_BYTES },
-            drain_timeout: self.config.drain_timeout,
+            part: PartLimit { series: self.config.pipeline.part_series, bytes: PART_BYTES },
+            drain_timeout: self.config.pipeline.drain_timeout,
             drain: generation.drain.clone(),
             scope: scope.child(),
             workers: self.workers.clone(),

@@ -34,7 +34,7 @@ use self::doubles::{SimulatedEnds, SimulatedModels, SimulatedStore};
 use self::records::{Published, Row, batch, partition, plan};
 use self::steps::{FLAWS, Flaw, Step, WEIGHTS};
 use self::world::{Crash, Shared};
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, PipelineConfig, StateConfig};
 use crate::fault;
 use crate::findings::Findings;
 use crate::models::ModelPool;
@@ -274,8 +274,8 @@ impl Simulation {
         let models = Arc::new(ModelPool::new(
             Arc::new(SimulatedModels { world: self.world.clone() }),
             config.model,
-            config.mailbox_bytes,
-            config.stall_timeout,
+            config.pipeline.mailbox().bytes,
+            config.pipeline.stall_timeout,
             self.clock.clone(),
         ));
         let ends = SimulatedEnds {
@@ -301,8 +301,8 @@ impl Simulation {
         };
         let supervisor = Supervisor::new("load")
             .policy(policy)
-            .drain_timeout(config.drain_timeout)
-            .stall_timeout(config.stall_timeout)
+            .drain_timeout(config.pipeline.drain_timeout)
+            .stall_timeout(config.pipeline.stall_timeout)
             .clock(self.clock.clone())
             .spawn(move |generation| Arc::clone(&pipeline).run_generation(generation));
         self.processes[index] = Some(Process { life, supervisor, models });
@@ -375,16 +375,16 @@ impl Simulation {
 }
 
 fn config() -> EngineConfig {
-    let mut config = EngineConfig {
-        commit_interval: Duration::from_millis(200),
-        drain_timeout: Duration::from_secs(30),
-        mailbox_capacity: 2,
-        part_series: 2,
-        stall_timeout: Duration::from_secs(300),
+    EngineConfig {
+        pipeline: PipelineConfig {
+            mailbox_capacity: 2,
+            part_series: 2,
+            stall_timeout: Duration::from_secs(300),
+            ..PipelineConfig::default()
+        },
+        state: StateConfig { interval: Duration::from_secs(3), ..StateConfig::default() },
         ..EngineConfig::default()
-    };
-    config.state.interval = Duration::from_secs(3);
-    config
+    }
 }
 
 fn seeds(usual: u64) -> u64 {
@@ -493,7 +493,7 @@ fn a_model_that_hangs_is_said_given_up_and_loaded_again() {
         let mut simulation = Simulation::new(Arc::new(plan()), 1, None);
         with_model(&mut simulation, Duration::from_secs(1_000_000)).await;
         assert_eq!(status(&simulation).name(), "running");
-        simulation.pass(config().stall_timeout).await;
+        simulation.pass(config().pipeline.stall_timeout).await;
         let mut said = None;
         for _ in 0..100 {
             if let tidecast_actors::Status::Backoff { reason, .. } = status(&simulation) {

@@ -268,7 +268,7 @@ async fn a_generation_that_fails_is_followed_by_another() {
     let connectors =
         Prepared { sources: Mutex::new(vec![failing, source(whole)]), sink: sink.clone() };
     let mut config = EngineConfig::default();
-    config.restart.backoff = std::time::Duration::from_millis(1);
+    config.pipeline.restart_backoff = std::time::Duration::from_millis(1);
     let engine = Engine::start(vec![plan("load")], config, Arc::new(connectors));
     assert_eq!(engine.ended().await[0].1, Status::Stopped);
     engine.shutdown().await;
@@ -287,7 +287,7 @@ async fn a_windower_that_ends_on_a_quiet_topic_is_noticed() {
     let connectors =
         Prepared { sources: Mutex::new(vec![then_idle(events)]), sink: MemorySink::default() };
     let mut config = EngineConfig::default();
-    config.restart.max_restarts = 0;
+    config.pipeline.restart_max = 0;
     let engine = Engine::start(vec![plan("load")], config, Arc::new(connectors));
     // Unnoticed, it would be waited for without end.
     let limit = std::time::Duration::from_secs(60);
@@ -354,8 +354,9 @@ async fn a_sink_that_hangs_is_shown_and_followed_by_another_once_it_is_gone() {
         Connection { source: source(events()), sink: stuck() },
     ]));
     let stall_timeout = std::time::Duration::from_millis(300);
-    let mut config = EngineConfig { stall_timeout, ..EngineConfig::default() };
-    config.restart.backoff = std::time::Duration::from_millis(1);
+    let mut config = EngineConfig::default();
+    config.pipeline.stall_timeout = stall_timeout;
+    config.pipeline.restart_backoff = std::time::Duration::from_millis(1);
     let engine = Engine::start(vec![plan("load")], config, Arc::new(ends));
     let stalled = async {
         loop {

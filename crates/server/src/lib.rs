@@ -26,6 +26,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 
 pub use crate::metrics::{
@@ -33,8 +35,24 @@ pub use crate::metrics::{
 };
 pub use crate::status::{Finding, PipelineState, PipelineStatus, StatusSource};
 
-/// Where the service listens unless told otherwise.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
+/// `[server]`: whether and where the service listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Whether there is a server.
+    pub enabled: bool,
+    /// Where it listens.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        let expected = &"address:port, such as 127.0.0.1:9464";
+        D::Error::invalid_value(Unexpected::Str(&text), expected)
+    })
+}
 
 /// A bound HTTP server that does not answer yet.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Deserialize;
+
 /// What is shown in the place of a secret.
 pub const HIDDEN: &str = "***";
 
@@ -77,7 +79,10 @@ impl fmt::Display for Secret {
 /// assert_eq!(format!("{properties:?}"), r#"{"client.id": "me", "sasl.password": "***"}"#);
 /// assert_eq!(properties.get("sasl.password"), Some("hush"));
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+///
+/// Read from a configuration, values may be written without quotes (`5`, `true`).
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, Plain>")]
 pub struct ClientProperties(BTreeMap<String, String>);
 
 impl ClientProperties {
@@ -124,5 +129,26 @@ impl fmt::Debug for ClientProperties {
 impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for ClientProperties {
     fn from_iter<Pairs: IntoIterator<Item = (Name, Value)>>(pairs: Pairs) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string, a number or a truth value")]
+enum Plain {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Truth(bool),
+}
+
+impl From<BTreeMap<String, Plain>> for ClientProperties {
+    fn from(written: BTreeMap<String, Plain>) -> Self {
+        let text = |value| match value {
+            Plain::Text(text) => text,
+            Plain::Integer(number) => number.to_string(),
+            Plain::Number(number) => number.to_string(),
+            Plain::Truth(truth) => truth.to_string(),
+        };
+        written.into_iter().map(|(name, value)| (name, text(value))).collect()
     }
 }

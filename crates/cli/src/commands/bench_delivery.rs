@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
-use tidecast_engine::{Engine, EngineConfig, MODELS, SnapshotStore, SqlConnectors, Status};
+use tidecast_engine::{
+    Engine, EngineConfig, MODELS, SnapshotStore, SqlConnectors, StatePlace, Status,
+};
 use tidecast_kafka::tools::{
     Isolation, Producer, ReadFrom, TopicReader, create_topics, delete_topics,
 };
@@ -87,8 +89,9 @@ impl<'a> Setup<'a> {
 
     /// Starts the service, here; `state` is where its snapshots go.
     fn start(&self, runtime: &Runtime, state: Option<&str>) -> anyhow::Result<Engine> {
-        let mut config = EngineConfig { instance: self.forecasts.clone(), ..Default::default() };
-        config.state.url = state.map(str::to_owned);
+        let mut config = EngineConfig::default();
+        config.pipeline.instance.clone_from(&self.forecasts);
+        config.state.url = state.map_or(StatePlace::Nowhere, |url| StatePlace::Url(url.to_owned()));
         config.state.interval = Duration::from_secs(1);
         config.kafka.bootstrap_servers = self.bootstrap.to_owned();
         let _inside = runtime.enter();

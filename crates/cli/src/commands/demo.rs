@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tidecast_engine::{Engine, MODELS, SqlConnectors, Status};
+use tidecast_engine::{Engine, MODELS, SqlConnectors, StatePlace, Status};
 use tidecast_formats::json::decode_forecast;
 use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
 use tidecast_sql::{PipelinePlan, SinkConnector, SourceConnector, parse_scripts};
@@ -69,7 +69,7 @@ pub fn run(arguments: &DemoArguments, log: Option<&str>) -> anyhow::Result<()> {
     let bootstrap = broker.bootstrap().to_owned();
     let mut engine_config = config.engine();
     engine_config.kafka.bootstrap_servers.clone_from(&bootstrap);
-    engine_config.state.url = None; // its broker forgets everything, too
+    engine_config.state.url = StatePlace::Nowhere; // its broker forgets everything, too
 
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -44,7 +44,7 @@ fn limit(set: Option<usize>) -> String {
 
 /// What the script leaves to the configuration and to the checkpoint.
 fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
-    let commit = plan.options.commit_interval.unwrap_or(config.commit_interval);
+    let commit = plan.options.commit_interval.unwrap_or(config.pipeline.commit_interval);
     let limits = &config.model;
     let mut settings = vec![
         ("bootstrap.servers", config.kafka.bootstrap_servers.clone()),
@@ -59,7 +59,7 @@ fn in_force(plan: &PipelinePlan, config: &EngineConfig) -> String {
                 humantime::format_duration(limits.max_wait)
             ),
         ),
-        ("drain timeout", humantime::format_duration(config.drain_timeout).to_string()),
+        ("drain timeout", humantime::format_duration(config.pipeline.drain_timeout).to_string()),
     ];
     match model_info(&plan.model, limits.threads) {
         Ok(info) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, Status};
+use tidecast_engine::{Engine, EngineConfig, SnapshotStore, SqlConnectors, StatePlace, Status};
 use tidecast_server::{Finding, PipelineState, PipelineStatus, Server, StatusSource};
 
 use crate::arguments::RunArguments;
@@ -18,12 +18,11 @@ use crate::shutdown;
 fn engine_config(config: &Config, reset_state: bool) -> EngineConfig {
     let mut engine = config.engine();
     engine.state.reset = reset_state;
-    if config.state.is_auto
-        && let Some(url) = &engine.state.url
+    if let StatePlace::Auto(Some(url)) = &engine.state.url
         && let Err(error) = SnapshotStore::open(url)
     {
         tracing::warn!(%error, "no snapshots of state: set `state.url`");
-        engine.state.url = None;
+        engine.state.url = StatePlace::Nowhere;
     }
     engine
 }

@@ -36,10 +36,10 @@ pub fn run(command: &StateCommand) -> anyhow::Result<()> {
 
 fn store(config: &ConfigArguments) -> anyhow::Result<(SnapshotStore, String)> {
     let config = configuration(config)?;
-    let Some(url) = config.state.url else {
+    let Some(url) = config.state.url.url() else {
         bail!("`state.url` is `off`: there are no snapshots");
     };
-    Ok((SnapshotStore::open(&url)?, url))
+    Ok((SnapshotStore::open(url)?, url.to_owned()))
 }
 
 fn list(files: &[SnapshotFile], as_json: bool) {

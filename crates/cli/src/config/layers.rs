@@ -9,9 +9,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::error::ConfigError;
-use super::written::Written;
-use super::written::layer::Layer;
-use super::{DEFAULTS, Setting};
+use super::{Config, DEFAULTS, Setting};
 
 /// The one table whose keys are not ours.
 const PROPERTIES: (&str, &str) = ("kafka", "properties");
@@ -37,33 +35,39 @@ impl Layers {
     /// Puts a file over what there is.
     pub(super) fn add_file(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
         let spanned = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
+        let mut values: Table = toml::from_str(text).map_err(|error| syntax(file, text, &error))?;
         for (section, content) in spanned.get_ref() {
             let place = |offset: usize| format!("`{file}` line {}", line_of(text, offset));
             let section_place = place(section.span().start);
             let section = section.get_ref().as_ref();
             self.check_section(section, &section_place)?;
-            let DeValue::Table(content) = content.get_ref() else { continue };
-            for (key, value) in content {
+            let value = values.remove(section);
+            let (DeValue::Table(content), Some(Value::Table(mut values))) =
+                (content.get_ref(), value)
+            else {
+                let message = format!("`{section}` is a section; write `[{section}]`");
+                return Err(ConfigError::Value { place: section_place, message });
+            };
+            for (key, content) in content {
                 let key_place = place(key.span().start);
                 let key = key.get_ref().as_ref();
                 self.check_key(section, key, &key_place)?;
-                match value.get_ref() {
-                    DeValue::Table(properties) if (section, key) == PROPERTIES => {
-                        for name in properties.keys() {
-                            let property = format!("{section}.{key}.{}", name.get_ref());
-                            self.origins.insert(property, place(name.span().start));
+                let Some(value) = values.remove(key) else { continue };
+                match (content.get_ref(), value) {
+                    (DeValue::Table(names), Value::Table(mut properties))
+                        if (section, key) == PROPERTIES =>
+                    {
+                        for name in names.keys() {
+                            let place = place(name.span().start);
+                            let name = name.get_ref().as_ref();
+                            let Some(value) = properties.remove(name) else { continue };
+                            self.put(section, key, Some(name), value, place)?;
                         }
                     }
-                    _ => {
-                        self.origins.insert(format!("{section}.{key}"), key_place);
-                    }
+                    (_, value) => self.put(section, key, None, value, key_place)?,
                 }
             }
         }
-        // Once more with types: here a wrong value still has its place.
-        toml::from_str::<Layer>(text).map_err(|error| syntax(file, text, &error))?;
-        let layer: Table = toml::from_str(text).map_err(|error| syntax(file, text, &error))?;
-        merge(&mut self.merged, layer);
         Ok(())
     }
 
@@ -114,14 +118,14 @@ impl Layers {
         }
     }
 
-    /// Returns everything as written.
-    pub(super) fn written(&self) -> Result<Written, ConfigError> {
-        Written::deserialize(Value::Table(self.merged.clone())).map_err(|error| {
-            ConfigError::Value {
-                place: "configuration".to_owned(),
-                message: error.message().to_owned(),
-            }
-        })
+    /// Returns what all of it means.
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        let merged = Value::Table(self.merged.clone());
+        let config = Config::deserialize(merged).map_err(|error| ConfigError::Value {
+            place: "configuration".to_owned(),
+            message: error.message().to_owned(),
+        })?;
+        Ok(Config { in_force: self.in_force(), ..config })
     }
 
     /// Returns who said the setting with this full key.
@@ -208,20 +212,35 @@ impl Layers {
             }
             _ => Value::String(text.to_owned()),
         };
-        let (path, inner) = match property {
+        self.put(section, key, property.as_deref(), value, place.to_owned())
+    }
+
+    /// Puts one value over what there is, if it is one that the setting can have.
+    fn put(
+        &mut self,
+        section: &str,
+        key: &str,
+        property: Option<&str>,
+        value: Value,
+        place: String,
+    ) -> Result<(), ConfigError> {
+        let (path, value) = match property {
             Some(property) => {
-                let path = format!("{section}.{key}.{property}");
-                (path, Value::Table(Table::from_iter([(property, value)])))
+                let inner = Table::from_iter([(property.to_owned(), value)]);
+                (format!("{section}.{key}.{property}"), Value::Table(inner))
             }
             None => (format!("{section}.{key}"), value),
         };
-        let content = Table::from_iter([(key.to_owned(), inner)]);
+        let content = Table::from_iter([(key.to_owned(), value)]);
         let layer = Table::from_iter([(section.to_owned(), Value::Table(content))]);
-        Layer::deserialize(Value::Table(layer.clone())).map_err(|error| ConfigError::Value {
-            place: place.to_owned(),
-            message: error.message().to_owned(),
-        })?;
-        self.origins.insert(path, place.to_owned());
+        // Alone over the defaults: what is wrong then is this value, whose place is known.
+        let mut alone = self.defaults.clone();
+        merge(&mut alone, layer.clone());
+        if let Err(error) = Config::deserialize(Value::Table(alone)) {
+            let message = format!("`{path}`: {}", error.message());
+            return Err(ConfigError::Value { place, message });
+        }
+        self.origins.insert(path, place);
         merge(&mut self.merged, layer);
         Ok(())
     }

@@ -116,7 +116,7 @@ fn forecast(
     let endings = runtime.block_on(async {
         // A second attempt at a file meets what the first one met.
         let mut config = config;
-        config.restart.max_restarts = 0;
+        config.pipeline.restart_max = 0;
         let engine = Engine::start(plans, config, connectors);
         tokio::select! {
             _endings = engine.ended() => {}
