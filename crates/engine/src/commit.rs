@@ -5,7 +5,7 @@
 //! restart, so the commit also says where to re-read from; and what the wall
 //! clock decided (the close of an idle partition) cannot be found in the records
 //! at all, so it is kept as well: [`ReplayPoint`]. And since another query cannot go
-//! on with that state, there are marks of what its windows follow from. Kafka holds up to
+//! on with that state, there are digests of what its windows follow from. Kafka holds up to
 //! 4 KiB of metadata per offset; this takes three hundred bytes, and some 80 more per close
 //! of an idle partition that a record came too late for; the windower keeps 32 at most.
 
@@ -26,14 +26,14 @@ const VERSION: u32 = 1;
 struct CommitMetadata {
     v: u32,
     replay: ReplayPoint,
-    /// The marks of builds that knew no version of them: read, never written.
+    /// The digests of builds that knew no version of them: read, never written.
     #[serde(default, skip_serializing)]
-    windows: Marks,
+    windows: Digests,
     /// A name of its own: one of those builds beside this one, as while instances are
     /// replaced one by one, passes over it and goes on, where under `windows` it would
-    /// find the marks of another query.
-    #[serde(default, skip_serializing_if = "Marks::is_empty")]
-    identity: Marks,
+    /// find the digests of another query.
+    #[serde(default, skip_serializing_if = "Digests::is_empty")]
+    identity: Digests,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<Part>,
 }
@@ -55,50 +55,50 @@ pub(crate) struct Part {
     pub(crate) close: Option<Watermark>,
 }
 
-/// By name of what is marked the beginning of its SHA-256: enough to see what was
+/// By name of a part the beginning of its SHA-256: enough to see what was
 /// changed, and short.
-type Marks = BTreeMap<String, String>;
+type Digests = BTreeMap<String, String>;
 
-/// How a mark of this build begins: with the version of the form that it is a digest of.
+/// How a digest of this build begins: with the version of the form that it is of.
 fn prefix() -> String {
     format!("v{IDENTITY_VERSION}:")
 }
 
-/// What windows follow from, in marks.
+/// What windows follow from, as digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct WindowMarks {
+pub(crate) struct WindowDigests {
     /// Those that are written, `v2:` and digits.
-    current: Marks,
+    current: Digests,
     /// Those that older builds wrote, digits alone.
-    legacy: Marks,
+    legacy: Digests,
 }
 
-impl WindowMarks {
-    /// Returns the marks of a pipeline, in all forms that a commit may have.
+impl WindowDigests {
+    /// Returns the digests of a pipeline, in all forms that a commit may have.
     pub(crate) fn of(plan: &PipelinePlan) -> Self {
-        let mark = |text: String| {
-            let mut mark = digest(text.as_bytes());
-            mark.truncate(8);
-            mark
+        let short = |text: String| {
+            let mut digest = digest(text.as_bytes());
+            digest.truncate(8);
+            digest
         };
-        let versioned = |text: String| format!("{}{}", prefix(), mark(text));
+        let versioned = |text: String| format!("{}{}", prefix(), short(text));
         let current = window_identity(plan).into_iter();
         let legacy = legacy_window_identity(plan).into_iter();
         Self {
             current: current.map(|(name, text)| (name.to_owned(), versioned(text))).collect(),
-            legacy: legacy.map(|(name, text)| (name.to_owned(), mark(text))).collect(),
+            legacy: legacy.map(|(name, text)| (name.to_owned(), short(text))).collect(),
         }
     }
 
-    /// Returns what is another than in `now`; nothing if it was not written down. Marks are
-    /// compared with those of their own form: another form has other marks for the same
+    /// Returns what is another than in `now`; nothing if it was not written down. Digests are
+    /// compared with those of their own form: another form has other digests for the same
     /// query.
     pub(crate) fn changed<'a>(&'a self, now: &Self) -> Vec<&'a str> {
         let (found, now) = match self.current.is_empty() {
             true => (&self.legacy, &now.legacy),
             false => (&self.current, &now.current),
         };
-        let differs = |(name, mark): &(&String, &String)| now.get(*name) != Some(*mark);
+        let differs = |(name, digest): &(&String, &String)| now.get(*name) != Some(*digest);
         found.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
     }
 }
@@ -112,7 +112,7 @@ pub(crate) struct Resume {
     /// What to rebuild the state from, where the last owner left word.
     pub(crate) replay: Option<ReplayPoint>,
     /// What the state was built with.
-    pub(crate) windows: WindowMarks,
+    pub(crate) windows: WindowDigests,
     /// What is out beyond `committed`.
     pub(crate) part: Option<Part>,
 }
@@ -125,9 +125,9 @@ impl Resume {
 }
 
 /// Returns the metadata of a commit.
-pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowMarks, part: Option<Part>) -> String {
+pub(crate) fn metadata(replay: ReplayPoint, windows: &WindowDigests, part: Option<Part>) -> String {
     let identity = windows.current.clone();
-    let metadata = CommitMetadata { v: VERSION, replay, windows: Marks::new(), identity, part };
+    let metadata = CommitMetadata { v: VERSION, replay, windows: Digests::new(), identity, part };
     // Numbers, texts and lists of them always serialise.
     serde_json::to_string(&metadata).unwrap_or_default()
 }
@@ -153,19 +153,19 @@ pub(crate) fn resume(commit: Option<&PartitionCommit>) -> Resume {
     }
     let mut resume = Resume { committed: Some(commit.offset), ..Resume::default() };
     if let Some(CommitMetadata { replay, windows: legacy, identity, part, .. }) = metadata {
-        let (current, others): (Marks, Marks) =
-            identity.into_iter().partition(|(_, mark)| mark.starts_with(&prefix()));
+        let (current, others): (Digests, Digests) =
+            identity.into_iter().partition(|(_, digest)| digest.starts_with(&prefix()));
         if !others.is_empty() {
             tracing::warn!(
                 partition = %commit.partition,
                 offset = %commit.offset,
-                "another version committed, whose marks this one cannot compare with its own; \
+                "another version committed, whose digests this one cannot compare with its own; \
                  it goes on as if the query had not changed"
             );
         }
         resume.replay = Some(replay);
         resume.part = part;
-        resume.windows = WindowMarks { current, legacy };
+        resume.windows = WindowDigests { current, legacy };
     }
     resume
 }
@@ -188,9 +188,9 @@ mod tests {
         }
     }
 
-    fn marked(names: &[&str]) -> WindowMarks {
-        let mark = |name: &&str| ((*name).to_owned(), "v2:0123abcd".to_owned());
-        WindowMarks { current: names.iter().map(mark).collect(), ..WindowMarks::default() }
+    fn digests_of(names: &[&str]) -> WindowDigests {
+        let digest = |name: &&str| ((*name).to_owned(), "v2:0123abcd".to_owned());
+        WindowDigests { current: names.iter().map(digest).collect(), ..WindowDigests::default() }
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         };
         let names =
             ["the watermark", "timestamp.unit", "the window query", "the series", "the time"];
-        let windows = marked(&names);
+        let windows = digests_of(&names);
         let part = Part { out: u64::MAX, last: u32::MAX, close: Some(close.watermark) };
         let text = metadata(replay.clone(), &windows, Some(part));
         assert!(text.len() < 4096, "Kafka's limit: {} bytes", text.len());
@@ -226,21 +226,21 @@ mod tests {
     #[test]
     fn an_earlier_versions_commit_says_nothing_of_windows() {
         let point = ReplayPoint { from: Some(Offset(3)), ..ReplayPoint::default() };
-        let text = metadata(point, &WindowMarks::default(), None);
+        let text = metadata(point, &WindowDigests::default(), None);
         assert!(!text.contains("windows") && !text.contains("identity"), "{text}");
         let resume = resume(Some(&commit(7, &text)));
         assert_eq!(resume.read_from(), Some(Offset(3)));
-        assert!(resume.windows.changed(&marked(&["the series"])).is_empty());
+        assert!(resume.windows.changed(&digests_of(&["the series"])).is_empty());
     }
 
     #[test]
-    fn marks_are_compared_with_those_of_their_form() {
-        let ours = WindowMarks {
+    fn digests_are_compared_with_those_of_their_form() {
+        let ours = WindowDigests {
             legacy: [("the series".to_owned(), "77777777".to_owned())].into(),
-            ..marked(&["the series", "timestamp.unit"])
+            ..digests_of(&["the series", "timestamp.unit"])
         };
-        let found = |marks: &str| {
-            let text = format!(r#"{{"v":1,"replay":{{"from":3,"floor":0}},{marks}}}"#);
+        let found = |digests: &str| {
+            let text = format!(r#"{{"v":1,"replay":{{"from":3,"floor":0}},{digests}}}"#);
             let resume = resume(Some(&commit(7, &text)));
             assert_eq!(resume.read_from(), Some(Offset(3)), "{text}");
             resume.windows
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn foreign_or_impossible_metadata_falls_back_to_the_offset() {
         let beyond = ReplayPoint { from: Some(Offset(9)), ..ReplayPoint::default() };
-        let beyond = metadata(beyond, &WindowMarks::default(), None);
+        let beyond = metadata(beyond, &WindowDigests::default(), None);
         for text in ["", "hello", r#"{"v":2,"replay":{}}"#, &beyond] {
             let resume = resume(Some(&commit(7, text)));
             let expected = Resume { committed: Some(Offset(7)), ..Resume::default() };

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use tidecast_actors::{
     ActorExit, Bounds, Call, Clock, Context, DrainSignal, Failure, Host, Mailbox, Scope, join_all,
@@ -392,11 +393,12 @@ impl Running {
                 };
                 clock.sleep_until(deadline + patience).await;
             };
-            let mut partitions = Vec::with_capacity(assigned.len());
-            for (partition, one) in assigned {
+            // All at once: each has its own windows to finish, and one deadline is for all.
+            let drained = assigned.into_iter().map(async |(partition, one)| {
                 one.drain(overdue(Duration::ZERO)).await?;
-                partitions.push(partition);
-            }
+                Ok::<_, ActorExit>(partition)
+            });
+            let partitions = try_join_all(drained).await?;
             let (done, flushed) = oneshot::channel();
             let flush = async {
                 publisher.send(PublisherMessage::Flush(done)).await?;

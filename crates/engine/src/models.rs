@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tidecast_actors::{Bounds, Clock, Failure, Scope, mailbox, spawn};
-use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load};
+use tidecast_forecast::{LoadError, ModelInfo, ModelSpec, Provider, family, load, load_on};
 use tidecast_sql::ModelDefinition;
 
 use crate::config::ModelConfig;
@@ -119,9 +119,11 @@ impl ModelPool {
         };
         tracing::info!(
             model = %definition.name,
+            path = %info.path,
             version = %info.version,
             parameters = info.parameters,
             device = %info.device,
+            threads = info.threads,
             devices = providers.len(),
             milliseconds = self.clock.since(started).as_millis() as u64,
             "model loaded"
@@ -167,26 +169,12 @@ impl ModelPool {
     }
 }
 
-/// Loads the model once for each device that its spec names. Of the cards that `auto`
-/// found, all that have room; the CPU if none has. Never both: they draw other paths,
-/// and a forecast would depend on which of them was free.
+/// Loads the model once for each device that its spec names.
 fn load_all(spec: &ModelSpec) -> Result<Vec<Box<dyn Provider>>, LoadError> {
-    let load_on = |device: String| load(&FAMILIES, &ModelSpec { device, ..spec.clone() });
-    let mut providers = vec![];
-    for device in (family(&FAMILIES, spec)?.devices)(&spec.device) {
-        match load_on(device) {
-            Ok(provider) => providers.push(provider),
-            Err(error @ LoadError::Device { .. }) if spec.device == "auto" => {
-                tracing::warn!(%error, "a card is left out");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if providers.is_empty() {
-        tracing::warn!("no card can be used: the model is loaded on the CPU");
-        providers.push(load_on("cpu".to_owned())?);
-    }
-    Ok(providers)
+    let devices = (family(&FAMILIES, spec)?.devices)(&spec.device);
+    load_on(&spec.device, devices, usize::MAX, |device| {
+        load(&FAMILIES, &ModelSpec { device: device.to_owned(), ..spec.clone() })
+    })
 }
 
 /// Loads the model that `definition` describes, says what it is, and lets it go.

@@ -10,7 +10,7 @@ use tidecast_stream::{
     SourceBatch, Watermark,
 };
 
-use crate::commit::{self, Part, Resume, WindowMarks};
+use crate::commit::{self, Part, Resume, WindowDigests};
 use crate::fault::{Fault, is_injected};
 use crate::message::forecast_id;
 use crate::snapshots::Snapshots;
@@ -30,7 +30,7 @@ pub(crate) struct PartitionWork {
     /// How far everything is handed on.
     checkpoint: Checkpoint,
     /// What windows follow from, for the next owner to see.
-    windows: WindowMarks,
+    windows: WindowDigests,
     /// What is under way, with what commits of its parts build on.
     base: Option<Base>,
     /// What the last owner had out beyond the committed offset.
@@ -52,9 +52,9 @@ struct Base {
     close: Option<Watermark>,
     /// Forecasts that were handed on or skipped since.
     passed: u64,
-    /// The mark of the last of them.
+    /// The first bits of the id of the last of them.
     last: u32,
-    /// Forecasts that an earlier owner has out, and the mark of the last of them.
+    /// Forecasts that an earlier owner has out, and those bits of the last of them.
     out: (u64, u32),
 }
 
@@ -83,7 +83,7 @@ impl PartitionWork {
         scope: &Scope,
     ) -> Result<(Self, Option<Offset>), Failure> {
         let mut resume = commit::resume(commit);
-        let windows = WindowMarks::of(plan);
+        let windows = WindowDigests::of(plan);
         if is_injected(Fault::ForgetsCloses) {
             resume.replay.iter_mut().for_each(|replay| replay.closes.clear());
         }
@@ -266,7 +266,7 @@ impl PartitionWork {
     /// Takes out of the contexts what an earlier owner has out, and counts the rest.
     fn pass(&mut self, contexts: &mut Vec<SeriesContext>) {
         let Some(base) = &mut self.base else { return };
-        let mark = |context: &SeriesContext| {
+        let first_bits = |context: &SeriesContext| {
             let id = forecast_id(&self.pipeline, &context.key, context.origin, 0, &self.partition);
             let [a, b, c, d, ..] = id.0;
             u32::from_be_bytes([a, b, c, d])
@@ -275,11 +275,11 @@ impl PartitionWork {
         let skipped = contexts.len().min(usize::try_from(to_skip).unwrap_or(usize::MAX));
         base.passed += contexts.len() as u64;
         if let Some(newest) = contexts.last() {
-            base.last = mark(newest);
+            base.last = first_bits(newest);
         }
         if skipped as u64 == to_skip
             && let Some(last) = skipped.checked_sub(1).and_then(|last| contexts.get(last))
-            && mark(last) != base.out.1
+            && first_bits(last) != base.out.1
         {
             tracing::error!(
                 pipeline = %self.pipeline, partition = %self.partition, offset = %base.offset,
@@ -338,7 +338,7 @@ async fn patiently<T>(
 fn check_windows(
     partition: &Partition,
     resume: &mut Resume,
-    windows: &WindowMarks,
+    windows: &WindowDigests,
     reset: bool,
 ) -> Result<(), Failure> {
     let (changed, Some(committed)) = (resume.windows.changed(windows), resume.committed) else {

@@ -49,10 +49,10 @@ mod squares;
 mod task;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
-pub use crate::load::{Family, Load, LoadError, family, load, load_with};
+pub use crate::load::{Family, Load, LoadError, family, load, load_on, load_with};
 pub use crate::progress::{DownloadProgress, Logged};
 pub use crate::provider::{Counter, ModelInfo, PROCESSOR_BATCH, Provider};
 pub use crate::seed::seed_for;
-pub use crate::spec::{DEVICE, ModelSpec};
+pub use crate::spec::{AUTO, DEVICE, ModelSpec};
 pub use crate::squares::unit_of_squares;
 pub use crate::task::{Context, Forecast, ForecastTask, Observed, PriorHistory, TaskError};

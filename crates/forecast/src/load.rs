@@ -7,15 +7,15 @@ use tidecast_stream::ModelFamily;
 
 use crate::progress::{DownloadProgress, Logged};
 use crate::provider::Provider;
-use crate::spec::{DEVICE, ModelSpec};
+use crate::spec::{AUTO, DEVICE, ModelSpec};
 
 /// A family of models: all that whoever gathers several has to know of one.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
     /// Its name and its options.
     pub about: ModelFamily,
-    /// Returns the devices that a name stands for: a model is loaded on one of them,
-    /// and whoever wants several loads it once for each.
+    /// Returns the devices that a name stands for, the best first, for [`load_on`]: a model
+    /// is loaded on one of them, and whoever wants several loads it once for each.
     pub devices: fn(&str) -> Vec<String>,
     /// Loads a model of it.
     pub load: Load,
@@ -66,6 +66,40 @@ pub fn load_with(
     progress: &mut (dyn DownloadProgress + Send),
 ) -> Result<Box<dyn Provider>, LoadError> {
     (family(families, spec)?.load)(spec, progress)
+}
+
+/// Loads a model on the devices that `asked` stands for, on `most` of them at most.
+///
+/// Here `auto` is decided, for all families and callers: a device that cannot be used is
+/// left out, and if none is left it is the CPU. Never both: they draw other paths, and a
+/// forecast would depend on which of them was free.
+///
+/// # Errors
+/// As `load`; a device that was named has to be usable.
+pub fn load_on<T>(
+    asked: &str,
+    devices: Vec<String>,
+    most: usize,
+    mut load: impl FnMut(&str) -> Result<T, LoadError>,
+) -> Result<Vec<T>, LoadError> {
+    let mut loaded = Vec::new();
+    for device in devices {
+        if loaded.len() == most {
+            break;
+        }
+        match load(&device) {
+            Ok(model) => loaded.push(model),
+            Err(error @ LoadError::Device { .. }) if asked == AUTO => {
+                tracing::warn!(%error, "a card is left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if loaded.is_empty() {
+        tracing::warn!("no card can be used: the model is loaded on the CPU");
+        loaded.push(load("cpu")?);
+    }
+    Ok(loaded)
 }
 
 /// Returns the names as a choice: `` `a`, `b` or `c` ``.

@@ -4,9 +4,12 @@ use tidecast_stream::{ModelOption, ModelOptions, OptionKind, OptionValue, Secret
 
 use crate::load::LoadError;
 
+/// The device that is the best of those that can be used.
+pub const AUTO: &str = "auto";
+
 /// Where a model computes, the one option that each family has: `auto` unless said.
 pub const DEVICE: ModelOption =
-    ModelOption::new("device", OptionKind::Device).unset(Unset::Value("auto"));
+    ModelOption::new("device", OptionKind::Device).unset(Unset::Value(AUTO));
 
 /// Which model to load and how.
 ///
@@ -41,7 +44,7 @@ impl ModelSpec {
     pub fn of(provider: &str, mut options: ModelOptions) -> Self {
         let device = match options.remove(DEVICE.name) {
             Some(OptionValue::Text(device)) => device,
-            _ => "auto".to_owned(),
+            _ => AUTO.to_owned(),
         };
         Self { provider: provider.to_owned(), options, device, threads: None, cached_only: false }
     }

@@ -247,8 +247,9 @@ impl KafkaSink {
         pending: &[usize],
     ) -> Result<Vec<Refusal>, SinkError> {
         let doing = format!("transaction on topic `{}`", self.config.topic);
-        let judge = |error: &KafkaError| Verdict::of(&doing, &self.config.bootstrap_servers, error);
-        self.producer.begin_transaction().map_err(|error| judge(&error))?;
+        let verdict =
+            |error: &KafkaError| Verdict::of(&doing, &self.config.bootstrap_servers, error);
+        self.producer.begin_transaction().map_err(|error| verdict(&error))?;
         let refused = self.send_all(outbox, pending)?;
         if !refused.is_empty() {
             return Ok(refused);
@@ -264,7 +265,7 @@ impl KafkaSink {
         }
         // Without a limit of ours it takes what is left of the transaction's.
         self.retrying(|| self.producer.commit_transaction(Timeout::Never))
-            .map_err(|error| judge(&error))?;
+            .map_err(|error| verdict(&error))?;
         Ok(Vec::new())
     }
 

@@ -101,14 +101,14 @@ impl KafkaSource {
     /// or the topic does not exist.
     pub fn connect(config: KafkaSourceConfig) -> Result<Self, SourceError> {
         let doing = format!("reading topic `{}`", config.topic);
-        let judge = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
+        let verdict = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
         let settings = config.client_config().map_err(Verdict::from)?;
         let rule = TimeRule { unit: config.timestamp_unit, compact: None };
         let decoder = JsonDecoder::new(config.schema.clone(), config.max_batch_records, rule)
             .map_err(|error| Verdict::user(format!("{doing}: {error}")))?;
         let consumer: BaseConsumer<SourceContext> = settings
             .create_with_context(SourceContext::new(&config.topic))
-            .map_err(|error| judge(&error))?;
+            .map_err(|error| verdict(&error))?;
         let consumer = Arc::new(consumer);
         // Errors that concern no call come with the events.
         let serve = || drop(consumer.poll(Duration::ZERO));
@@ -124,7 +124,7 @@ impl KafkaSource {
                 return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause).into());
             }
         }
-        consumer.subscribe(&[&config.topic]).map_err(|error| judge(&error))?;
+        consumer.subscribe(&[&config.topic]).map_err(|error| verdict(&error))?;
         let queue = BatchQueue::new(Arc::clone(&consumer), config.max_batch_records.max(1))
             .ok_or_else(|| Verdict::internal(format!("{doing}: no queue could be made")))?;
         Ok(Self {
@@ -157,7 +157,7 @@ impl KafkaSource {
         format!("reading topic `{}`", self.topic)
     }
 
-    fn judge(&self, error: &KafkaError) -> Verdict {
+    fn verdict(&self, error: &KafkaError) -> Verdict {
         Verdict::of(&self.doing(), &self.config.bootstrap_servers, error)
     }
 
@@ -187,10 +187,10 @@ impl KafkaSource {
     fn on_error(&mut self, error: &KafkaError) -> Result<(), SourceError> {
         use RDKafkaErrorCode as Code;
         let Some(code) = error.rdkafka_error_code() else {
-            return Err(self.judge(error).into());
+            return Err(self.verdict(error).into());
         };
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-            return Err(self.judge(error).into());
+            return Err(self.verdict(error).into());
         }
         match code {
             // librdkafka mends these by itself, however long it takes.
@@ -222,7 +222,7 @@ impl KafkaSource {
                 warn!(topic = %self.topic, "the topic is reported missing; waiting for it");
                 Ok(())
             }
-            _ => Err(self.judge(error).into()),
+            _ => Err(self.verdict(error).into()),
         }
     }
 
@@ -261,11 +261,11 @@ impl KafkaSource {
             list = self
                 .consumer
                 .committed_offsets(list, self.config.timeout)
-                .map_err(|error| self.judge(&error))?;
+                .map_err(|error| self.verdict(&error))?;
         }
         let mut assigned = Vec::with_capacity(numbers.len());
         for (element, metadata) in list.elements().iter().zip(native::metadata(&list)) {
-            element.error().map_err(|error| self.judge(&error))?;
+            element.error().map_err(|error| self.verdict(&error))?;
             let partition = self.partition(element.partition());
             let commit = match element.offset() {
                 KafkaOffset::Offset(offset) => Some(PartitionCommit {
@@ -394,7 +394,7 @@ impl Source for KafkaSource {
         self.consumer
             .context()
             .release(&self.consumer, numbers)
-            .map_err(|error| self.judge(&error).into())
+            .map_err(|error| self.verdict(&error).into())
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Where a network computes: the processor or a card.
 
-use tidecast_forecast::LoadError;
+use tidecast_forecast::{AUTO, LoadError};
 
 use crate::precision::Precision;
 
@@ -59,7 +59,7 @@ impl Place {
 }
 
 /// Returns the devices that a name stands for: `cuda` and `auto` for every card
-/// the driver shows, if there are any; all others for themselves.
+/// the driver shows, if there are any, `auto` else for the CPU; all others for themselves.
 ///
 /// A model is loaded on one device: whoever wants several loads it once for each.
 ///
@@ -69,13 +69,14 @@ impl Place {
 /// ```
 pub fn devices(device: &str) -> Vec<String> {
     let cards = match device {
-        "auto" | "cuda" => cards(),
+        AUTO | "cuda" => cards(),
         _ => 0,
     };
-    if cards == 0 {
-        return vec![device.to_owned()];
+    match (cards, device) {
+        (0, AUTO) => vec!["cpu".to_owned()],
+        (0, device) => vec![device.to_owned()],
+        _ => (0..cards).map(|ordinal| format!("cuda:{ordinal}")).collect(),
     }
-    (0..cards).map(|ordinal| format!("cuda:{ordinal}")).collect()
 }
 
 #[cfg(feature = "cuda")]
@@ -91,18 +92,15 @@ fn cards() -> usize {
 /// What a device's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A card if there is one.
-    Auto,
     Cpu,
     /// The card of this number.
     Cuda(usize),
 }
 
 impl Asked {
-    /// Reads `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// Reads `cpu`, `cuda` or `cuda:N`.
     pub(crate) fn parse(device: &str) -> Result<Self, LoadError> {
         match device {
-            "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
             other => match other.strip_prefix("cuda:").map(str::parse) {
@@ -112,20 +110,10 @@ impl Asked {
         }
     }
 
-    /// Finds the place; whoever asked for any gets the processor where no card
-    /// can be used, and reads why in the log. A build that is wrong in itself is refused
-    /// whoever asks.
+    /// Finds the place.
     pub(crate) fn find(self) -> Result<Place, LoadError> {
         match self {
             Self::Cpu => Ok(Place::Cpu),
-            Self::Auto => match card(0) {
-                Err(error @ LoadError::Family(_)) => Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "no card is used");
-                    Ok(Place::Cpu)
-                }
-                found => found,
-            },
             Self::Cuda(ordinal) => card(ordinal),
         }
     }
@@ -147,12 +135,9 @@ mod tests {
 
     #[test]
     fn names_are_read_or_refused() {
-        for (name, asked) in [
-            ("auto", Asked::Auto),
-            ("cpu", Asked::Cpu),
-            ("cuda", Asked::Cuda(0)),
-            ("cuda:3", Asked::Cuda(3)),
-        ] {
+        for (name, asked) in
+            [("cpu", Asked::Cpu), ("cuda", Asked::Cuda(0)), ("cuda:3", Asked::Cuda(3))]
+        {
             assert_eq!(Asked::parse(name).expect("a name"), asked);
         }
         for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU"] {

@@ -18,10 +18,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two counters are recorded here: `tidecast_forecaster_broken_paths_total`, sample paths
-//! that became NaN and were left out of mean and quantiles, and
-//! `tidecast_forecaster_device_splits_total`, batches cut in halves for a card's memory.
-//!
 //! Where to read on: `model/` for the network, `rollout/` for how a horizon longer than
 //! one patch is filled, `cuda/` and `kernels/` for both on cards, [`verify`] for the
 //! comparison with the reference, [`mod@bench`] for how fast it is.

@@ -45,6 +45,12 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns how many batches were cut in halves so far because the device's memory did
+    /// not suffice.
+    fn splits(&self) -> u64 {
+        0
+    }
+
     /// Returns how many tokens each expert of each layer got so far.
     fn expert_usage(&self) -> ExpertUsage;
 

@@ -1,15 +1,16 @@
 //! MOIRAI-MoE behind the provider trait.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
 use tidecast_forecast::{
     Context, Counter, DownloadProgress, Forecast, ForecastTask, LoadError, Logged, ModelInfo,
-    ModelSpec, Observed, PriorHistory, Provider, TaskError, family,
+    ModelSpec, Observed, PriorHistory, Provider, TaskError, family, load_on,
 };
 
 use crate::checkpoint::Checkpoint;
-use crate::device::{Asked, Place};
+use crate::device::{Asked, Place, devices};
 use crate::error::CheckpointError;
 use crate::expert_usage::ExpertUsage;
 use crate::imputation::Column;
@@ -48,11 +49,20 @@ pub fn load_with(
     spec: &ModelSpec,
     progress: &mut (dyn DownloadProgress + Send),
 ) -> Result<Moirai, LoadError> {
-    let started = Instant::now();
     family(&[crate::FAMILY], spec)?;
+    let mut loaded = load_on(&spec.device, devices(&spec.device), 1, |device| {
+        load_one(&ModelSpec { device: device.to_owned(), ..spec.clone() }, progress)
+    })?;
+    loaded.pop().ok_or_else(|| LoadError::UnknownDevice { device: spec.device.clone() })
+}
+
+fn load_one(
+    spec: &ModelSpec,
+    progress: &mut (dyn DownloadProgress + Send),
+) -> Result<Moirai, LoadError> {
+    let started = Instant::now();
     let options = Options::of(spec)?;
-    let asked = Asked::parse(&spec.device)?;
-    let place = asked.find()?;
+    let place = Asked::parse(&spec.device)?.find()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = spec.threads.unwrap_or(cores).max(1);
     let threads = rayon::ThreadPoolBuilder::new()
@@ -70,25 +80,17 @@ pub fn load_with(
             let shorter = Options { dtype: Some(Precision::Bf16), ..options.clone() };
             open(&shorter, &place)?
         }
-        // Any device would do, and the card found has no room, say.
-        Err(CheckpointError::Load(error @ LoadError::Device { .. })) if asked == Asked::Auto => {
-            tracing::warn!(%error, "the card cannot be used: the model is loaded on the CPU");
-            open(&options, &Place::Cpu)?
-        }
         opened => opened?,
     };
     let mut provider = Moirai::new(checkpoint, &options, threads)?;
     provider.warm_up()?;
     let info = &provider.info;
-    tracing::info!(
+    tracing::debug!(
         path = info.path,
-        version = info.version,
         device = info.device,
-        parameters = info.parameters,
-        threads = info.threads,
         rollout = %provider.rollout,
         elapsed = ?started.elapsed(),
-        "model loaded"
+        "checkpoint opened"
     );
     Ok(provider)
 }
@@ -103,6 +105,8 @@ pub struct Moirai {
     patch_index: usize,
     /// The model's own threads: a process may hold several models.
     threads: rayon::ThreadPool,
+    /// Sample paths that became NaN and were left out.
+    broken_paths: AtomicU64,
 }
 
 impl Moirai {
@@ -148,7 +152,15 @@ impl Moirai {
                 ("rollout", rollout.to_string()),
             ],
         };
-        Ok(Self { network, info, rollout, patch_size, patch_index, threads })
+        Ok(Self {
+            network,
+            info,
+            rollout,
+            patch_size,
+            patch_index,
+            threads,
+            broken_paths: AtomicU64::new(0),
+        })
     }
 
     /// Returns the patch sizes that the weights were trained for, in steps.
@@ -290,8 +302,8 @@ impl Moirai {
             .zip(&rolled)
             .map(|((task, packed), rolled)| {
                 let forecast = match rolled {
-                    Rolled::Paths(paths) => summarize(task, paths)?,
-                    Rolled::Summary(summary) => summarized(summary)?,
+                    Rolled::Paths(paths) => summarize(task, paths, &self.broken_paths)?,
+                    Rolled::Summary(summary) => summarized(summary, &self.broken_paths)?,
                 };
                 Ok(forecast.of_observed(&packed.variates, task.context.variates.len()))
             })
@@ -353,7 +365,20 @@ impl Provider for Moirai {
     }
 
     fn counters(&self) -> Vec<Counter> {
-        self.expert_usage().counters()
+        let mut counters = vec![
+            Counter {
+                name: "tidecast_forecaster_broken_paths_total",
+                labels: Vec::new(),
+                value: self.broken_paths.load(Ordering::Relaxed),
+            },
+            Counter {
+                name: "tidecast_forecaster_device_splits_total",
+                labels: Vec::new(),
+                value: self.network.splits(),
+            },
+        ];
+        counters.extend(self.expert_usage().counters());
+        counters
     }
 }
 
@@ -370,8 +395,8 @@ fn step_tokens(observed: &Observed) -> usize {
 }
 
 /// Turns what the device has summed up into a forecast.
-fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
-    count_broken(summary.broken);
+fn summarized(summary: &Summary, broken_paths: &AtomicU64) -> Result<Forecast, TaskError> {
+    broken_paths.fetch_add(summary.broken as u64, Ordering::Relaxed);
     for mean in &summary.mean {
         if let Some(step) = mean.iter().position(|mean| mean.is_nan()) {
             return Err(TaskError::NotFinite { step });
@@ -381,14 +406,12 @@ fn summarized(summary: &Summary) -> Result<Forecast, TaskError> {
     Ok(Forecast { mean, quantiles, ..Forecast::default() })
 }
 
-fn count_broken(paths: usize) {
-    if paths > 0 {
-        metrics::counter!("tidecast_forecaster_broken_paths_total").increment(paths as u64);
-    }
-}
-
 /// Takes mean and quantiles over the paths; those that broke (NaN) are left out.
-fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> {
+fn summarize(
+    task: &ForecastTask,
+    paths: &Paths,
+    broken_paths: &AtomicU64,
+) -> Result<Forecast, TaskError> {
     let (variates, horizon) = (paths.variates, task.horizon);
     let mut mean = vec![Vec::with_capacity(horizon); variates];
     let mut quantiles = vec![vec![Vec::with_capacity(horizon); variates]; task.quantiles.len()];
@@ -396,7 +419,7 @@ fn summarize(task: &ForecastTask, paths: &Paths) -> Result<Forecast, TaskError> 
     let broken = (0..task.samples)
         .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
         .count();
-    count_broken(broken);
+    broken_paths.fetch_add(broken as u64, Ordering::Relaxed);
     for (variate, mean) in mean.iter_mut().enumerate() {
         for step in 0..horizon {
             let values = (0..task.samples).map(|path| paths.path(path, variate)[step]);

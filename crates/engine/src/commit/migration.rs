@@ -18,7 +18,7 @@ use tidecast_sql::window::read_head;
 use tidecast_sql::{PartLimit, PipelinePlan, ReplayPoint, SnapshotError, Windower, parse_scripts};
 use tidecast_stream::{Offset, OffsetRange, Partition, PartitionCommit, SourceBatch};
 
-use super::WindowMarks;
+use super::WindowDigests;
 use crate::partition::{PartitionWork, Triggered};
 use crate::snapshots::{SnapshotStore, Snapshots, StorePlace};
 
@@ -205,7 +205,7 @@ async fn taken_over(build: &str, pipeline: &str) -> (PipelinePlan, PartitionWork
 }
 
 #[tokio::test]
-async fn snapshots_of_format_3_with_the_older_marks_are_restored() {
+async fn snapshots_of_format_3_with_the_older_digests_are_restored() {
     for pipeline in PIPELINES {
         let (plan, mut work, from) = taken_over("2114f7d", pipeline).await;
         let head = read_head(&snapshot("2114f7d", pipeline)).expect("a head");
@@ -245,9 +245,9 @@ async fn snapshots_of_format_2_are_passed_over_and_the_topic_is_read_again() {
 /// As the canonical form itself (`crates/sql/tests/identity.rs`), its digests are pinned:
 /// they are in the offsets that users have committed.
 #[test]
-fn the_marks_of_a_commit_are_pinned() {
-    let marks = WindowMarks::of(&plan(script("average")));
-    let text = super::metadata(ReplayPoint::default(), &marks, None);
+fn the_digests_of_a_commit_are_pinned() {
+    let digests = WindowDigests::of(&plan(script("average")));
+    let text = super::metadata(ReplayPoint::default(), &digests, None);
     let identity = [
         r#""the series":"v2:4b6ff184""#,
         r#""the time":"v2:8ca5d815""#,
@@ -260,7 +260,7 @@ fn the_marks_of_a_commit_are_pinned() {
 }
 
 #[tokio::test]
-async fn another_query_is_refused_whatever_the_form_of_the_marks() {
+async fn another_query_is_refused_whatever_the_form_of_the_digests() {
     let script = script("average");
     let changes = [
         ("avg(r.kw) * 2", "avg(r.kw) * 3", "the window query"),

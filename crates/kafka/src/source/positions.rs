@@ -28,7 +28,7 @@ impl KafkaSource {
         let (first, end) = self
             .consumer
             .fetch_watermarks(&self.topic, number, self.config.timeout)
-            .map_err(|error| self.judge(&error))?;
+            .map_err(|error| self.verdict(&error))?;
         Ok((Offset(first), Offset(end)))
     }
 
@@ -121,7 +121,7 @@ impl KafkaSource {
                 continue;
             }
             let list = self.consumer.context().list(&[number]);
-            self.consumer.incremental_unassign(&list).map_err(|error| self.judge(&error))?;
+            self.consumer.incremental_unassign(&list).map_err(|error| self.verdict(&error))?;
             self.assign(number, from)?;
             self.unproven.insert(number);
         }

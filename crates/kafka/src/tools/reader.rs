@@ -116,7 +116,7 @@ impl TopicReader {
         isolation: Isolation,
     ) -> Result<Self, KafkaToolError> {
         let doing = format!("reading topic `{topic}`");
-        let judge = |error: &KafkaError| Verdict::of(&doing, bootstrap, error);
+        let verdict = |error: &KafkaError| Verdict::of(&doing, bootstrap, error);
         let level = match isolation {
             Isolation::ReadCommitted => "read_committed",
             Isolation::ReadUncommitted => "read_uncommitted",
@@ -132,7 +132,7 @@ impl TopicReader {
             .set("fetch.wait.max.ms", "20")
             .set("isolation.level", level);
         let consumer: BaseConsumer<ReaderState> =
-            config.create_with_context(ReaderState::default()).map_err(|error| judge(&error))?;
+            config.create_with_context(ReaderState::default()).map_err(|error| verdict(&error))?;
         let found = client::find_topic(consumer.client(), topic, Duration::from_secs(15), || {});
         let partitions = match found {
             TopicState::Partitions(count) => i32::try_from(count).unwrap_or(i32::MAX),
@@ -148,12 +148,12 @@ impl TopicReader {
                 ReadFrom::End => {
                     let timeout = Duration::from_secs(15);
                     let bounds = consumer.fetch_watermarks(topic, partition, timeout);
-                    KafkaOffset::Offset(bounds.map_err(|error| judge(&error))?.1)
+                    KafkaOffset::Offset(bounds.map_err(|error| verdict(&error))?.1)
                 }
             };
-            list.add_partition_offset(topic, partition, offset).map_err(|error| judge(&error))?;
+            list.add_partition_offset(topic, partition, offset).map_err(|error| verdict(&error))?;
         }
-        consumer.assign(&list).map_err(|error| judge(&error))?;
+        consumer.assign(&list).map_err(|error| verdict(&error))?;
         Ok(Self {
             consumer,
             topic: topic.to_owned(),
@@ -178,7 +178,7 @@ impl TopicReader {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.behind.remove(&partition);
                 }
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(error)) => self.verdict(&error)?,
                 None => {}
             }
             if Instant::now() >= deadline {
@@ -208,7 +208,7 @@ impl TopicReader {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.behind.remove(&partition);
                 }
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(error)) => self.verdict(&error)?,
                 None => {}
             }
         }
@@ -216,7 +216,7 @@ impl TopicReader {
     }
 
     /// Passes on what librdkafka does not mend by itself.
-    fn judge(&self, error: &KafkaError) -> Result<(), KafkaToolError> {
+    fn verdict(&self, error: &KafkaError) -> Result<(), KafkaToolError> {
         let doing = format!("reading topic `{}`", self.topic);
         let verdict = Verdict::of(&doing, &self.bootstrap, error);
         match verdict.retriable {

@@ -1,5 +1,7 @@
 //! The network on a card, as the rest of the crate sees it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle_core::{Device, Tensor};
 use tidecast_forecast::LoadError;
 
@@ -25,6 +27,8 @@ pub(crate) struct CudaNetwork {
     config: Config,
     network: weights::Network,
     output: Output,
+    /// Batches that were cut in halves.
+    splits: AtomicU64,
 }
 
 impl CudaNetwork {
@@ -42,7 +46,7 @@ impl CudaNetwork {
             ),
         })?;
         let network = weights::Network::load(gpu, &config, weights)?;
-        Ok(Self { gpu: gpu.clone(), config, network, output })
+        Ok(Self { gpu: gpu.clone(), config, network, output, splits: AtomicU64::new(0) })
     }
 
     pub(super) fn encoder(&self) -> Encoder<'_> {
@@ -51,6 +55,10 @@ impl CudaNetwork {
 
     pub(super) fn output(&self) -> Output {
         self.output
+    }
+
+    pub(super) fn count_split(&self) {
+        self.splits.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Encodes whole rows and returns the head's rows of the wanted tokens.
@@ -260,6 +268,10 @@ impl Network for CudaNetwork {
 
     fn failure(&self) -> Option<String> {
         self.gpu.failure()
+    }
+
+    fn splits(&self) -> u64 {
+        self.splits.load(Ordering::Relaxed)
     }
 
     fn expert_usage(&self) -> ExpertUsage {

@@ -78,7 +78,7 @@ fn roll_some(
 ) -> Result<Vec<Rolled>> {
     match Batch::new(network, gpu, patch_index, jobs).and_then(Batch::run) {
         Err(CudaError::OutOfMemory) if jobs.len() > 1 => {
-            metrics::counter!("tidecast_forecaster_device_splits_total").increment(1);
+            network.count_split();
             tracing::warn!(series = jobs.len(), "no memory is left on the card: in two halves");
             let (left, right) = jobs.split_at(jobs.len() / 2);
             let mut all = roll_some(network, gpu, patch_index, left)?;

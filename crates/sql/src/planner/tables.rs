@@ -182,7 +182,16 @@ pub(super) fn sink_table(
         "filesystem" => {
             let reader = OptionReader::new(options, FILE_SINK, problems);
             layout(&reader, problems);
-            file_options(&reader, place, problems).map(SinkConnector::Filesystem)
+            let options = file_options(&reader, place, problems);
+            if let Some(FileOptions { path, .. }) = &options
+                && path.to_lowercase().ends_with(".gz")
+            {
+                problems.push(Problem::new(
+                    reader.span("path").unwrap_or(place),
+                    format!("`{path}`: forecasts are written as they are, not packed; expected a name without `.gz`"),
+                ));
+            }
+            options.map(SinkConnector::Filesystem)
         }
         _ => {
             let reader = OptionReader::new(options, STDOUT_SINK, problems);

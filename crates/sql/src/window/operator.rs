@@ -15,7 +15,7 @@ use super::clock;
 use super::gate::Gate;
 use super::open::{AggregateInput, OpenWindow, SavedWindow};
 use super::output::{RejectedRow, WindowError, WindowOutput};
-use super::prepare::{judge, mark, prepare};
+use super::prepare::{evaluate, exclude, prepare};
 use super::query::{QueryPlan, WindowQuery};
 use super::stage::{self, Selection};
 
@@ -93,7 +93,7 @@ impl WindowOperator {
         let mut times = clock::read(&plan, rows.column(plan.time_index), timestamps);
         let mut rejected = std::mem::take(&mut times.rejected);
         let mut usable = vec![true; rows.num_rows()];
-        mark(&mut usable, &rejected);
+        exclude(&mut usable, &rejected);
 
         let mut selection = Selection::contiguous(rows.clone(), 0);
         if !rejected.is_empty() {
@@ -102,7 +102,7 @@ impl WindowOperator {
         let mut moves = vec![true; rows.num_rows()];
         if let Some(condition) = &plan.source.watermark_condition {
             moves.fill(false);
-            selection = judge(condition, selection, &mut moves, &mut rejected)?;
+            selection = evaluate(condition, selection, &mut moves, &mut rejected)?;
         }
         let mut parts: Vec<(UInt32Array, AggregateInput)> = Vec::new();
         stage::run_apart(
@@ -117,7 +117,7 @@ impl WindowOperator {
         );
         rejected.sort_by_key(|rejected| rejected.row);
         moves.iter_mut().zip(&usable).for_each(|(moves, usable)| *moves &= usable);
-        mark(&mut moves, &rejected);
+        exclude(&mut moves, &rejected);
 
         let mut output = WindowOutput { rejected, ..WindowOutput::default() };
         // What forecasts look into is what was known when they would have been made, so a

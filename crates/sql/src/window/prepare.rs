@@ -14,7 +14,7 @@ use super::query::{Key, QueryPlan};
 use super::stage::{self, Selection};
 
 /// Takes the truth from rejected rows.
-pub(super) fn mark(usable: &mut [bool], rejected: &[RejectedRow]) {
+pub(super) fn exclude(usable: &mut [bool], rejected: &[RejectedRow]) {
     for rejected in rejected {
         if let Some(usable) = usable.get_mut(rejected.row) {
             *usable = false;
@@ -24,7 +24,7 @@ pub(super) fn mark(usable: &mut [bool], rejected: &[RejectedRow]) {
 
 /// Says in `moves` which rows move the watermark, and returns the rows that it
 /// could be said of; the others are rejected.
-pub(super) fn judge(
+pub(super) fn evaluate(
     condition: &WatermarkCondition,
     selection: Selection,
     moves: &mut [bool],

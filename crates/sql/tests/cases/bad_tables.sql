@@ -28,3 +28,4 @@ CREATE TABLE conditions_4 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHE
 CREATE TABLE conditions_5 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw > (SELECT 1) THEN ts END) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE conditions_6 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN abss(kw) > 1 THEN ts END) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE conditions_7 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw LIKE ts THEN ts END) WITH ('connector'='kafka', 'topic'='t');
+CREATE TABLE packed WITH ('connector'='filesystem', 'path'='out/forecasts.csv.gz');
