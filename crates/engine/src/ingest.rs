@@ -271,6 +271,12 @@ impl Running {
 
     async fn on_batch(&mut self, batch: SourceBatch) -> Result<(), ActorExit> {
         let Some(assigned) = self.partitions.get_mut(&batch.partition) else {
+            if self.beginning.contains_key(&batch.partition) {
+                // Passed over it would be lost.
+                let what =
+                    format_args!("the source brought records of {} unasked", batch.partition);
+                return Err(Failure::fatal(what).into());
+            }
             // Of one that goes: its next owner reads it.
             return Ok(());
         };

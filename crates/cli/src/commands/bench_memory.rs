@@ -174,6 +174,7 @@ impl Connectors for Ends {
             schema: plan.source.schema.clone(),
             partition: Partition::new("readings", 0),
             is_announced: false,
+            is_started: false,
             is_held: false,
             next: 0,
             under_way: None,
@@ -187,6 +188,7 @@ struct Rows {
     schema: arrow::datatypes::SchemaRef,
     partition: Partition,
     is_announced: bool,
+    is_started: bool,
     is_held: bool,
     /// The next offset.
     next: i64,
@@ -200,7 +202,7 @@ impl Source for Rows {
             self.is_announced = true;
             return Ok(SourceEvent::Assigned(vec![(self.partition.clone(), None)]));
         }
-        if self.is_held {
+        if self.is_held || !self.is_started {
             return Ok(SourceEvent::Idle);
         }
         if self.under_way.is_none() {
@@ -248,6 +250,7 @@ impl Source for Rows {
     }
 
     fn start(&mut self, _: &Partition, _: Option<Offset>) -> Result<(), SourceError> {
+        self.is_started = true;
         Ok(())
     }
 

@@ -291,7 +291,7 @@ impl ContextRings {
         (newest, swept, next_serial): (Option<i64>, i64, u64),
     ) -> Result<(), String> {
         let keys = self.columns.keys_of(keys, rings.len()).map_err(|error| error.to_string())?;
-        self.appeared = rings.iter().map(|ring| ring.key.clone()).collect();
+        self.appeared = rings.iter().map(Ring::series).collect();
         let mut restored = HashMap::with_capacity(rings.len());
         for (key, ring) in keys.into_iter().zip(rings) {
             let ring = ring.split(&self.shape);
@@ -350,9 +350,10 @@ impl ContextRings {
             Some(ring) => Arc::make_mut(ring),
             None => {
                 let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
-                self.appeared.push(series.clone());
-                let ring = Ring::new(series, self.next_serial, &self.shape, &step);
+                let ring =
+                    Ring::new(series.to_string().into(), self.next_serial, &self.shape, &step);
                 self.next_serial += 1;
+                self.appeared.push(series);
                 Arc::make_mut(self.rings.entry(key.into()).or_insert(Arc::new(ring)))
             }
         };
@@ -389,6 +390,20 @@ impl ContextRings {
         }
         self.swept = newest;
         self.rings.retain(|_, ring| is_remembered(ring, Some(newest), context));
+    }
+}
+
+/// Rings whose memory is given back beside: the allocator takes seconds for those of a
+/// million series, which whoever waits for the partition's end has no part in.
+const FREED_BESIDE: usize = 50_000;
+
+impl Drop for ContextRings {
+    fn drop(&mut self) {
+        if self.rings.len() >= FREED_BESIDE {
+            let rings = std::mem::take(&mut self.rings);
+            // Without a thread they are dropped here.
+            std::thread::Builder::new().name("freed".to_owned()).spawn(move || drop(rings)).ok();
+        }
     }
 }
 

