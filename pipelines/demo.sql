@@ -73,6 +73,5 @@ SELECT * FROM forecast(
   horizon   => 24,                -- steps, or INTERVAL '1' DAY
   context   => 512,               -- how much of the past the model sees: three weeks
   min_context => 336,             -- but none before it has seen two
-  samples   => 100,               -- futures drawn; the quantiles are taken of them
   quantiles => [0.1, 0.5, 0.9]    -- the 80 % band and the median
 );

@@ -142,7 +142,7 @@ const MOIRAI: (&str, &str) = (
 
 /// Others with a model that is slower than the stream: each close takes seconds, and the
 /// group waits for no poll longer than it must.
-const SLOW: &str = "horizon => 64, context => 24, min_context => 3, samples => 100, \
+const SLOW: &str = "horizon => 64, context => 24, min_context => 3, samples => 40, \
                     quantiles => [0.1, 0.5, 0.9]";
 
 impl<'a> Run<'a> {

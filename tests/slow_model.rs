@@ -8,7 +8,7 @@ use crate::support::service::Service;
 use crate::support::topics::{Topics, row};
 
 /// Series that close together, in four partitions.
-const SERIES: usize = 1_000;
+const SERIES: usize = 400;
 const PARTITIONS: i32 = 4;
 const MINUTES: i64 = 2;
 
@@ -18,7 +18,7 @@ fn a_close_that_takes_the_model_long_costs_no_partition_and_a_stop_ends_in_the_m
     let topics = Topics::create(broker.bootstrap(), PARTITIONS);
     let pipeline = Pipeline {
         model: "'provider' = 'moirai-moe', 'path' = 'builtin:tiny', 'device' = 'cpu'",
-        arguments: "horizon => 64, context => 64, min_context => 1, quantiles => [0.1, 0.5, 0.9]",
+        arguments: "horizon => 64, context => 64, min_context => 1, samples => 100, quantiles => [0.1, 0.5, 0.9]",
         ..Pipeline::new("exactly-once")
     };
     // The group takes the partitions of whoever does not poll for ten seconds.

@@ -8,7 +8,7 @@ use tidecast_moirai::Precision;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
-use crate::choices::{RolloutChoice, time_zone};
+use crate::choices::{RolloutChoice, name_and_value, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
 
@@ -267,9 +267,9 @@ pub struct ForecastArguments {
     /// Newest steps handed to the model.
     #[arg(long, value_name = "STEPS", default_value_t = 1024)]
     pub context: usize,
-    /// Sample paths drawn.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub samples: usize,
+    /// Sample paths drawn; as many as suit the model when absent.
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
     /// Quantile levels.
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', default_value = "0.1,0.5,0.9")]
     pub quantiles: Vec<f64>,
@@ -414,7 +414,7 @@ pub struct ModelBenchArguments {
     #[arg(long, value_name = "STEPS", value_delimiter = ',', default_value = "96,16")]
     pub horizon: Vec<usize>,
     /// Sample paths drawn.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100")]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "16")]
     pub samples: Vec<usize>,
     /// Series forecast at once.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,32")]
@@ -425,6 +425,9 @@ pub struct ModelBenchArguments {
     /// How a horizon longer than one patch is filled.
     #[arg(long, value_enum, default_value_t = RolloutChoice::Cached)]
     pub rollout: RolloutChoice,
+    /// An option of the model as in `CREATE MODEL`, such as `sampling=independent`; may be repeated.
+    #[arg(long = "model-option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub model_options: Vec<(String, String)>,
     /// How the weights are kept in memory, `f32`, `f16` or `bf16`; as they are stored when absent.
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<Precision>,

@@ -14,6 +14,12 @@ pub enum RolloutChoice {
     Both,
 }
 
+/// Reads `name=value`.
+pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected name=value")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
 /// Reads the name of a time zone.
 pub(crate) fn time_zone(name: &str) -> Result<Tz, String> {
     grid::zone(name).ok_or_else(|| {

@@ -50,6 +50,7 @@ mod task;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
 pub use crate::load::{Family, Load, LoadError, family, load, load_on, load_with};
+pub use crate::normal::normal_quantile;
 pub use crate::progress::{DownloadProgress, Logged};
 pub use crate::provider::{Counter, ModelInfo, PROCESSOR_BATCH, Provider};
 pub use crate::seed::seed_for;

@@ -4,7 +4,7 @@
 /// probability, which lies in (0, 1).
 ///
 /// Algorithm AS 241, routine PPND16 (Wichura 1988): about 16 digits.
-pub(crate) fn normal_quantile(probability: f64) -> f64 {
+pub fn normal_quantile(probability: f64) -> f64 {
     let q = probability - 0.5;
     if q.abs() <= 0.425 {
         let r = 0.180625 - q * q;

@@ -23,6 +23,9 @@ const OPTIONS: [ModelOption; 2] = [
     DEVICE.title(None),
 ];
 
+/// Sample paths, where they are asked for and not how many.
+const USUAL_SAMPLES: usize = 100;
+
 /// The seasonal naive forecast. Its option is `season`, the length of a season in
 /// steps: 1 unless said (the last value goes on). It is not guessed from the data.
 pub const FAMILY: Family = Family {
@@ -100,7 +103,7 @@ impl SeasonalNaive {
                 };
                 fits.iter().map(|fit| (0..horizon).map(|i| draw(fit, i)).collect()).collect()
             };
-            (0..task.samples).map(path).collect()
+            (0..task.samples.unwrap_or(USUAL_SAMPLES)).map(path).collect()
         });
         let forecast = Forecast { mean, quantiles, samples, unobserved: Vec::new() };
         Ok(forecast.of_observed(&observed, task.context.variates.len()))
@@ -225,7 +228,7 @@ mod tests {
         assert_eq!(with(|task| task.context.variates.clear()), TaskError::EmptyContext);
         assert_eq!(with(|task| task.context.variates[0].clear()), TaskError::EmptyContext);
         assert_eq!(with(|task| task.horizon = 0), TaskError::EmptyHorizon);
-        assert_eq!(with(|task| task.samples = 0), TaskError::NoSamples);
+        assert_eq!(with(|task| task.samples = Some(0)), TaskError::NoSamples);
         let out = with(|task| task.quantiles.push(1.0));
         assert_eq!(out, TaskError::QuantileOutOfRange { level: 1.0 });
         assert!(matches!(

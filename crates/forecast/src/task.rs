@@ -134,8 +134,8 @@ pub struct ForecastTask {
     pub context: Context,
     /// Steps to forecast.
     pub horizon: usize,
-    /// Sample paths the quantiles are taken from.
-    pub samples: usize,
+    /// Sample paths the quantiles are taken from; `None`: as many as suit the model.
+    pub samples: Option<usize>,
     /// Quantile levels, each inside (0, 1).
     pub quantiles: Vec<f64>,
     /// Seed of the sample paths; see [`seed_for`](crate::seed_for).
@@ -145,13 +145,13 @@ pub struct ForecastTask {
 }
 
 impl ForecastTask {
-    /// Returns a task with 100 samples, the quantiles 0.1, 0.5 and 0.9, and
+    /// Returns a task with the usual samples, the quantiles 0.1, 0.5 and 0.9, and
     /// seed 0.
     pub fn new(context: Context, horizon: usize) -> Self {
         Self {
             context,
             horizon,
-            samples: 100,
+            samples: None,
             quantiles: vec![0.1, 0.5, 0.9],
             seed: 0,
             keep_samples: false,
@@ -170,7 +170,7 @@ impl ForecastTask {
         if self.horizon == 0 {
             return Err(TaskError::EmptyHorizon);
         }
-        if self.samples == 0 {
+        if self.samples == Some(0) {
             return Err(TaskError::NoSamples);
         }
         if let Some(&level) = self.quantiles.iter().find(|level| !(**level > 0.0 && **level < 1.0))

@@ -9,6 +9,8 @@
 use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, Exp1, Gamma, Poisson, StandardNormal};
 
+use tidecast_forecast::normal_quantile;
+
 use crate::special::{ln_gamma, softplus};
 
 /// The floor of scale parameters: machine epsilon of f32, as in the reference.
@@ -222,6 +224,32 @@ impl Component {
     }
 }
 
+impl Component {
+    /// Draws the point at `uniform`, which lies in (0, 1). Where the quantile function
+    /// is long to compute, `uniform` says as much as it cheaply can: all of a normal and
+    /// what is made of one, the numerator of Student's t, nothing of counts.
+    fn draw_at(&self, parameters: [f64; 3], uniform: f64, random: &mut impl Rng) -> f64 {
+        let [a, b, c] = parameters;
+        match self {
+            Self::StudentT => match ChiSquared::new(a) {
+                Ok(chi) => {
+                    let chi: f64 = chi.sample(random);
+                    b + c * normal_quantile(uniform) / (chi / a).sqrt()
+                }
+                Err(_) => f64::NAN,
+            },
+            Self::Normal | Self::NormalFixedScale { .. } => a + b * normal_quantile(uniform),
+            Self::Laplace | Self::LaplaceFixedScale { .. } if uniform < 0.5 => {
+                a + b * (2.0 * uniform).ln()
+            }
+            Self::Laplace | Self::LaplaceFixedScale { .. } => a - b * (2.0 * (1.0 - uniform)).ln(),
+            Self::NegativeBinomial => poisson_of_gamma(a, b, random),
+            Self::LogNormal => (a + b * normal_quantile(uniform)).exp(),
+            Self::Pareto | Self::ParetoFixedAlpha { .. } => a * (-(-uniform).ln_1p() / b).exp(),
+        }
+    }
+}
+
 /// The negative binomial as a Poisson variable whose rate is Gamma with this
 /// shape and rate `exp(-logits)`.
 fn poisson_of_gamma(shape: f64, logits: f64, random: &mut impl Rng) -> f64 {
@@ -328,6 +356,17 @@ impl<'a> Position<'a> {
         largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
     }
 
+    /// Reads the distribution once, to be drawn from several times.
+    pub(crate) fn prepare(&self, prepared: &mut Prepared<'a>) {
+        prepared.components = self.output.components();
+        prepared.parts.clear();
+        let mut up_to = 0.0;
+        self.each(|_, weight, parameters| {
+            prepared.parts.push((up_to, weight, parameters));
+            up_to += weight;
+        });
+    }
+
     /// Draws from the distribution: first a component, then from it.
     pub(crate) fn sample(&self, random: &mut impl Rng) -> f64 {
         let count = self.output.components().len();
@@ -348,6 +387,34 @@ impl<'a> Position<'a> {
             }
         }
         count - 1
+    }
+}
+
+/// A distribution in the form in which it is drawn from at given places.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared<'a> {
+    components: &'a [Component],
+    /// Of each component: where its share of (0, 1) begins, its weight, its parameters.
+    parts: Vec<(f64, f64, [f64; 3])>,
+}
+
+impl Prepared<'_> {
+    /// Draws the point at `uniform`, which lies in (0, 1): it chooses the component,
+    /// and what is left of it the point within, as far as one number says it;
+    /// `random` says the rest. For a uniform `uniform` it is a draw from the distribution.
+    pub(crate) fn draw_at(&self, uniform: f64, random: &mut impl Rng) -> f64 {
+        let last = self.parts.len().saturating_sub(1);
+        let index = self.parts.iter().skip(1).take_while(|(start, ..)| *start <= uniform).count();
+        let index = index.min(last);
+        let (Some(component), Some((start, weight, parameters))) =
+            (self.components.get(index), self.parts.get(index))
+        else {
+            return f64::NAN;
+        };
+        // NaN weights and parameters stay what they are.
+        let within = (uniform - start) / weight;
+        let within = if within.is_nan() { within } else { within.clamp(1e-15, 1.0 - 1e-15) };
+        component.draw_at(*parameters, within, random)
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! let mut model = tidecast_moirai::load(&tidecast_moirai::spec().with("rollout", "cached"))?;
 //! let history = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, f64::NAN, 4.0];
-//! let task = ForecastTask { samples: 8, ..ForecastTask::new(Context::univariate(&history), 4) };
+//! let task = ForecastTask { samples: Some(8), ..ForecastTask::new(Context::univariate(&history), 4) };
 //! for outcome in model.forecast(&[task]) {
 //!     assert_eq!(outcome?.mean[0].len(), 4);
 //! }
@@ -45,6 +45,7 @@ mod rows;
 mod sampler;
 mod scaler;
 mod special;
+mod strata;
 #[cfg(test)]
 mod testing;
 pub mod verify;
@@ -59,6 +60,7 @@ pub use crate::expert_usage::{ExpertUsage, LayerUsage};
 pub use crate::options::{Rollout, UnknownRollout};
 pub use crate::precision::{Precision, UnknownDtype};
 pub use crate::provider::{Moirai, load, load_with};
+pub use crate::sampler::{Sampling, UnknownSampling};
 
 /// The family: its name, its options, its loader.
 pub const FAMILY: Family = Family {

@@ -35,6 +35,11 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
         PROCESSOR_BATCH
     }
 
+    /// Whether the device can draw paths that share the distributions out.
+    fn draws_stratified(&self) -> bool {
+        true
+    }
+
     /// Returns the bytes of the device's memory that are in use, and all.
     fn device_memory(&self) -> Option<(u64, u64)> {
         None

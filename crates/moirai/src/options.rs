@@ -9,6 +9,7 @@ use tidecast_stream::{ModelOption, OptionKind, Requirement, Secret, Unset};
 
 use crate::checkpoint::BUILTIN_TINY;
 use crate::precision::Precision;
+use crate::sampler::Sampling;
 
 const PATH: ModelOption = ModelOption::new(
     "path",
@@ -47,9 +48,18 @@ const PATCH_SIZE: ModelOption = ModelOption::new("patch.size", OptionKind::Count
     .title(Some("patch size"))
     .unset(Unset::Decided("the checkpoint's own"));
 
+const SAMPLING: ModelOption = ModelOption::new(
+    "sampling",
+    OptionKind::Choice(&[Sampling::Stratified.name(), Sampling::Independent.name()]),
+)
+.unset(Unset::Decided("the provider's default"));
+const POINTS: ModelOption =
+    ModelOption::new("points", OptionKind::Count { unit: "a path and step" })
+        .unset(Unset::Decided("the provider's default"));
+
 /// The options of the family, in the order in which people read of them.
-pub(crate) const OPTIONS: [ModelOption; 8] =
-    [PATH, REVISION, TOKEN, ACCEPTED_LICENCE, DEVICE, ROLLOUT, DTYPE, PATCH_SIZE];
+pub(crate) const OPTIONS: [ModelOption; 10] =
+    [PATH, REVISION, TOKEN, ACCEPTED_LICENCE, DEVICE, ROLLOUT, SAMPLING, POINTS, DTYPE, PATCH_SIZE];
 
 /// What was said of a model, read.
 #[derive(Debug, Clone)]
@@ -68,6 +78,11 @@ pub(crate) struct Options {
     pub(crate) accepted_licence: Option<String>,
     /// [`Rollout::Cached`] unless said.
     pub(crate) rollout: Rollout,
+    /// What suits device and rollout unless said.
+    pub(crate) sampling: Option<Sampling>,
+    /// Points drawn of each path's distribution at each step; what suits the sampling
+    /// unless said.
+    pub(crate) points: Option<usize>,
     /// How the weights of attention and experts are kept in memory; `None` is as
     /// they are stored (f64 as f32); on a card f16, or bf16 if one is too large.
     pub(crate) dtype: Option<Precision>,
@@ -89,6 +104,8 @@ impl Options {
             token: spec.secret(TOKEN.name),
             accepted_licence: text(ACCEPTED_LICENCE),
             rollout: parsed::<Rollout>(spec, ROLLOUT)?.unwrap_or(Rollout::Cached),
+            sampling: parsed(spec, SAMPLING)?,
+            points: spec.count(POINTS.name)?,
             dtype: dtype(spec)?,
             patch_size: spec.count(PATCH_SIZE.name)?,
         })

@@ -22,11 +22,18 @@ use crate::precision::Precision;
 use crate::quantile::quantile;
 use crate::rollout::cached::Job;
 use crate::rollout::{Paths, Rolled, Series, Summary, exact};
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, Sampling, StratifiedUnsupported};
 use crate::scaler::Floor;
 
 /// The patch size taken when the checkpoint has several and none is asked for.
 const USUAL_PATCH_SIZE: usize = 16;
+
+/// Sample paths unless said, where they share the distributions out: docs/accuracy.md
+/// has the table that chose them.
+const USUAL_PATHS: usize = 16;
+
+/// Sample paths unless said, where each goes its own way.
+const USUAL_INDEPENDENT_PATHS: usize = 100;
 
 /// Tokens of one series, context and one path; attention grows with the square.
 pub(crate) const MAX_SERIES_TOKENS: usize = 4096;
@@ -101,6 +108,9 @@ pub struct Moirai {
     network: Box<dyn Network>,
     info: ModelInfo,
     rollout: Rollout,
+    sampling: Sampling,
+    /// Points of each path's distribution at each step.
+    points: usize,
     patch_size: usize,
     patch_index: usize,
     /// The model's own threads: a process may hold several models.
@@ -125,6 +135,8 @@ impl Moirai {
             CheckpointError::PatchSize { asked: patch_size, available: sizes.clone() }
         })?;
         let rollout = options.rollout;
+        let sampling = sampling(options, network.draws_stratified())?;
+        let points = options.points.unwrap_or(sampling.points()).max(1);
         let (parameters, active_parameters) =
             Costs { config, experts: network.experts() }.parameters();
         let info = ModelInfo {
@@ -150,12 +162,15 @@ impl Moirai {
             settings: vec![
                 ("patch", format!("{patch_size} steps")),
                 ("rollout", rollout.to_string()),
+                ("sampling", sampling.to_string()),
             ],
         };
         Ok(Self {
             network,
             info,
             rollout,
+            sampling,
+            points,
             patch_size,
             patch_index,
             threads,
@@ -233,6 +248,24 @@ impl Moirai {
         Ok(Packed { row, variates: observed.variates })
     }
 
+    /// The exact rollout is the oracle, and draws as the reference does.
+    fn sampler(&self, task: &ForecastTask) -> Sampler {
+        match self.rollout {
+            Rollout::Exact => Sampler::independent(task.seed),
+            Rollout::Cached => {
+                Sampler { seed: task.seed, sampling: self.sampling, points: self.points }
+            }
+        }
+    }
+
+    /// Returns the sample paths of a task.
+    fn paths(&self, task: &ForecastTask) -> usize {
+        task.samples.unwrap_or(match self.sampler(task).sampling {
+            Sampling::Stratified => USUAL_PATHS,
+            Sampling::Independent => USUAL_INDEPENDENT_PATHS,
+        })
+    }
+
     fn patches(&self, task: &ForecastTask) -> usize {
         task.horizon.div_ceil(self.patch_size)
     }
@@ -250,8 +283,7 @@ impl Moirai {
             .par_iter()
             .map(|(_, packed)| Series::new(&packed.row, config, Floor::Relative))
             .collect();
-        let samplers: Vec<Sampler> =
-            tasks.iter().map(|(task, _)| Sampler { seed: task.seed }).collect();
+        let samplers: Vec<Sampler> = tasks.iter().map(|(task, _)| self.sampler(task)).collect();
         match self.rollout {
             Rollout::Cached => {
                 let jobs: Vec<Job<'_>> = tasks
@@ -260,7 +292,7 @@ impl Moirai {
                     .zip(&samplers)
                     .map(|(((task, _), series), fill)| {
                         let levels = (!task.keep_samples).then_some(task.quantiles.as_slice());
-                        Job { series, paths: task.samples, fill, levels }
+                        Job { series, paths: self.paths(task), fill, levels }
                     })
                     .collect();
                 self.network.roll_out(self.patch_index, &jobs)
@@ -272,7 +304,7 @@ impl Moirai {
                 .map(|(((task, _), series), fill)| {
                     let options = exact::Options::default();
                     let (network, index) = (&*self.network, self.patch_index);
-                    exact::rollout(network, index, series, task.samples, fill, options)
+                    exact::rollout(network, index, series, self.paths(task), fill, options)
                         .map(Rolled::Paths)
                 })
                 .collect(),
@@ -327,10 +359,10 @@ impl Provider for Moirai {
         let (context, step) = (self.context_tokens(task, &observed), step_tokens(&observed));
         let steps = self.patches(task).saturating_sub(1);
         match self.rollout {
-            Rollout::Cached => context + steps * step * task.samples,
+            Rollout::Cached => context + steps * step * self.paths(task),
             // Each step encodes the context and all steps before again.
             Rollout::Exact => {
-                context + task.samples * (steps * context + step * steps * (steps + 1) / 2)
+                context + self.paths(task) * (steps * context + step * steps * (steps + 1) / 2)
             }
         }
     }
@@ -346,7 +378,7 @@ impl Provider for Moirai {
             targets: observed.variates.len(),
             step: step_tokens(&observed),
             patches: self.patches(task),
-            paths: task.samples,
+            paths: self.paths(task),
         };
         let costs = Costs { config: self.network.config(), experts: self.network.experts() };
         Some(costs.operations(self.rollout, tokens))
@@ -382,6 +414,21 @@ impl Provider for Moirai {
     }
 }
 
+/// Returns how paths are drawn: as evenly as device and rollout can unless said.
+fn sampling(options: &Options, device_can: bool) -> Result<Sampling, CheckpointError> {
+    let refused = |what| {
+        let error = StratifiedUnsupported { what };
+        Err(CheckpointError::Load(LoadError::Family(Box::new(error))))
+    };
+    match (options.sampling, options.rollout) {
+        (Some(Sampling::Stratified), Rollout::Exact) => refused("the `exact` rollout"),
+        (Some(Sampling::Stratified), _) if !device_can => refused("a card"),
+        (Some(sampling), _) => Ok(sampling),
+        (None, Rollout::Cached) if device_can => Ok(Sampling::Stratified),
+        (None, _) => Ok(Sampling::Independent),
+    }
+}
+
 /// A task as the network gets it.
 struct Packed {
     row: PackedRow,
@@ -412,19 +459,27 @@ fn summarize(
     paths: &Paths,
     broken_paths: &AtomicU64,
 ) -> Result<Forecast, TaskError> {
-    let (variates, horizon) = (paths.variates, task.horizon);
+    let (variates, horizon, count) = (paths.variates, task.horizon, paths.count());
     let mut mean = vec![Vec::with_capacity(horizon); variates];
     let mut quantiles = vec![vec![Vec::with_capacity(horizon); variates]; task.quantiles.len()];
-    let mut sorted = Vec::with_capacity(task.samples);
-    let broken = (0..task.samples)
+    let mut sorted = Vec::with_capacity(count);
+    let broken = (0..count)
         .filter(|&path| (0..variates).any(|v| paths.path(path, v).iter().any(|x| x.is_nan())))
         .count();
     broken_paths.fetch_add(broken as u64, Ordering::Relaxed);
     for (variate, mean) in mean.iter_mut().enumerate() {
         for step in 0..horizon {
-            let values = (0..task.samples).map(|path| paths.path(path, variate)[step]);
             sorted.clear();
-            sorted.extend(values.filter(|value| !value.is_nan()));
+            let paths_left = (0..count).filter(|path| !paths.path(*path, variate)[step].is_nan());
+            match paths.points_of_step {
+                0 => sorted.extend(paths_left.map(|path| paths.path(path, variate)[step])),
+                _ => {
+                    let points = paths_left.flat_map(|path| paths.points(path, variate, step));
+                    let scaling = paths.scalings[variate];
+                    let points = points.filter(|point| !point.is_nan());
+                    sorted.extend(points.map(|point| scaling.undo(f64::from(*point))));
+                }
+            }
             if sorted.is_empty() {
                 return Err(TaskError::NotFinite { step });
             }
@@ -439,7 +494,7 @@ fn summarize(
         let path = |path: usize| {
             (0..variates).map(|variate| paths.path(path, variate)[..horizon].to_vec()).collect()
         };
-        (0..task.samples).map(path).collect()
+        (0..count).map(path).collect()
     });
     Ok(Forecast { mean, quantiles, samples, unobserved: Vec::new() })
 }
@@ -464,7 +519,7 @@ mod tests {
 
     fn task(values: &[f64], horizon: usize, seed: u64) -> ForecastTask {
         let mut task = ForecastTask::new(Context::univariate(values), horizon);
-        (task.samples, task.seed, task.keep_samples) = (30, seed, true);
+        (task.samples, task.seed, task.keep_samples) = (Some(30), seed, true);
         task
     }
 
@@ -485,14 +540,18 @@ mod tests {
     fn the_builtin_checkpoint_is_what_its_card_says() {
         let model = load(&spec()).expect("loads");
         let info = model.info();
-        assert_eq!(info.parameters, 8_239_700);
-        assert_eq!(info.active_parameters, 866_900);
+        assert_eq!(info.parameters, 8_778_736);
+        assert_eq!(info.active_parameters, 2_143_216);
         assert_eq!((model.patch_sizes(), info.recommended_context), (&[16][..], Some(1024)));
         assert_eq!(info.licence.as_deref(), Some("Apache-2.0"));
-        assert_eq!(info.weights_bytes, 16_710_280);
+        assert_eq!(info.weights_bytes, 18_030_112);
         assert_eq!(info.version.len(), "sha256:".len() + 64);
         assert_eq!(model.rollout(), Rollout::Cached);
-        let settings = [("patch", "16 steps".to_owned()), ("rollout", "cached".to_owned())];
+        let settings = [
+            ("patch", "16 steps".to_owned()),
+            ("rollout", "cached".to_owned()),
+            ("sampling", "stratified".to_owned()),
+        ];
         assert_eq!(info.settings, settings);
     }
 

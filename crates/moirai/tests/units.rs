@@ -35,7 +35,7 @@ fn swing(steps: usize, size: f64, phase: f64) -> Vec<f64> {
 
 fn task(values: &[f64]) -> ForecastTask {
     let task = ForecastTask::new(Context::univariate(values), HORIZON);
-    ForecastTask { samples: 40, seed: 3, ..task }
+    ForecastTask { samples: Some(40), seed: 3, ..task }
 }
 
 /// Largest difference of all quantiles when `undo` was done to the right ones.
@@ -154,7 +154,7 @@ fn a_dead_column_is_as_good_as_absent() {
         prior: None,
     };
     let without = ForecastTask {
-        samples: 20,
+        samples: Some(20),
         seed: 5,
         keep_samples: true,
         ..ForecastTask::new(context, HORIZON)

@@ -200,7 +200,8 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
     page.setting("horizon", &steps(clause.horizon, clause.step));
     page.setting("least observed steps", &clause.min_context.to_string());
     page.setting("missing steps", &missing_steps(clause));
-    page.setting("samples", &clause.samples.to_string());
+    let samples = clause.samples.map(|samples| samples.to_string());
+    page.setting("samples", &samples.unwrap_or_else(|| "as many as suit the model".to_owned()));
     let levels: Vec<_> = clause.quantiles.iter().map(f64::to_string).collect();
     page.setting("quantiles", &levels.join(", "));
     let refresh = match clause.refresh {

@@ -243,8 +243,8 @@ pub struct ForecastClause {
     /// Observed steps a series needs before it is forecast; 16 unless said, or
     /// the context where that is shorter.
     pub min_context: usize,
-    /// Sample paths; 100 unless said.
-    pub samples: usize,
+    /// Sample paths; as many as suit the model unless said.
+    pub samples: Option<usize>,
     /// Quantile levels, ascending, each in (0, 1); 0.1, 0.2, … 0.9 unless said.
     pub quantiles: Vec<f64>,
     /// When a forecast is made.

@@ -95,7 +95,7 @@ fn the_demo_is_accepted_and_says_what_the_demo_needs() {
     assert_eq!(plan.forecast.step.fixed_micros(), Some(3_600_000_000));
     assert_eq!(
         (plan.forecast.horizon, plan.forecast.context, plan.forecast.samples),
-        (24, 512, 100)
+        (24, 512, None)
     );
     assert_eq!(plan.forecast.quantiles, [0.1, 0.5, 0.9]);
     assert_eq!(plan.model.options.text("path"), Some("builtin:tiny"));

@@ -190,9 +190,9 @@ fn read(
 /// Forecasts a second of the built-in model: context 512, horizon 96, 100
 /// samples. `model bench` says more.
 fn forecasts(repeats: usize) -> anyhow::Result<Value> {
-    let at = |batch| Point { context: 512, horizon: 96, samples: 100, batch };
+    let at = |batch| Point { context: 512, horizon: 96, samples: 16, batch };
     let machine = Machine::measure_for(&spec())?;
-    line(format_args!("builtin:tiny, context 512, horizon 96, 100 samples"));
+    line(format_args!("builtin:tiny, context 512, horizon 96, 16 samples"));
     let mut rows = Vec::new();
     for (rollout, batch) in [(Rollout::Cached, 1), (Rollout::Cached, 32), (Rollout::Exact, 1)] {
         let mut model = load(&spec().with("rollout", rollout))?;

@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        assert_eq!(with_thousands(8_239_700), "8,239,700");
+        assert_eq!(with_thousands(8_778_736), "8,778,736");
         assert_eq!(with_thousands(999), "999");
         assert_eq!(with_thousands(0), "0");
     }

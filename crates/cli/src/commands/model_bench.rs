@@ -85,6 +85,8 @@ fn spec(arguments: &ModelBenchArguments, rollout: Rollout) -> ModelSpec {
         .with_some("license.accept", arguments.accept_license.as_ref())
         .with("rollout", rollout)
         .with_some("dtype", arguments.dtype);
+    let said = arguments.model_options.iter();
+    let spec = said.fold(spec, |spec, (name, value)| spec.with(name, value));
     ModelSpec { device: arguments.device.clone(), threads: arguments.threads, ..spec }
 }
 
@@ -148,7 +150,7 @@ mod tests {
     fn every_combination_is_measured() {
         let usual = points(&parse(&[])).expect("points");
         assert_eq!(usual.len(), 8);
-        assert!(usual.contains(&Point { context: 2048, horizon: 96, samples: 100, batch: 32 }));
+        assert!(usual.contains(&Point { context: 2048, horizon: 96, samples: 16, batch: 32 }));
         let few = parse(&["--context", "64", "--horizon", "8,9", "--samples", "3", "--batch", "2"]);
         let point = |horizon| Point { context: 64, horizon, samples: 3, batch: 2 };
         assert_eq!(points(&few).expect("points"), [point(8), point(9)]);

@@ -43,7 +43,7 @@ pub(super) fn layers(
     for some in series.chunks(AT_ONCE) {
         let task = |values: &[f64]| {
             let context = Context::newest(values, newest);
-            ForecastTask { samples: SAMPLES, ..ForecastTask::new(context, HORIZON) }
+            ForecastTask { samples: Some(SAMPLES), ..ForecastTask::new(context, HORIZON) }
         };
         let tasks: Vec<ForecastTask> = some.iter().map(|series| task(&series.values)).collect();
         for (series, outcome) in some.iter().zip(model.forecast(&tasks)) {

@@ -266,6 +266,10 @@ impl Network for CudaNetwork {
         Some((all.saturating_sub(free) as u64, all as u64))
     }
 
+    fn draws_stratified(&self) -> bool {
+        false
+    }
+
     fn failure(&self) -> Option<String> {
         self.gpu.failure()
     }

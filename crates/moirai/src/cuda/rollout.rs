@@ -328,10 +328,11 @@ impl<'a> Batch<'a> {
                         row: &head[row * width..(row + 1) * width],
                         patch_width: config.patch_width,
                         scaling,
+                        strata: None,
                     };
                     let at = own.first_value as usize + (path * variates + variate) * length;
                     let at = at + step * patch_size;
-                    job.fill.fill(&draw, &mut patch);
+                    job.fill.fill(&draw, &mut patch, &mut []);
                     let standardised = patch.iter().map(|&value| scaling.apply(value));
                     let places = values[at..at + patch_size].iter_mut();
                     places.zip(standardised).for_each(|(place, z)| *place = z);

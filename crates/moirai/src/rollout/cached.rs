@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::exact::Target;
 use super::{Fill, PATHS_A_THREAD, Paths, Series, patches};
+use crate::config::Config;
 use crate::model::{Chunk, MoiraiMoe, PathMemory, Probe};
 use crate::ops::PackedMemory;
 use crate::rows::{Rotary, Rows};
@@ -55,7 +56,11 @@ pub(crate) fn rollout(
         contexts.extend(network.encode_contexts(&jobs[range])?);
     }
 
-    let mut all: Vec<Paths> = jobs.iter().map(|job| Paths::new(job.paths, job.series)).collect();
+    let out = |(job, context): (&Job<'_>, &Context)| Paths {
+        scalings: context.scalings.clone(),
+        ..Paths::new(job.paths, job.series, job.fill.points())
+    };
+    let mut all: Vec<Paths> = jobs.iter().zip(&contexts).map(out).collect();
     let mut units = units(jobs, &contexts, &mut all, threads);
     // The longest first: those still running are always the front.
     units.sort_by_key(|unit| std::cmp::Reverse(unit.job.series.patches()));
@@ -101,6 +106,8 @@ struct Unit<'a> {
     first: usize,
     /// Values of the paths, `[path, variate, steps]`.
     values: &'a mut [f64],
+    /// Points of their distributions, `[path, variate, steps, points]`.
+    points: &'a mut [f32],
 }
 
 impl Unit<'_> {
@@ -111,6 +118,25 @@ impl Unit<'_> {
 
     fn paths(&self) -> usize {
         self.values.len() / self.length()
+    }
+
+    /// Draws the patch of each path; `head` returns the head's rows of one of the unit's.
+    fn draw<'h>(&mut self, step: usize, config: &Config, head: impl Fn(usize) -> &'h [f32] + Sync) {
+        let (job, length, first) = (self.job, self.length(), self.first);
+        let Context { scalings, .. } = self.context;
+        let strata = job.fill.strata(job.paths);
+        let draw = |path: usize, values: &mut [f64], points: &mut [f32]| {
+            let target = Target { path: first + path, step, series: job.series, config, strata };
+            target.draw(head(path), scalings, job.fill, values, points);
+        };
+        let paths = self.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
+        match job.fill.points() {
+            0 => paths.enumerate().for_each(|(path, values)| draw(path, values, &mut [])),
+            points => paths
+                .zip(self.points.par_chunks_exact_mut(length * points))
+                .enumerate()
+                .for_each(|(path, (values, points))| draw(path, values, points)),
+        }
     }
 
     /// Returns the tokens of all paths in one step.
@@ -133,8 +159,10 @@ fn units<'a>(
     for ((job, context), paths) in jobs.iter().zip(contexts).zip(all) {
         let count = job.paths.div_ceil(tokens(job).div_ceil(size).max(1)).max(1);
         let length = job.series.variates() * job.series.steps();
+        let mut points = paths.points.chunks_mut((count * length * paths.points_of_step).max(1));
         for (index, values) in paths.values.chunks_mut(count * length).enumerate() {
-            units.push(Unit { job, context, first: index * count, values });
+            let points = points.next().unwrap_or_default();
+            units.push(Unit { job, context, first: index * count, values, points });
         }
     }
     units
@@ -191,15 +219,8 @@ impl Network<'_> {
     /// Rolls out one piece of work.
     fn roll_out<'a>(&self, units: &mut [Unit<'a>]) -> Result<()> {
         for unit in units.iter_mut() {
-            let Context { head, scalings, .. } = unit.context;
-            let (length, first, job) = (unit.length(), unit.first, unit.job);
-            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
-            paths.enumerate().for_each(|(path, values)| {
-                let path = first + path;
-                let target =
-                    Target { path, step: 0, series: job.series, config: &self.model.config };
-                target.draw(head, scalings, job.fill, values);
-            });
+            let head = |_| unit.context.head.as_slice();
+            unit.draw(0, &self.model.config, head);
         }
         let longest = units.first().map_or(0, |unit| unit.job.series.patches());
         let chunk = |unit: &Unit<'a>| {
@@ -255,18 +276,10 @@ impl Network<'_> {
         let mut rest = head.as_slice();
         for unit in units {
             let series = unit.job.series;
-            let (length, per_path) = (unit.length(), series.variates() * width);
+            let per_path = series.variates() * width;
             let (heads, others) = rest.split_at(unit.paths() * per_path);
             rest = others;
-            let (first, scalings, fill) = (unit.first, &unit.context.scalings, unit.job.fill);
-            let paths = unit.values.par_chunks_exact_mut(length).with_min_len(PATHS_A_THREAD);
-            paths.zip(heads.par_chunks_exact(per_path)).enumerate().for_each(
-                |(path, (values, head))| {
-                    let path = first + path;
-                    let target = Target { path, step, series, config: &self.model.config };
-                    target.draw(head, scalings, fill, values);
-                },
-            );
+            unit.draw(step, &self.model.config, |path| &heads[path * per_path..][..per_path]);
         }
         Ok(())
     }

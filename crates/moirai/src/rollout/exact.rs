@@ -10,6 +10,7 @@ use crate::model::{Chunk, MoiraiMoe, Probe};
 use crate::network::{Layouts, Network};
 use crate::rows::{RowLayout, Rows};
 use crate::scaler::Scaling;
+use crate::strata::Strata;
 
 /// What an observer sees before each forward pass of one path: path, step, and
 /// the scaling of each variate and covariate.
@@ -33,8 +34,8 @@ pub(crate) fn rollout(
     fill: &dyn Fill,
     options: Options<'_>,
 ) -> Result<Paths> {
-    let mut out = Paths::new(paths, series);
     let scalings = series.scalings(&series.moments);
+    let mut out = Paths { scalings: scalings.clone(), ..Paths::new(paths, series, 0) };
     if let Some(observe) = options.observe {
         observe(0, 0, &scalings);
     }
@@ -44,8 +45,8 @@ pub(crate) fn rollout(
     let head = model.predict(patch_index, scaled, &[(&series.layout, 1)], &series.newest)?;
     let length = series.steps() * series.variates();
     for (path, values) in out.values.chunks_exact_mut(length).enumerate() {
-        let target = Target { path, step: 0, series, config: model.config() };
-        target.draw(&head, &scalings, fill, values);
+        let target = Target { path, step: 0, series, config: model.config(), strata: None };
+        target.draw(&head, &scalings, fill, values, &mut []);
     }
     if series.patches() == 1 {
         return Ok(out);
@@ -117,8 +118,8 @@ impl Part<'_> {
             paths.zip(head.par_chunks_exact(per_path)).zip(&scalings).enumerate().for_each(
                 |(path, ((values, head), scalings))| {
                     let path = self.first + path;
-                    let target = Target { path, step, series, config };
-                    target.draw(head, scalings, fill, values);
+                    let target = Target { path, step, series, config, strata: None };
+                    target.draw(head, scalings, fill, values, &mut []);
                 },
             );
         }
@@ -132,21 +133,25 @@ pub(super) struct Target<'a> {
     pub(super) step: usize,
     pub(super) series: &'a Series<'a>,
     pub(super) config: &'a Config,
+    pub(super) strata: Option<Strata>,
 }
 
 impl Target<'_> {
-    /// Draws the patch of each variate; `head` holds one row per variate and
-    /// `values` the path.
+    /// Draws the patch of each variate; `head` holds one row per variate,
+    /// `values` the path, and `points` those of its distributions.
     pub(super) fn draw(
         &self,
         head: &[f32],
         scalings: &[Scaling],
         fill: &dyn Fill,
         values: &mut [f64],
+        points: &mut [f32],
     ) {
         let series = self.series;
         let patch_size = series.row.patch_size;
         let rows = head.chunks_exact(head.len() / series.variates());
+        let per_step = points.len() / (series.variates() * series.steps());
+        let mut points = points.chunks_exact_mut((series.steps() * per_step).max(1));
         for ((variate, row), values) in
             rows.enumerate().zip(values.chunks_exact_mut(series.steps()))
         {
@@ -158,8 +163,15 @@ impl Target<'_> {
                 row,
                 patch_width: series.row.patch_width,
                 scaling: scalings[variate],
+                strata: self.strata,
             };
-            fill.fill(&draw, &mut values[self.step * patch_size..][..patch_size]);
+            let points = match points.next() {
+                Some(points) => {
+                    &mut points[self.step * patch_size * per_step..][..patch_size * per_step]
+                }
+                None => &mut [],
+            };
+            fill.fill(&draw, &mut values[self.step * patch_size..][..patch_size], points);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::distribution::DistributionOutput;
 use crate::packing::PackedRow;
 use crate::rows::RowLayout;
 use crate::scaler::{AddedVariance, Floor, Moments, Scaling, moments_by_group};
+use crate::strata::Strata;
 
 /// Paths whose drawing is worth another thread.
 const PATHS_A_THREAD: usize = 16;
@@ -33,12 +34,27 @@ pub(crate) struct Draw<'a> {
     pub(crate) row: &'a [f32],
     pub(crate) patch_width: usize,
     pub(crate) scaling: Scaling,
+    /// The parts of the distribution that the paths have, if they share it out.
+    pub(crate) strata: Option<Strata>,
 }
 
 /// Chooses the values of a patch.
 pub(crate) trait Fill: Sync {
-    /// Writes a patch of `patch_size` values, in units of the series.
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]);
+    /// Writes a patch of `patch_size` values, in units of the series, and the points of
+    /// its distributions, `[patch_size, points]` in units of the scale, if strata say so.
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64], points: &mut [f32]);
+
+    /// Returns how so many paths share out the distributions; `None` if each goes its own
+    /// way.
+    fn strata(&self, _paths: usize) -> Option<Strata> {
+        None
+    }
+
+    /// Returns how many points of a path's distribution at a step are written; 0 if only
+    /// its value is.
+    fn points(&self) -> usize {
+        0
+    }
 
     /// Returns the seed if patches are drawn from the model's distribution:
     /// a device may then draw them itself, from the same distribution.
@@ -82,12 +98,37 @@ pub(crate) struct Paths {
     pub(crate) values: Vec<f64>,
     pub(crate) variates: usize,
     pub(crate) steps: usize,
+    /// Points of the distributions that the paths went through,
+    /// `[path, variate, steps, points_of_step]`, in units of the scale.
+    pub(crate) points: Vec<f32>,
+    pub(crate) points_of_step: usize,
+    /// By variate.
+    pub(crate) scalings: Vec<Scaling>,
 }
 
 impl Paths {
-    pub(crate) fn new(paths: usize, series: &Series<'_>) -> Self {
+    pub(crate) fn new(paths: usize, series: &Series<'_>, points_of_step: usize) -> Self {
         let (variates, steps) = (series.variates(), series.steps());
-        Self { values: vec![0.0; paths * variates * steps], variates, steps }
+        let count = paths * variates * steps;
+        Self {
+            values: vec![0.0; count],
+            variates,
+            steps,
+            points: vec![0.0; count * points_of_step],
+            points_of_step,
+            scalings: Vec::new(),
+        }
+    }
+
+    /// Returns the points of one path, variate and step.
+    pub(crate) fn points(&self, path: usize, variate: usize, step: usize) -> &[f32] {
+        let start = ((path * self.variates + variate) * self.steps + step) * self.points_of_step;
+        &self.points[start..start + self.points_of_step]
+    }
+
+    /// Returns how many paths there are.
+    pub(crate) fn count(&self) -> usize {
+        self.values.len() / (self.variates * self.steps).max(1)
     }
 
     /// Returns the values of one path and variate.

@@ -4,7 +4,7 @@ use super::cached::{self, Job};
 use super::*;
 use crate::imputation::Column;
 use crate::packing::Columns;
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, Sampling};
 use crate::testing;
 
 /// Largest difference allowed between two roundings of the same computation,
@@ -80,7 +80,7 @@ fn difference(left: &Paths, right: &Paths) -> f64 {
 struct Ladder;
 
 impl Fill for Ladder {
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]) {
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64], _: &mut [f32]) {
         for (position, value) in patch.iter_mut().enumerate() {
             let z = f64::from(draw.row[position] * 0.5).tanh() + 0.1 * draw.path as f64;
             *value = draw.scaling.undo(z);
@@ -163,9 +163,10 @@ proptest! {
             pool.install(|| {
                 let series: Vec<Series<'_>> =
                     rows.iter().map(|row| Series::new(row, &model.config, Floor::Relative)).collect();
-                let sampler = Sampler { seed };
+                let sampler = Sampler::independent(seed);
+                let shared = Sampler { seed, sampling: Sampling::Stratified, points: 3 };
                 let jobs: Vec<Job<'_>> =
-                    series.iter().map(|series| Job::paths(series, 40, &sampler)).collect();
+                    series.iter().map(|series| Job::paths(series, 40, &shared)).collect();
                 let cached = cached::rollout(&model, 0, &jobs).expect("cached");
                 let options = exact::Options::default();
                 let exact = exact::rollout(&model, 0, &series[0], 40, &sampler, options);
@@ -175,7 +176,10 @@ proptest! {
         let (one, many) = (filled(1), filled(threads));
         for (one, many) in one.0.iter().chain([&one.1]).zip(many.0.iter().chain([&many.1])) {
             // Drawn paths may be NaN, so bits are compared.
-            let bits = |paths: &Paths| paths.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            let bits = |paths: &Paths| {
+                let points = paths.points.iter().map(|point| u64::from(point.to_bits()));
+                paths.values.iter().map(|v| v.to_bits()).chain(points).collect::<Vec<_>>()
+            };
             prop_assert!(bits(one) == bits(many), "off by {}", difference(one, many));
         }
     }
@@ -194,7 +198,7 @@ fn a_horizon_of_one_patch_is_the_same_in_both_rollouts() {
     };
     let row = pack(&shape, 8, 8);
     let series = Series::new(&row, &model.config, Floor::Relative);
-    let sampler = Sampler { seed: 11 };
+    let sampler = Sampler::independent(11);
     let options = exact::Options::default();
     let exact = exact::rollout(&model, 0, &series, 20, &sampler, options).expect("exact");
     let job = Job::paths(&series, 20, &sampler);
@@ -228,4 +232,83 @@ fn the_exact_rollout_rescales_each_path() {
     let frozen = exact::rollout(&model, 0, &series, 2, &Ladder, options).expect("exact");
     assert_eq!(rescaled.path(0, 0)[..4], frozen.path(0, 0)[..4]);
     assert_ne!(rescaled.path(0, 0)[4..], frozen.path(0, 0)[4..]);
+}
+
+/// Few paths that share the distributions out say what a hundred thousand independent
+/// ones do, within what those vary by.
+#[test]
+fn stratified_paths_have_the_distribution_of_independent_ones() {
+    const MANY: usize = 100_000;
+    for seed in 0..3 {
+        let model = testing::model(&[4], seed);
+        let shape = Shape {
+            steps: 21,
+            horizon: 11,
+            variates: 1 + seed as usize % 2,
+            future_covariates: 1,
+            past_covariates: 0,
+            missing: 0,
+        };
+        let row = pack(&shape, 4, 4);
+        let series = Series::new(&row, &model.config, Floor::Relative);
+        let independent = Sampler::independent(seed);
+        let job = Job::paths(&series, MANY, &independent);
+        let plain = cached::rollout(&model, 0, &[job]).expect("plain").remove(0);
+        // Many seeds of few paths: what they have in common is the distribution.
+        let samplers: Vec<Sampler> = (0..400)
+            .map(|seed| Sampler { seed, sampling: Sampling::Stratified, points: 8 })
+            .collect();
+        let jobs: Vec<Job<'_>> =
+            samplers.iter().map(|sampler| Job::paths(&series, 16, sampler)).collect();
+        let few = cached::rollout(&model, 0, &jobs).expect("few");
+        for variate in 0..shape.variates {
+            let scaling = plain.scalings[variate];
+            for step in 0..shape.horizon {
+                let mut all: Vec<f64> =
+                    (0..MANY).map(|path| plain.path(path, variate)[step]).collect();
+                all.sort_unstable_by(f64::total_cmp);
+                for level in [0.05, 0.25, 0.5, 0.75, 0.95] {
+                    let place = (level * MANY as f64) as usize;
+                    let (quantile, next) = (all[place], all[place + 1]);
+                    // Where counts are drawn a quantile may be many draws' own.
+                    let share = |values: &mut dyn Iterator<Item = f64>| {
+                        let (mut below, mut count) = (0.0, 0.0);
+                        for value in values {
+                            below += f64::from(u8::from(value < (quantile + next) / 2.0))
+                                + 0.5 * f64::from(u8::from(value == (quantile + next) / 2.0));
+                            count += 1.0;
+                        }
+                        below / count
+                    };
+                    let expected = share(&mut all.iter().copied());
+                    let of_points: Vec<f64> = few
+                        .iter()
+                        .map(|paths| {
+                            let points = (0..16).flat_map(|path| paths.points(path, variate, step));
+                            share(&mut points.map(|point| scaling.undo(f64::from(*point))))
+                        })
+                        .collect();
+                    let of_values: Vec<f64> = few
+                        .iter()
+                        .map(|paths| {
+                            share(&mut (0..16).map(|path| paths.path(path, variate)[step]))
+                        })
+                        .collect();
+                    let error_of_plain = (level * (1.0 - level) / MANY as f64).sqrt();
+                    for (what, shares) in [("points", of_points), ("values", of_values)] {
+                        let count = shares.len() as f64;
+                        let mean = shares.iter().sum::<f64>() / count;
+                        let variance =
+                            shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>();
+                        let error = (variance / count / count + error_of_plain.powi(2)).sqrt();
+                        let off = (mean - expected).abs() / error;
+                        assert!(
+                            off < 5.0,
+                            "{what} of seed {seed}, variate {variate}, step {step}, {level}: {mean} for {expected}, {off} standard errors"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

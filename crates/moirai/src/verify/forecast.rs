@@ -264,7 +264,7 @@ struct Rule {
 }
 
 impl Fill for Rule {
-    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64]) {
+    fn fill(&self, draw: &Draw<'_>, patch: &mut [f64], _: &mut [f32]) {
         for (position, value) in patch.iter_mut().enumerate() {
             let row = Position::new(draw.output, draw.row, draw.patch_width, position);
             let z = row.mean() + self.perturbation * draw.path as f64;

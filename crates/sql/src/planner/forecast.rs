@@ -17,8 +17,6 @@ use crate::spec::{ForecastClause, Refresh};
 /// Steps of context when the call does not say: what the built-in checkpoint
 /// was measured to do best with.
 pub(super) const DEFAULT_CONTEXT: usize = 1_024;
-/// Sample paths when the call does not say.
-pub(super) const DEFAULT_SAMPLES: usize = 100;
 /// Observed steps that a series needs when the call does not say.
 pub(super) const DEFAULT_MIN_CONTEXT: usize = 16;
 /// Quantile levels when the call does not say.
@@ -165,7 +163,7 @@ impl<'a> ForecastCall<'a> {
         let min_context = arguments
             .count("min_context", context, problems)
             .unwrap_or(DEFAULT_MIN_CONTEXT.min(context));
-        let samples = arguments.count("samples", MOST_SAMPLES, problems).unwrap_or(DEFAULT_SAMPLES);
+        let samples = arguments.count("samples", MOST_SAMPLES, problems);
         let quantiles = arguments
             .quantiles("quantiles", problems)
             .unwrap_or_else(|| DEFAULT_QUANTILES.to_vec());

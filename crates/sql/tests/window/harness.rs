@@ -195,7 +195,7 @@ impl View {
                 horizon: 1,
                 context,
                 min_context: 1,
-                samples: 1,
+                samples: Some(1),
                 quantiles: vec![0.5],
                 refresh,
             },

@@ -6,7 +6,7 @@ use clap::Args;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
-use crate::choices::{RolloutChoice, time_zone};
+use crate::choices::{RolloutChoice, name_and_value, time_zone};
 use crate::commands::series::{Fill, StepAggregate};
 
 /// `tidecast backtest`.
@@ -115,12 +115,15 @@ pub struct BacktestArguments {
     /// How a horizon longer than one patch is filled.
     #[arg(long, value_enum, default_value_t = RolloutChoice::Cached)]
     pub rollout: RolloutChoice,
+    /// An option of the model as in `CREATE MODEL`, such as `sampling=independent`; may be repeated.
+    #[arg(long = "model-option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub model_options: Vec<(String, String)>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
-    /// Sample paths drawn.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub samples: usize,
+    /// Sample paths drawn; as many as suit the model when absent.
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
     /// The first seed; sample paths depend on it and on task, series and origin.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,

@@ -13,7 +13,7 @@ use super::task::{Task, Window};
 pub(super) struct Draw {
     pub(super) seed: u64,
     /// Sample paths of a forecast.
-    pub(super) samples: usize,
+    pub(super) samples: Option<usize>,
 }
 
 /// Scores by series, in the task's order, and the time the model took.
@@ -163,7 +163,7 @@ mod tests {
         let task = task();
         let windows = task.windows().asked;
         let model = |threads| load(&ModelSpec { threads: Some(threads), ..spec() }).expect("loads");
-        let draw = Draw { seed: 3, samples: 8 };
+        let draw = Draw { seed: 3, samples: Some(8) };
         let mut one = model(1);
         let all = evaluate(&task, &windows, &mut one, draw, &mut |_| ()).expect("scores");
         // A window at a time, by another number of threads.

@@ -95,7 +95,7 @@ fn check(arguments: &BacktestArguments) -> anyhow::Result<()> {
         ("season", arguments.season),
         ("context", arguments.context),
         ("threads", arguments.threads),
-        ("samples", Some(arguments.samples)),
+        ("samples", arguments.samples),
         ("repeats", usize::try_from(arguments.repeats).ok()),
     ] {
         if value == Some(0) {
@@ -240,6 +240,8 @@ impl Models<'_> {
                 .with_some("license.accept", arguments.accept_license.as_ref())
                 .with_some("rollout", rollout),
         };
+        let said = arguments.model_options.iter();
+        let spec = said.fold(spec, |spec, (name, value)| spec.with(name, value));
         ModelSpec { device: arguments.device.clone(), threads: arguments.threads, ..spec }
     }
 }

@@ -199,7 +199,7 @@ pub(super) fn number(value: Option<f64>, decimals: usize) -> String {
 ///
 /// # Errors
 /// As [`table`].
-pub(super) fn json(outcomes: &[Outcome], samples: usize) -> anyhow::Result<Value> {
+pub(super) fn json(outcomes: &[Outcome], samples: Option<usize>) -> anyhow::Result<Value> {
     let tasks = outcomes.iter().map(task_json).collect::<anyhow::Result<Vec<_>>>()?;
     let suite = suite_scores(outcomes)?;
     let means: Vec<Value> = suite

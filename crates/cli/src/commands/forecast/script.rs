@@ -64,7 +64,7 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
          GROUP BY {grouped}window_start, window_end;\n\
          CREATE PIPELINE {PIPELINE} AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
            model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}{fill}\n  \
-           horizon => {horizon}, context => {context}, samples => {samples}, min_context => 1,\n  \
+           horizon => {horizon}, context => {context}, {samples}min_context => 1,\n  \
            quantiles => [{quantiles}], refresh => 'at_end');\n",
         columns = columns.join(", "),
         input = literal(&arguments.input.display().to_string()),
@@ -76,7 +76,8 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
         targets = literals(targets),
         horizon = arguments.horizon,
         context = arguments.context,
-        samples = arguments.samples,
+        samples =
+            arguments.samples.map(|count| format!("samples => {count}, ")).unwrap_or_default(),
         quantiles = levels(&arguments.quantiles).join(", "),
     )
 }
