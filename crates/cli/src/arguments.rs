@@ -8,7 +8,7 @@ use tidecast_moirai::Precision;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
-use crate::choices::{RolloutChoice, name_and_value, time_zone};
+use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
 
@@ -267,6 +267,8 @@ pub struct ForecastArguments {
     /// Newest steps handed to the model.
     #[arg(long, value_name = "STEPS", default_value_t = 1024)]
     pub context: usize,
+    #[command(flatten)]
+    pub domain: DomainArguments,
     /// Sample paths drawn; as many as suit the model when absent.
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,

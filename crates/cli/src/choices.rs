@@ -1,6 +1,7 @@
 //! What several commands let one choose.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+use tidecast_stream::DomainRule;
 use tidecast_stream::grid::{self, Tz};
 
 /// The rollouts that `tidecast model bench` measures.
@@ -12,6 +13,31 @@ pub enum RolloutChoice {
     Exact,
     /// One after the other.
     Both,
+}
+
+/// The values that series can have. Unsaid, a long context of whole numbers, none of them
+/// negative, is taken to be one of counts.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DomainArguments {
+    /// No value is negative; `=false`: some may be, whatever the past says.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub non_negative: Option<bool>,
+    /// Values are whole numbers; `=false`: they need not be.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub integer: Option<bool>,
+    /// No value is below this.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub lower: Option<f64>,
+    /// No value is above this.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub upper: Option<f64>,
+}
+
+impl DomainArguments {
+    pub(crate) fn rule(self) -> DomainRule {
+        let Self { non_negative, integer, lower, upper } = self;
+        DomainRule { lower, upper, integer, non_negative }
+    }
 }
 
 /// Reads `name=value`.

@@ -75,6 +75,7 @@ impl Due {
                 horizon: clause.horizon,
                 samples: clause.samples,
                 quantiles: clause.quantiles.clone(),
+                domain: clause.domain,
                 seed,
                 keep_samples: false,
             }

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use tidecast_forecast::Forecast;
 use tidecast_sql::PipelinePlan;
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastShapeError, ForecastStatus,
-    ModelRef, Partition, SeriesKey, TimeGrid, VariateForecast,
+    ContextSummary, Domain, EventTime, ForecastId, ForecastMessage, ForecastShapeError,
+    ForecastStatus, ModelRef, Partition, SeriesKey, TimeGrid, VariateForecast,
 };
 
 use crate::due::{Answered, Outcome};
@@ -105,7 +105,11 @@ impl MessageTemplate {
                 return Ok(VariateForecast::without_forecast(Arc::clone(name), reason));
             }
             let quantiles = forecast.quantiles.iter().filter_map(|level| level.get(variate));
-            VariateForecast::new(Arc::clone(name), Arc::clone(&self.levels), mean, quantiles)
+            let levels = Arc::clone(&self.levels);
+            let domain = forecast.domains.get(variate).copied().unwrap_or(Domain::ANY);
+            let mut made = VariateForecast::new(Arc::clone(name), levels, mean, quantiles)?;
+            made.domain = domain;
+            Ok(made)
         });
         variates.collect()
     }

@@ -105,8 +105,10 @@ impl SeasonalNaive {
             };
             (0..task.samples.unwrap_or(USUAL_SAMPLES)).map(path).collect()
         });
-        let forecast = Forecast { mean, quantiles, samples, unobserved: Vec::new() };
-        Ok(forecast.of_observed(&observed, task.context.variates.len()))
+        let domains =
+            observed.iter().map(|&variate| task.domain.of(&task.context.variates[variate]));
+        let forecast = Forecast { mean, quantiles, samples, ..Forecast::default() };
+        Ok(forecast.held_to(domains.collect()).of_observed(&observed, task.context.variates.len()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What goes into a model and what comes out.
 
+use tidecast_stream::{Domain, DomainRule};
+
 /// The past of one series: one or several variates over the same steps.
 ///
 /// A value takes 8 bytes, so 512 steps of one column take 4 KiB, and a context
@@ -138,6 +140,8 @@ pub struct ForecastTask {
     pub samples: Option<usize>,
     /// Quantile levels, each inside (0, 1).
     pub quantiles: Vec<f64>,
+    /// The values that the variates can have.
+    pub domain: DomainRule,
     /// Seed of the sample paths; see [`seed_for`](crate::seed_for).
     pub seed: u64,
     /// Whether the forecast carries its sample paths.
@@ -153,6 +157,7 @@ impl ForecastTask {
             horizon,
             samples: None,
             quantiles: vec![0.1, 0.5, 0.9],
+            domain: DomainRule::default(),
             seed: 0,
             keep_samples: false,
         }
@@ -218,9 +223,29 @@ pub struct Forecast {
     /// Variates of which nothing was observed, ascending; usually none. Their
     /// rows are NaN, and the others' are what they would be without them.
     pub unobserved: Vec<usize>,
+    /// The values that each variate was held to.
+    pub domains: Vec<Domain>,
 }
 
 impl Forecast {
+    /// Holds the forecast to the values that its variates can have: each number becomes
+    /// the nearest one, but means, which need not be whole.
+    #[must_use]
+    pub fn held_to(mut self, domains: Vec<Domain>) -> Self {
+        let nearest = |rows: &mut Vec<Vec<f64>>| {
+            for (row, domain) in rows.iter_mut().zip(&domains) {
+                row.iter_mut().for_each(|value| *value = domain.nearest(*value));
+            }
+        };
+        self.quantiles.iter_mut().for_each(nearest);
+        self.samples.iter_mut().flatten().for_each(nearest);
+        for (row, domain) in self.mean.iter_mut().zip(&domains) {
+            row.iter_mut().for_each(|value| *value = domain.bounded(*value));
+        }
+        self.domains = domains;
+        self
+    }
+
     /// Makes the forecast of some of `variates` variates one of all: the others
     /// were not observed. `observed` are the indices of its rows, ascending.
     #[must_use]
@@ -238,6 +263,13 @@ impl Forecast {
             }
             *rows = all;
         };
+        let mut domains = vec![Domain::ANY; variates];
+        for (domain, &variate) in self.domains.iter().zip(observed) {
+            if let Some(place) = domains.get_mut(variate) {
+                *place = *domain;
+            }
+        }
+        self.domains = domains;
         spread(&mut self.mean);
         self.quantiles.iter_mut().for_each(spread);
         self.samples.iter_mut().flatten().for_each(spread);

@@ -8,6 +8,7 @@ use tidecast_forecast::{
     Context, Counter, DownloadProgress, Forecast, ForecastTask, LoadError, Logged, ModelInfo,
     ModelSpec, Observed, PriorHistory, Provider, TaskError, family, load_on,
 };
+use tidecast_stream::Domain;
 
 use crate::checkpoint::Checkpoint;
 use crate::device::{Asked, Place, devices};
@@ -245,22 +246,26 @@ impl Moirai {
         };
         let width = self.network.config().patch_width;
         let row = PackedRow::pack(&columns, task.horizon, self.patch_size, width);
-        Ok(Packed { row, variates: observed.variates })
+        let domain = |&variate: &usize| task.domain.of(&context.variates[variate]);
+        let domains = observed.variates.iter().map(domain).collect();
+        Ok(Packed { row, variates: observed.variates, domains })
     }
 
     /// The exact rollout is the oracle, and draws as the reference does.
-    fn sampler(&self, task: &ForecastTask) -> Sampler {
+    fn sampler(&self, task: &ForecastTask, domains: &[Domain]) -> Sampler {
+        let domains = domains.to_vec();
         match self.rollout {
-            Rollout::Exact => Sampler::independent(task.seed),
+            Rollout::Exact => Sampler { domains, ..Sampler::independent(task.seed) },
             Rollout::Cached => {
-                Sampler { seed: task.seed, sampling: self.sampling, points: self.points }
+                let Self { sampling, points, .. } = *self;
+                Sampler { seed: task.seed, sampling, points, domains }
             }
         }
     }
 
     /// Returns the sample paths of a task.
     fn paths(&self, task: &ForecastTask) -> usize {
-        task.samples.unwrap_or(match self.sampler(task).sampling {
+        task.samples.unwrap_or(match self.sampling {
             Sampling::Stratified => USUAL_PATHS,
             Sampling::Independent => USUAL_INDEPENDENT_PATHS,
         })
@@ -283,7 +288,8 @@ impl Moirai {
             .par_iter()
             .map(|(_, packed)| Series::new(&packed.row, config, Floor::Relative))
             .collect();
-        let samplers: Vec<Sampler> = tasks.iter().map(|(task, _)| self.sampler(task)).collect();
+        let samplers: Vec<Sampler> =
+            tasks.iter().map(|(task, packed)| self.sampler(task, &packed.domains)).collect();
         match self.rollout {
             Rollout::Cached => {
                 let jobs: Vec<Job<'_>> = tasks
@@ -334,8 +340,12 @@ impl Moirai {
             .zip(&rolled)
             .map(|((task, packed), rolled)| {
                 let forecast = match rolled {
-                    Rolled::Paths(paths) => summarize(task, paths, &self.broken_paths)?,
-                    Rolled::Summary(summary) => summarized(summary, &self.broken_paths)?,
+                    Rolled::Paths(paths) => {
+                        summarize(task, paths, &packed.domains, &self.broken_paths)?
+                    }
+                    Rolled::Summary(summary) => {
+                        summarized(summary, &self.broken_paths)?.held_to(packed.domains.clone())
+                    }
                 };
                 Ok(forecast.of_observed(&packed.variates, task.context.variates.len()))
             })
@@ -434,6 +444,8 @@ struct Packed {
     row: PackedRow,
     /// Which variates the row's are.
     variates: Vec<usize>,
+    /// The values that each of them can have.
+    domains: Vec<Domain>,
 }
 
 /// Tokens one path gets at each patch of the horizon.
@@ -457,6 +469,7 @@ fn summarized(summary: &Summary, broken_paths: &AtomicU64) -> Result<Forecast, T
 fn summarize(
     task: &ForecastTask,
     paths: &Paths,
+    domains: &[Domain],
     broken_paths: &AtomicU64,
 ) -> Result<Forecast, TaskError> {
     let (variates, horizon, count) = (paths.variates, task.horizon, paths.count());
@@ -477,7 +490,9 @@ fn summarize(
                     let points = paths_left.flat_map(|path| paths.points(path, variate, step));
                     let scaling = paths.scalings[variate];
                     let points = points.filter(|point| !point.is_nan());
-                    sorted.extend(points.map(|point| scaling.undo(f64::from(*point))));
+                    let domain = domains.get(variate).copied().unwrap_or(Domain::ANY);
+                    let value = |point: &f32| domain.nearest(scaling.undo(f64::from(*point)));
+                    sorted.extend(points.map(value));
                 }
             }
             if sorted.is_empty() {
@@ -496,7 +511,8 @@ fn summarize(
         };
         (0..count).map(path).collect()
     });
-    Ok(Forecast { mean, quantiles, samples, unobserved: Vec::new() })
+    let domains = domains.to_vec();
+    Ok(Forecast { mean, quantiles, samples, domains, ..Forecast::default() })
 }
 
 /// Returns the mean; of the largest numbers too, whose sum is infinite.
@@ -508,6 +524,8 @@ fn mean_of(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tidecast_stream::DomainRule;
+
     use super::*;
     use crate::spec;
 
@@ -654,10 +672,53 @@ mod tests {
             }
         }
         let constant = one(&mut model, &batch[2]);
-        assert!(constant.quantiles[1][0].iter().all(|median| (median - 7.0).abs() < 0.01));
+        let numbers = [constant.mean.concat(), constant.quantiles.concat().concat()].concat();
+        assert!(numbers.iter().all(|value| *value == 7.0), "to the last digit");
         let long = task(&vec![1.0; 70_000], 4, 0);
         let refused = model.forecast(&[long]).remove(0).expect_err("too long");
         assert!(matches!(refused, TaskError::TooLong { .. }));
+    }
+
+    /// Forecasts are values that the series can have: found in a long context of counts,
+    /// or said; and what is fed back is one, too.
+    #[test]
+    fn forecasts_are_held_to_their_domain() {
+        let counts: Vec<f64> =
+            (0..160).map(|step| f64::from([0, 0, 3, 0, 1, 0, 0][step % 7])).collect();
+        let said = |rule: DomainRule| {
+            let mut task = task(&sine(96, 0.0), 24, 2);
+            task.domain = rule;
+            task
+        };
+        let any = DomainRule::default();
+        let bounded = DomainRule { lower: Some(19.5), upper: Some(22.25), ..any };
+        let whole = DomainRule { integer: Some(true), ..any };
+        for rollout in [Rollout::Cached, Rollout::Exact] {
+            let mut model = load(&spec().with("rollout", rollout)).expect("loads");
+            let numbers = |forecast: &Forecast| {
+                let samples = forecast.samples.as_ref().expect("samples").concat().concat();
+                [forecast.quantiles.concat().concat(), samples].concat()
+            };
+            let found = one(&mut model, &task(&counts, 24, 1));
+            let domain = Domain { lower: Some(0.0), upper: None, integer: true };
+            assert_eq!(found.domains, [domain]);
+            let is_count = |value: &f64| *value >= 0.0 && value.fract() == 0.0;
+            assert!(numbers(&found).iter().all(is_count), "{rollout}: {found:?}");
+            assert!(found.mean[0].iter().any(|mean| mean.fract() != 0.0), "means need not be");
+
+            let free = one(&mut model, &said(any));
+            assert!(free.domains[0].is_any());
+            let found = one(&mut model, &said(bounded));
+            assert!(numbers(&found).iter().all(|value| (19.5..=22.25).contains(value)));
+            assert!(numbers(&free).iter().any(|value| !(19.5..=22.25).contains(value)));
+            // What follows the first patch saw what was held.
+            let nearest = |forecast: &Forecast| -> Vec<f64> {
+                numbers(forecast).iter().map(|value| found.domains[0].nearest(*value)).collect()
+            };
+            assert_ne!(nearest(&free), numbers(&found), "{rollout}");
+            let found = one(&mut model, &said(whole));
+            assert!(numbers(&found).iter().all(|value| value.fract() == 0.0));
+        }
     }
 
     #[test]

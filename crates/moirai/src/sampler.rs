@@ -7,6 +7,7 @@ use std::str::FromStr;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use tidecast_stream::Domain;
 
 use crate::distribution::{Position, Prepared};
 use crate::rollout::{Draw, Fill};
@@ -84,19 +85,21 @@ pub(crate) struct StratifiedUnsupported {
 /// A draw that is beyond the range of f32 in units of the scale, in which it is
 /// fed back, becomes the largest of its sign; others are never clipped, as in
 /// the reference. A NaN stays: the path is broken from there on and is left out
-/// of mean and quantiles.
-#[derive(Debug, Clone, Copy)]
+/// of mean and quantiles. What is fed back is a value that the series can have.
+#[derive(Debug, Clone)]
 pub(crate) struct Sampler {
     pub(crate) seed: u64,
     pub(crate) sampling: Sampling,
     /// Points drawn of each path's distribution at each step; at least 1.
     pub(crate) points: usize,
+    /// The values that each variate can have; one that is not said can have any.
+    pub(crate) domains: Vec<Domain>,
 }
 
 impl Sampler {
     /// Draws as the reference does.
     pub(crate) fn independent(seed: u64) -> Self {
-        Self { seed, sampling: Sampling::Independent, points: 1 }
+        Self { seed, sampling: Sampling::Independent, points: 1, domains: Vec::new() }
     }
 }
 
@@ -121,10 +124,12 @@ impl Fill for Sampler {
 
     fn fill(&self, draw: &Draw<'_>, patch: &mut [f64], points: &mut [f32]) {
         let mut random = generator(self.seed, draw.path, draw.step, draw.variate);
+        let domain = self.domains.get(draw.variate).copied().unwrap_or(Domain::ANY);
+        let value_of = |z| domain.nearest(draw.scaling.undo(z));
         let position = |at| Position::new(draw.output, draw.row, draw.patch_width, at);
         let Some(strata) = draw.strata else {
             for (at, value) in patch.iter_mut().enumerate() {
-                *value = draw.scaling.undo(bounded(position(at).sample(&mut random)));
+                *value = value_of(bounded(position(at).sample(&mut random)));
             }
             if !points.is_empty() {
                 let per_step = points.chunks_exact_mut(self.points);
@@ -149,7 +154,7 @@ impl Fill for Sampler {
             }
             points.sort_unstable_by(f32::total_cmp);
             let chosen = points.get(strata.chosen(place)).copied();
-            *value = draw.scaling.undo(f64::from(chosen.unwrap_or(f32::NAN)));
+            *value = value_of(f64::from(chosen.unwrap_or(f32::NAN)));
         }
     }
 }

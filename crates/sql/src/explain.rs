@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
-use tidecast_stream::{ClientProperties, EpochUnit, OptionKind, OptionValue, TimeGrid, Unset};
+use tidecast_stream::{
+    ClientProperties, DomainRule, EpochUnit, OptionKind, OptionValue, TimeGrid, Unset,
+};
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::spec::{
@@ -202,6 +204,7 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
     page.setting("missing steps", &missing_steps(clause));
     let samples = clause.samples.map(|samples| samples.to_string());
     page.setting("samples", &samples.unwrap_or_else(|| "as many as suit the model".to_owned()));
+    page.setting("values", &domain(&clause.domain));
     let levels: Vec<_> = clause.quantiles.iter().map(f64::to_string).collect();
     page.setting("quantiles", &levels.join(", "));
     let refresh = match clause.refresh {
@@ -222,6 +225,26 @@ fn steps(count: usize, step: TimeGrid) -> String {
     match length {
         Some(length) => format!("{count} {unit} ({})", format_micros(length)),
         None => format!("{count} {unit}"),
+    }
+}
+
+/// What values are said to be possible, and what is left to the context.
+fn domain(rule: &DomainRule) -> String {
+    const COUNTS: &str = "where a long context holds only whole numbers, none of them negative, \
+                          forecasts do, too";
+    let DomainRule { lower, upper, integer, non_negative } = rule;
+    let said = [
+        non_negative.map(|said| if said { "not negative" } else { "negative, too" }.to_owned()),
+        integer.map(|said| if said { "whole" } else { "whole or not" }.to_owned()),
+        lower.map(|bound| format!("at least {bound}")),
+        upper.map(|bound| format!("at most {bound}")),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    let nothing_is_left = integer.is_some() && (non_negative.is_some() || lower.is_some());
+    match (said.is_empty(), nothing_is_left) {
+        (true, _) => format!("any; {COUNTS}"),
+        (false, true) => said.join(", "),
+        (false, false) => format!("{}; {COUNTS}", said.join(", ")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, EpochUnit, ForecastSchema, ModelFamily, ModelOptions, TimeGrid,
+    ClientProperties, DomainRule, EpochUnit, ForecastSchema, ModelFamily, ModelOptions, TimeGrid,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -247,6 +247,9 @@ pub struct ForecastClause {
     pub samples: Option<usize>,
     /// Quantile levels, ascending, each in (0, 1); 0.1, 0.2, … 0.9 unless said.
     pub quantiles: Vec<f64>,
+    /// The values that the targets can have; what is not said is found in each series'
+    /// own context.
+    pub domain: DomainRule,
     /// When a forecast is made.
     pub refresh: Refresh,
     /// By target, whether a step without a row is 0 rather than missing: what `count`

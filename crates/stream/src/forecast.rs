@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::domain::Domain;
 use crate::grid::Period;
 use crate::series::SeriesKey;
 use crate::time::EventTime;
@@ -146,6 +147,8 @@ pub struct VariateForecast {
     /// Why this one of several targets has no forecast, if it has none: it has no values
     /// and no levels then.
     pub reason: Option<String>,
+    /// The values that it was held to.
+    pub domain: Domain,
     levels: Arc<[f64]>,
     /// `[1 + levels, steps]`, row by row: the mean, then the quantile of each level.
     values: Vec<f64>,
@@ -183,13 +186,13 @@ impl VariateForecast {
             let (target, expected) = (name.to_string(), levels.len());
             return Err(ForecastShapeError::Levels { target, found, expected });
         }
-        Ok(Self { name, reason: None, levels, values })
+        Ok(Self { name, reason: None, domain: Domain::ANY, levels, values })
     }
 
     /// Returns the target `name` without a forecast, and why it has none.
     pub fn without_forecast(name: impl Into<Arc<str>>, reason: impl Into<String>) -> Self {
         let (levels, values) = (Arc::default(), Vec::new());
-        Self { name: name.into(), reason: Some(reason.into()), levels, values }
+        Self { name: name.into(), reason: Some(reason.into()), domain: Domain::ANY, levels, values }
     }
 
     /// Returns the number of steps that are forecast.

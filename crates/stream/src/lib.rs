@@ -17,6 +17,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod column_type;
+pub mod domain;
 pub mod file_format;
 pub mod forecast;
 pub mod grid;
@@ -32,6 +33,7 @@ pub mod time;
 
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use domain::{Domain, DomainRule};
 pub use file_format::FileFormat;
 pub use forecast::{
     ContextSummary, ForecastId, ForecastIdError, ForecastMessage, ForecastShapeError,

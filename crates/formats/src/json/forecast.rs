@@ -14,8 +14,8 @@ use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastStatus, ModelRef, Period,
-    SeriesKey, VariateForecast,
+    ContextSummary, Domain, EventTime, ForecastId, ForecastMessage, ForecastStatus, ModelRef,
+    Period, SeriesKey, VariateForecast,
 };
 
 /// Writes `message` as one JSON object without a line's end. JSON has no infinities: a
@@ -78,6 +78,23 @@ struct WrittenVariates<'a>(&'a [VariateForecast]);
 
 struct WrittenVariate<'a>(&'a VariateForecast);
 
+/// The values that a forecast was held to; what bounds nothing is left out.
+#[derive(Serialize, Deserialize)]
+struct WrittenDomain {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lower: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upper: Option<f64>,
+    #[serde(default)]
+    integer: bool,
+}
+
+impl WrittenDomain {
+    fn of(Domain { lower, upper, integer }: Domain) -> Self {
+        Self { lower, upper, integer }
+    }
+}
+
 struct WrittenQuantiles<'a>(&'a VariateForecast);
 
 impl<'a> Written<'a> {
@@ -111,11 +128,15 @@ impl Serialize for WrittenVariates<'_> {
 impl Serialize for WrittenVariate<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(variate) = self;
-        let fields = 3 + usize::from(variate.reason.is_some());
+        let is_held = !variate.domain.is_any();
+        let fields = 3 + usize::from(variate.reason.is_some()) + usize::from(is_held);
         let mut written = serializer.serialize_struct("VariateForecast", fields)?;
         written.serialize_field("name", &*variate.name)?;
         written.serialize_field("mean", variate.mean())?;
         written.serialize_field("quantiles", &WrittenQuantiles(variate))?;
+        if is_held {
+            written.serialize_field("domain", &WrittenDomain::of(variate.domain))?;
+        }
         if let Some(reason) = &variate.reason {
             written.serialize_field("reason", reason)?;
         }
@@ -177,6 +198,8 @@ struct ReadVariate {
     mean: Vec<Option<f64>>,
     quantiles: ReadQuantiles,
     reason: Option<String>,
+    #[serde(default)]
+    domain: Option<WrittenDomain>,
 }
 
 /// Levels and values in the order in which they are written.
@@ -224,6 +247,9 @@ impl ReadVariate {
         let mut variate = VariateForecast::new(self.name, levels, &mean, quantiles)
             .map_err(serde_json::Error::custom)?;
         variate.reason = self.reason;
+        if let Some(WrittenDomain { lower, upper, integer }) = self.domain {
+            variate.domain = Domain { lower, upper, integer };
+        }
         Ok(variate)
     }
 }

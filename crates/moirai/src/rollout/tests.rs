@@ -164,7 +164,7 @@ proptest! {
                 let series: Vec<Series<'_>> =
                     rows.iter().map(|row| Series::new(row, &model.config, Floor::Relative)).collect();
                 let sampler = Sampler::independent(seed);
-                let shared = Sampler { seed, sampling: Sampling::Stratified, points: 3 };
+                let shared = Sampler { seed, sampling: Sampling::Stratified, points: 3, domains: Vec::new() };
                 let jobs: Vec<Job<'_>> =
                     series.iter().map(|series| Job::paths(series, 40, &shared)).collect();
                 let cached = cached::rollout(&model, 0, &jobs).expect("cached");
@@ -256,7 +256,12 @@ fn stratified_paths_have_the_distribution_of_independent_ones() {
         let plain = cached::rollout(&model, 0, &[job]).expect("plain").remove(0);
         // Many seeds of few paths: what they have in common is the distribution.
         let samplers: Vec<Sampler> = (0..400)
-            .map(|seed| Sampler { seed, sampling: Sampling::Stratified, points: 8 })
+            .map(|seed| Sampler {
+                seed,
+                sampling: Sampling::Stratified,
+                points: 8,
+                domains: Vec::new(),
+            })
             .collect();
         let jobs: Vec<Job<'_>> =
             samplers.iter().map(|sampler| Job::paths(&series, 16, sampler)).collect();

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, Spanned, UnaryOperator, Value};
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::Period;
+use tidecast_stream::{DomainRule, Period};
 
 use super::tumble::{SpanOr, argument_parts};
 use crate::dialect::Placed;
 use crate::dialect::duration::interval_length;
 use crate::error::{Problem, did_you_mean, one_of};
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 17] = [
     "model",
     "series",
     "time",
@@ -25,6 +25,10 @@ const KNOWN: [&str; 13] = [
     "min_context",
     "refresh",
     "fill",
+    "non_negative",
+    "integer",
+    "lower",
+    "upper",
 ];
 
 const UNSUPPORTED: [&str; 6] =
@@ -153,6 +157,55 @@ impl<'a> Arguments<'a> {
                 None
             }
         }
+    }
+
+    /// Returns `true` or `false`.
+    fn truth(&self, name: &str, problems: &mut Vec<Problem>) -> Option<bool> {
+        let (_, value) = self.values.get(name)?;
+        let truth = match value {
+            Expr::Value(value) => match value.value {
+                Value::Boolean(truth) => Some(truth),
+                _ => None,
+            },
+            _ => None,
+        };
+        if truth.is_none() {
+            self.wrong(name, "true or false", problems);
+        }
+        truth
+    }
+
+    /// Returns a number, whole or not.
+    fn number(&self, name: &str, problems: &mut Vec<Problem>) -> Option<f64> {
+        let (_, value) = self.values.get(name)?;
+        let number = number_text(value).and_then(|text| text.parse::<f64>().ok());
+        let number = number.filter(|number| number.is_finite());
+        if number.is_none() {
+            self.wrong(name, "a number", problems);
+        }
+        number
+    }
+
+    /// Returns what is said of the values that the targets can have.
+    pub(super) fn domain(&self, problems: &mut Vec<Problem>) -> DomainRule {
+        let rule = DomainRule {
+            lower: self.number("lower", problems),
+            upper: self.number("upper", problems),
+            integer: self.truth("integer", problems),
+            non_negative: self.truth("non_negative", problems),
+        };
+        let zero = (rule.non_negative == Some(true)).then_some(0.0);
+        let lower = rule.lower.into_iter().chain(zero).fold(f64::NEG_INFINITY, f64::max);
+        if let Some(upper) = rule.upper {
+            let are_whole = rule.integer == Some(true);
+            let (least, most) =
+                if are_whole { (lower.ceil(), upper.floor()) } else { (lower, upper) };
+            if least > most {
+                let what = if are_whole { "a whole number at or above" } else { "at least" };
+                self.wrong("upper", &format!("{what} the least value, {lower}"), problems);
+            }
+        }
+        rule
     }
 
     /// Returns a number of steps from 1 to `most`, said as such or as an

@@ -171,6 +171,7 @@ impl<'a> ForecastCall<'a> {
             .text("refresh", problems)
             .and_then(|text| refresh(&text, problems))
             .unwrap_or(Refresh::OnClose);
+        let domain = arguments.domain(problems);
         let fill = arguments.text("fill", problems).and_then(|text| fill(&text, problems));
         if problems.len() > before {
             return None;
@@ -202,6 +203,7 @@ impl<'a> ForecastCall<'a> {
             min_context,
             samples,
             quantiles,
+            domain,
             refresh,
         };
         Some(ResolvedCall { clause, model, known_ahead })

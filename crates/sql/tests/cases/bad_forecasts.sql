@@ -47,3 +47,6 @@ CREATE PIPELINE no_column AS INSERT INTO f SELECT * FROM forecast(TABLE v, serie
 CREATE VIEW w AS SELECT site, window_end AS t, max(kw) AS kw, max(phase) AS phase FROM TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY site, window_end;
 CREATE PIPELINE nothing_ahead AS INSERT INTO f SELECT * FROM forecast(TABLE w, series => 'site', time => 't', target => 'kw', horizon => 36, future_covariates => 'phase');
 CREATE PIPELINE not_names AS INSERT INTO f SELECT * FROM forecast(TABLE w, series => 'site', time => 't', target => 'kw', horizon => 36, past_covariates => ['phase', 7]);
+CREATE PIPELINE domains AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, non_negative => 'yes', integer => 1, lower => 'none', upper => true);
+CREATE PIPELINE no_domain AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, non_negative => true, upper => -1);
+CREATE PIPELINE no_whole_one AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, integer => true, lower => 1.2, upper => 1.8);

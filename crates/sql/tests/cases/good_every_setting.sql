@@ -16,5 +16,5 @@ CREATE VIEW load AS
   HAVING count(*) > 1;
 CREATE PIPELINE every_setting WITH ('commit.interval'='500ms') AS INSERT INTO forecasts
   SELECT * FROM forecast(TABLE load, model => 'big', series => ['site', 'phase'], time => 't', target => ['kw'],
-    horizon => INTERVAL '6' HOUR, context => INTERVAL '7' DAY, min_context => 4, samples => 200,
+    horizon => INTERVAL '6' HOUR, context => INTERVAL '7' DAY, min_context => 4, samples => 200, lower => -2.5, upper => 1000, integer => false,
     quantiles => [0.05, 0.5, 0.95], refresh => 'every 4 steps');

@@ -196,6 +196,7 @@ impl View {
                 context,
                 min_context: 1,
                 samples: Some(1),
+                domain: tidecast_stream::DomainRule::default(),
                 quantiles: vec![0.5],
                 refresh,
             },

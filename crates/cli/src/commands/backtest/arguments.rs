@@ -6,7 +6,7 @@ use clap::Args;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{EpochUnit, Period};
 
-use crate::choices::{RolloutChoice, name_and_value, time_zone};
+use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::series::{Fill, StepAggregate};
 
 /// `tidecast backtest`.
@@ -121,6 +121,8 @@ pub struct BacktestArguments {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: String,
+    #[command(flatten)]
+    pub domain: DomainArguments,
     /// Sample paths drawn; as many as suit the model when absent.
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,

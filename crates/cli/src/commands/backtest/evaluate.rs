@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use tidecast_forecast::accuracy::{Accuracy, Yardstick};
 use tidecast_forecast::{Context, ForecastTask, Provider, seed_for};
 
+use tidecast_stream::DomainRule;
+
 use super::task::{Task, Window};
 
 /// What the sample paths depend on besides what is forecast.
@@ -14,6 +16,8 @@ pub(super) struct Draw {
     pub(super) seed: u64,
     /// Sample paths of a forecast.
     pub(super) samples: Option<usize>,
+    /// The values that series can have.
+    pub(super) domain: DomainRule,
 }
 
 /// Scores by series, in the task's order, and the time the model took.
@@ -121,6 +125,7 @@ fn forecast_task(task: &Task, window: Window, draw: Draw, version: &str) -> Fore
         horizon: task.placement.horizon,
         samples: draw.samples,
         quantiles: task.levels.clone(),
+        domain: draw.domain,
         seed: seed_for(&backtest, name, i64::try_from(window.origin).unwrap_or(i64::MAX), version),
         keep_samples: false,
     }
@@ -163,7 +168,7 @@ mod tests {
         let task = task();
         let windows = task.windows().asked;
         let model = |threads| load(&ModelSpec { threads: Some(threads), ..spec() }).expect("loads");
-        let draw = Draw { seed: 3, samples: Some(8) };
+        let draw = Draw { seed: 3, samples: Some(8), domain: DomainRule::default() };
         let mut one = model(1);
         let all = evaluate(&task, &windows, &mut one, draw, &mut |_| ()).expect("scores");
         // A window at a time, by another number of threads.

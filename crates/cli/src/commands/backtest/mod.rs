@@ -170,7 +170,7 @@ fn score(
     let mut by_seed = Vec::new();
     for seed in (0..arguments.repeats).map(|repeat| arguments.seed.wrapping_add(repeat)) {
         let what = format!("{}{rollout}, seed {seed}", task.name);
-        let draw = Draw { seed, samples: arguments.samples };
+        let draw = Draw { seed, samples: arguments.samples, domain: arguments.domain.rule() };
         let bar = progress(asked.len() as u64, what.clone());
         let scored = evaluate(task, asked, model, draw, &mut |done| bar.inc(done as u64))?;
         bar.finish_and_clear();

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use tidecast_stream::grid::Tz;
-use tidecast_stream::{MonthDay, Period, TimeGrid};
+use tidecast_stream::{DomainRule, MonthDay, Period, TimeGrid};
 
 use super::source::{TIME, series_name, value_name};
 use crate::arguments::ForecastArguments;
@@ -63,7 +63,7 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
          FROM TUMBLE(TABLE {table}, DESCRIPTOR({TIME}), {windows})\n\
          GROUP BY {grouped}window_start, window_end;\n\
          CREATE PIPELINE {PIPELINE} AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
-           model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}{fill}\n  \
+           model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}{fill}{domain}\n  \
            horizon => {horizon}, context => {context}, {samples}min_context => 1,\n  \
            quantiles => [{quantiles}], refresh => 'at_end');\n",
         columns = columns.join(", "),
@@ -76,10 +76,22 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
         targets = literals(targets),
         horizon = arguments.horizon,
         context = arguments.context,
+        domain = domain(arguments),
         samples =
             arguments.samples.map(|count| format!("samples => {count}, ")).unwrap_or_default(),
         quantiles = levels(&arguments.quantiles).join(", "),
     )
+}
+
+fn domain(arguments: &ForecastArguments) -> String {
+    let DomainRule { lower, upper, integer, non_negative } = arguments.domain.rule();
+    let said = [
+        non_negative.map(|said| format!(" non_negative => {said},")),
+        integer.map(|said| format!(" integer => {said},")),
+        lower.map(|bound| format!(" lower => {bound:?},")),
+        upper.map(|bound| format!(" upper => {bound:?},")),
+    ];
+    said.into_iter().flatten().collect()
 }
 
 fn model(arguments: &ForecastArguments) -> String {

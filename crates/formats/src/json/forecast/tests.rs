@@ -44,6 +44,18 @@ fn encoded(message: &ForecastMessage) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// What values a forecast was held to is in it, where there are bounds.
+#[test]
+fn a_domain_is_said_where_there_is_one() {
+    let mut message = of_two_targets();
+    let domain = Domain { lower: Some(0.0), upper: None, integer: true };
+    message.variates[0].domain = domain;
+    let text = encoded(&message);
+    let said = r#""0.9":[120.5,1e-7]},"domain":{"lower":0.0,"integer":true}},"#;
+    assert!(text.contains(said), "{text}");
+    assert_eq!(decode_forecast(text.as_bytes()).unwrap().variates[0].domain, domain);
+}
+
 /// What subscribers read today they read tomorrow: fields, their order, the form of
 /// numbers.
 #[test]
