@@ -360,7 +360,7 @@ impl<'a> Batch<'a> {
                         Some(all) => all,
                         none => none.insert(self.values.read(self.gpu, self.value_count)?),
                     };
-                    let mut own = Paths::new(job.paths, job.series);
+                    let mut own = Paths::new(job.paths, job.series, 0);
                     let first = self.table[index].first_value as usize;
                     let length = own.values.len();
                     let steps = own.steps;
