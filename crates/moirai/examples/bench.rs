@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_some("path", last("--model"))
         .with_some("rollout", last("--rollout"))
         .with_some("dtype", last("--dtype"));
+    // Such as `--option sampling=independent`.
+    let said = all("--option").into_iter().filter_map(|option| option.split_once('='));
+    let spec = said.fold(spec, |spec, (name, value)| spec.with(name, value));
     let repeats = last("--repeats").unwrap_or("5").parse()?;
     let machine = Machine::measure_for(&spec)?;
     let (mut model, loading) = load_and_forecast(&spec)?;

@@ -79,6 +79,7 @@ struct Philox {
 
 enum Kind { STUDENT_T, NORMAL, NORMAL_FIXED, NEGATIVE_BINOMIAL, LOG_NORMAL, LAPLACE, LAPLACE_FIXED, PARETO, PARETO_FIXED };
 #define MOST_COMPONENTS 16
+#define MOST_POINTS 32
 
 struct Output {
   int components;
@@ -118,50 +119,50 @@ struct Draw {
   const float* covariates;
   float* values;             // sample paths
   float* input;              // [rows, padded]: the next step's tokens, or null
+  float* points;             // of the paths' distributions, [values, points of a step], or null
   int rows, step, stride, patch_size, patch_width, padded;
   int is_drawn;              // 0: values are there already
+  int points_of_step;        // points of a path at each step; 0: its value is all that is drawn
   Output output;
 };
-LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(scaling), AT(covariates), AT(values), AT(input), AT(rows), AT(step),
-       AT(stride), AT(patch_size), AT(patch_width), AT(padded), AT(is_drawn), AT(output))
+LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(scaling), AT(covariates), AT(values), AT(input), AT(points), AT(rows),
+       AT(step), AT(stride), AT(patch_size), AT(patch_width), AT(padded), AT(is_drawn), AT(points_of_step), AT(output))
 
 __device__ __forceinline__ float softplus(float x) { return x > 20.f ? x : log1pf(expf(x)); }
 
-__device__ float sample(const Output& o, const float* row, int width, Philox& random) {
-  int chosen = 0;
-  if (o.is_mixture) {
-    float largest = -INFINITY, total = 0.f;
-    for (int c = 0; c < o.components; c++) largest = fmaxf(largest, row[c * width]);
-    for (int c = 0; c < o.components; c++) total += expf(row[c * width] - largest);
-    if (isnan(total)) return NAN;
-    float left = random.uniform() * total;
-    for (chosen = 0; chosen < o.components - 1; chosen++) {
-      left -= expf(row[chosen * width] - largest);
-      if (left < 0.f) break;
-    }
-  }
+// A draw from one component. `uniform`, if it lies in (0, 1), says as much of it as it cheaply
+// can (all of a normal and what is made of one, the numerator of Student's t, nothing of
+// counts), and `random` the rest; below 0 it says nothing.
+__device__ float component(const Output& o, int chosen, const float* row, int width, float uniform, Philox& random) {
   const float* raw = row + o.first[chosen] * width;
   float a = raw[0], fixed = o.fixed[chosen], smallest = 1.1920929e-7f;
+  bool is_said = uniform >= 0.f;
   switch (o.kind[chosen]) {
     case STUDENT_T: {
       float df = 2.f + softplus(a), scale = fmaxf(softplus(raw[2 * width]), smallest);
       if (isnan(df)) return NAN;
-      float z = random.normal(), chi = 2.f * random.gamma(0.5f * df);
+      float z = is_said ? normcdfinvf(uniform) : random.normal(), chi = 2.f * random.gamma(0.5f * df);
       return raw[width] + scale * z / sqrtf(chi / df);
     }
-    case NORMAL: return a + fmaxf(softplus(raw[width]), smallest) * random.normal();
-    case NORMAL_FIXED: return a + fixed * random.normal();
-    case LOG_NORMAL: return expf(a + fmaxf(softplus(raw[width]), smallest) * random.normal());
+    case NORMAL:
+    case NORMAL_FIXED: {
+      float scale = o.kind[chosen] == NORMAL ? fmaxf(softplus(raw[width]), smallest) : fixed;
+      return a + scale * (is_said ? normcdfinvf(uniform) : random.normal());
+    }
+    case LOG_NORMAL:
+      return expf(a + fmaxf(softplus(raw[width]), smallest) * (is_said ? normcdfinvf(uniform) : random.normal()));
     case LAPLACE:
     case LAPLACE_FIXED: {
       float scale = o.kind[chosen] == LAPLACE ? fmaxf(softplus(raw[width]), smallest) : fixed;
+      if (is_said) return uniform < 0.5f ? a + scale * logf(2.f * uniform) : a - scale * logf(2.f * (1.f - uniform));
       float size = scale * random.exponential();
       return a + (random.next() & 1 ? size : -size);
     }
     case PARETO:
     case PARETO_FIXED: {
       float alpha = o.kind[chosen] == PARETO ? 2.f + fmaxf(softplus(raw[width]), smallest) : fixed;
-      return fmaxf(softplus(a), smallest) * expf(random.exponential() / alpha);
+      float size = is_said ? -log1pf(-uniform) : random.exponential();
+      return fmaxf(softplus(a), smallest) * expf(size / alpha);
     }
     default: {
       float shape = softplus(a), logits = raw[width];
@@ -173,6 +174,91 @@ __device__ float sample(const Output& o, const float* row, int width, Philox& ra
       return rate > 0.0 ? float(random.poisson(rate)) : 0.f;
     }
   }
+}
+
+// The largest logit of a mixture, and the sum of its weights in units of that one's.
+__device__ float2 weights(const Output& o, const float* row, int width) {
+  float largest = -INFINITY, total = 0.f;
+  for (int c = 0; c < o.components; c++) largest = fmaxf(largest, row[c * width]);
+  for (int c = 0; c < o.components; c++) total += expf(row[c * width] - largest);
+  return make_float2(largest, total);
+}
+
+__device__ float sample(const Output& o, const float* row, int width, Philox& random) {
+  int chosen = 0;
+  if (o.is_mixture) {
+    float2 all = weights(o, row, width);
+    if (isnan(all.y)) return NAN;
+    float left = random.uniform() * all.y;
+    for (chosen = 0; chosen < o.components - 1; chosen++) {
+      left -= expf(row[chosen * width] - all.x);
+      if (left < 0.f) break;
+    }
+  }
+  return component(o, chosen, row, width, -1.f, random);
+}
+
+// The shuffles of `strata.rs`, number for number: SplitMix64's finaliser, and the place of
+// an index in a permutation of so many.
+__device__ __forceinline__ uint64_t mixed(uint64_t number) {
+  number += 0x9E3779B97F4A7C15ull;
+  number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9ull;
+  number = (number ^ (number >> 27)) * 0x94D049BB133111EBull;
+  return number ^ (number >> 31);
+}
+
+__device__ uint32_t permuted(uint32_t index, uint32_t count, uint64_t key) {
+  if (count <= 1) return 0;
+  int bits = 32 - __clz(count - 1);
+  uint32_t mask = 0xFFFFFFFFu >> (32 - bits), place = index;
+  do {
+    uint64_t round_key = key;
+#pragma unroll
+    for (int round = 0; round < 4; round++) {
+      round_key = mixed(round_key);
+      place = (place + uint32_t(round_key)) * (uint32_t(round_key >> 32) | 1u) & mask;
+      place ^= place >> ((bits + 1) / 2);
+    }
+  } while (place >= count);
+  return place;
+}
+
+// Draws the points of a path at one position, one in each of its parts of (0, 1), writes
+// them in order of size, and returns the one that goes on.
+__device__ float stratified(const Draw& p, const Series& s, uint32_t path, uint32_t token, int position,
+                            const float* row, Philox& random, float* points) {
+  const Output& o = p.output;
+  const uint64_t seed = uint64_t(s.seed_high) << 32 | s.seed_low;
+  const uint64_t place = uint64_t(token) << 34 | uint64_t(p.step * p.patch_size + position) << 2;
+  const uint32_t part = permuted(path, s.paths, mixed(seed ^ mixed(place | 1)));
+  const float2 all = o.is_mixture ? weights(o, row, p.patch_width) : make_float2(0.f, 1.f);
+  const float share = 1.f / (float(s.paths) * p.points_of_step);
+  float sorted[MOST_POINTS];
+  for (int k = 0; k < p.points_of_step; k++) {
+    float uniform = (float(k * s.paths + part) + random.uniform()) * share, z = NAN;
+    if (!isnan(all.y)) {
+      int chosen = 0;
+      if (o.is_mixture) {
+        float up_to = 0.f, weight;
+        for (;; chosen++) {
+          weight = expf(row[chosen * p.patch_width] - all.x) / all.y;
+          if (chosen == o.components - 1 || uniform < up_to + weight) break;
+          up_to += weight;
+        }
+        uniform = (uniform - up_to) / weight;
+      }
+      z = component(o, chosen, row, p.patch_width, fminf(fmaxf(uniform, 1e-7f), 1.f - 6e-8f), random);
+      if (isinf(z)) z = copysignf(3.402823466e38f, z);
+    }
+    int at = k;
+    for (; at > 0 && sorted[at - 1] > z; at--) sorted[at] = sorted[at - 1];
+    sorted[at] = z;
+  }
+  for (int k = 0; k < p.points_of_step; k++) points[k] = sorted[k];
+  const double within = double(mixed(mixed(seed ^ mixed(place | 3)) ^ path) >> 11) * 0x1p-53;
+  const uint32_t next = permuted(path, s.paths, mixed(seed ^ mixed(place | 2)));
+  const int chosen = int((double(next) + within) / s.paths * p.points_of_step);
+  return sorted[min(chosen, p.points_of_step - 1)];
 }
 
 // Draws a patch of each path and variate and writes the tokens of the next
@@ -195,7 +281,10 @@ KERNEL __launch_bounds__(128) draw(const Draw p) {
         Philox random;
         random.key0 = s.seed_low, random.key1 = s.seed_high;
         random.path = path, random.place = uint32_t(p.step) << 16 | token, random.position = position;
-        float z = sample(p.output, p.head + from * p.stride + position, p.patch_width, random);
+        const float* head = p.head + from * p.stride + position;
+        float z = p.points_of_step
+                      ? stratified(p, s, path, token, position, head, random, p.points + at * p.points_of_step)
+                      : sample(p.output, head, p.patch_width, random);
         value = float(double(z) * scaling.y + scaling.x);
         // A draw beyond the range of f32 becomes the largest finite number; NaN stays.
         if (isinf(value)) value = copysignf(3.402823466e38f, value);
@@ -213,16 +302,18 @@ KERNEL __launch_bounds__(128) draw(const Draw p) {
 
 struct Quantiles {
   const float* values;
+  const float* points;  // [values, points of a step]: what is summed up if there are any
   const Series* series;
   const uint2* items;   // [results]: series, variate and step within the series
   const double* levels;
   double* means;        // [results]
   float* quantiles;     // [results, levels]
-  uint32_t* counts;     // [results]: paths that are no NaN
-  int levels_count, patch_size, size;  // size: a power of two, at least the paths
+  uint32_t* counts;     // [results]: paths, or their points, that are no NaN
+  int levels_count, patch_size, size;  // size: a power of two, at least the paths, or their points
+  int points_of_step;   // of a path; 0: its value counts
 };
-LAYOUT(Quantiles, AT(values), AT(series), AT(items), AT(levels), AT(means), AT(quantiles), AT(counts),
-       AT(levels_count), AT(patch_size), AT(size))
+LAYOUT(Quantiles, AT(values), AT(points), AT(series), AT(items), AT(levels), AT(means), AT(quantiles), AT(counts),
+       AT(levels_count), AT(patch_size), AT(size), AT(points_of_step))
 
 // Mean and quantiles over the paths of one variate and step; paths that broke
 // (NaN) are left out. Quantile q of n values is number round((n - 1) q) in order,
@@ -238,7 +329,12 @@ KERNEL quantiles(const Quantiles p) {
   __syncthreads();
   uint32_t own = 0;
   for (int i = threadIdx.x; i < p.size; i += blockDim.x) {
-    float value = i < s.paths ? p.values[s.first_value + (size_t(i) * s.variates + variate) * length + step] : NAN;
+    const int path = p.points_of_step ? i / p.points_of_step : i;
+    float value = NAN;
+    if (path < s.paths) {
+      const size_t at = s.first_value + (size_t(path) * s.variates + variate) * length + step;
+      value = p.points_of_step ? p.points[at * p.points_of_step + i % p.points_of_step] : p.values[at];
+    }
     own += !isnan(value);
     sorted[i] = isnan(value) ? INFINITY : value;
   }

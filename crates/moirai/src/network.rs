@@ -35,9 +35,9 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
         PROCESSOR_BATCH
     }
 
-    /// Whether the device can draw paths that share the distributions out.
-    fn draws_stratified(&self) -> bool {
-        true
+    /// Returns how many points of a path's distribution the device can draw at a step.
+    fn most_points(&self) -> usize {
+        usize::MAX
     }
 
     /// Returns the bytes of the device's memory that are in use, and all.

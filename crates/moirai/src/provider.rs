@@ -23,7 +23,7 @@ use crate::precision::Precision;
 use crate::quantile::quantile;
 use crate::rollout::cached::Job;
 use crate::rollout::{Paths, Rolled, Series, Summary, exact};
-use crate::sampler::{Sampler, Sampling, StratifiedUnsupported};
+use crate::sampler::{Sampler, Sampling, SamplingUnsupported};
 use crate::scaler::Floor;
 
 /// The patch size taken when the checkpoint has several and none is asked for.
@@ -136,8 +136,7 @@ impl Moirai {
             CheckpointError::PatchSize { asked: patch_size, available: sizes.clone() }
         })?;
         let rollout = options.rollout;
-        let sampling = sampling(options, network.draws_stratified())?;
-        let points = options.points.unwrap_or(sampling.points()).max(1);
+        let (sampling, points) = sampling(options, network.most_points())?;
         let (parameters, active_parameters) =
             Costs { config, experts: network.experts() }.parameters();
         let info = ModelInfo {
@@ -424,18 +423,22 @@ impl Provider for Moirai {
     }
 }
 
-/// Returns how paths are drawn: as evenly as device and rollout can unless said.
-fn sampling(options: &Options, device_can: bool) -> Result<Sampling, CheckpointError> {
-    let refused = |what| {
-        let error = StratifiedUnsupported { what };
-        Err(CheckpointError::Load(LoadError::Family(Box::new(error))))
+/// Returns how paths are drawn, and how many points of each at a step: as evenly as the
+/// rollout can unless said.
+fn sampling(options: &Options, most: usize) -> Result<(Sampling, usize), CheckpointError> {
+    let refused = |error| Err(CheckpointError::Load(LoadError::Family(Box::new(error))));
+    let sampling = match (options.sampling, options.rollout) {
+        (Some(Sampling::Stratified), Rollout::Exact) => {
+            return refused(SamplingUnsupported::Exact);
+        }
+        (Some(sampling), _) => sampling,
+        (None, Rollout::Cached) => Sampling::Stratified,
+        (None, Rollout::Exact) => Sampling::Independent,
     };
-    match (options.sampling, options.rollout) {
-        (Some(Sampling::Stratified), Rollout::Exact) => refused("the `exact` rollout"),
-        (Some(Sampling::Stratified), _) if !device_can => refused("a card"),
-        (Some(sampling), _) => Ok(sampling),
-        (None, Rollout::Cached) if device_can => Ok(Sampling::Stratified),
-        (None, _) => Ok(Sampling::Independent),
+    let points = options.points.unwrap_or(sampling.points()).max(1);
+    match points > most {
+        true => refused(SamplingUnsupported::Points { points, most }),
+        false => Ok((sampling, points)),
     }
 }
 

@@ -67,11 +67,15 @@ pub struct UnknownSampling {
     pub sampling: String,
 }
 
-/// What was asked for, paths that share the distributions out, is not to be had.
+/// What was asked for is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} draws each path by itself: leave 'sampling' out, or say 'independent'")]
-pub(crate) struct StratifiedUnsupported {
-    pub(crate) what: &'static str,
+pub(crate) enum SamplingUnsupported {
+    #[error(
+        "the `exact` rollout draws each path by itself: leave 'sampling' out, or say 'independent'"
+    )]
+    Exact,
+    #[error("a card draws at most `{most}` points of a path at a step: 'points' is `{points}`")]
+    Points { points: usize, most: usize },
 }
 
 /// Draws the next patch of a sample path from the model's distribution.

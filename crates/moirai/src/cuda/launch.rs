@@ -347,6 +347,9 @@ pub(super) fn attend(
 /// Components that a mixture has room for.
 pub(super) const MOST_COMPONENTS: usize = 16;
 
+/// Points of a path at a step that the kernel has room for.
+pub(super) const MOST_POINTS: usize = 32;
+
 /// The head's distribution.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -390,6 +393,7 @@ pub(super) struct Draw {
     pub(super) covariates: Pointer<f32>,
     pub(super) values: Pointer<f32>,
     pub(super) input: Pointer<f32>,
+    pub(super) points: Pointer<f32>,
     pub(super) rows: i32,
     pub(super) step: i32,
     pub(super) stride: i32,
@@ -397,6 +401,7 @@ pub(super) struct Draw {
     pub(super) patch_width: i32,
     pub(super) padded: i32,
     pub(super) is_drawn: i32,
+    pub(super) points_of_step: i32,
     pub(super) output: Output,
 }
 
@@ -410,6 +415,7 @@ pub(super) fn draw(gpu: &Gpu, draw: &Draw) -> Result<()> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quantiles {
     pub(super) values: Pointer<f32>,
+    pub(super) points: Pointer<f32>,
     pub(super) series: Pointer<Series>,
     pub(super) items: Pointer<Pair>,
     pub(super) levels: Pointer<f64>,
@@ -419,6 +425,7 @@ pub(super) struct Quantiles {
     pub(super) levels_count: i32,
     pub(super) patch_size: i32,
     pub(super) size: i32,
+    pub(super) points_of_step: i32,
 }
 
 pub(super) fn quantiles(gpu: &Gpu, results: usize, quantiles: &Quantiles) -> Result<()> {

@@ -8,7 +8,7 @@ use tidecast_forecast::LoadError;
 use super::buffer::{Buffer, Pointer};
 use super::encoder::{Attended, Encoder, Memory};
 use super::gpu::{Gpu, Result};
-use super::launch::{MOST_COMPONENTS, Output, Pair, Span, TILE_QUERIES};
+use super::launch::{MOST_COMPONENTS, MOST_POINTS, Output, Pair, Span, TILE_QUERIES};
 use super::weights;
 use crate::config::Config;
 use crate::distribution::{Component, DistributionOutput};
@@ -266,8 +266,8 @@ impl Network for CudaNetwork {
         Some((all.saturating_sub(free) as u64, all as u64))
     }
 
-    fn draws_stratified(&self) -> bool {
-        false
+    fn most_points(&self) -> usize {
+        MOST_POINTS
     }
 
     fn failure(&self) -> Option<String> {

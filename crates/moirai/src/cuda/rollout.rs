@@ -101,6 +101,9 @@ struct Batch<'a> {
     scalings: Vec<Vec<Scaling>>,
     values: Buffer<f32>,
     value_count: usize,
+    /// Points of the paths' distributions, `[values, points_of_step]`.
+    points: Buffer<f32>,
+    points_of_step: usize,
     series: Buffer<launch::Series>,
     series_of: Buffer<u32>,
     scaling: Buffer<f32>,
@@ -169,12 +172,17 @@ impl<'a> Batch<'a> {
         let rows = next.first_row as usize;
         let heads = next.first_head.max(next.context_head) as usize;
         let value_count = next.first_value as usize;
+        // All are of one model, which draws in one way.
+        let strata = jobs.first().and_then(|(_, job)| job.fill.strata(job.paths));
+        let points_of_step = strata.map_or(0, |strata| strata.points);
         Ok(Self {
             network,
             gpu,
             patch_index,
             values: Buffer::new(gpu, value_count)?,
             value_count,
+            points: Buffer::new(gpu, (value_count * points_of_step).max(1))?,
+            points_of_step,
             series: Buffer::from(gpu, &table)?,
             series_of: Buffer::from(gpu, &series_of)?,
             scaling: Buffer::from(gpu, &scaling)?,
@@ -285,6 +293,7 @@ impl<'a> Batch<'a> {
             covariates: self.covariates.pointer(),
             values: self.values.pointer(),
             input,
+            points: self.points.pointer(),
             rows: running.rows as i32,
             step: step as i32,
             stride: encoder.head_width() as i32,
@@ -292,6 +301,7 @@ impl<'a> Batch<'a> {
             patch_width: config.patch_width as i32,
             padded: encoder.padded_patch() as i32,
             is_drawn: i32::from(self.draws),
+            points_of_step: self.points_of_step as i32,
             output: self.network.output(),
         };
         launch::draw(self.gpu, &draw)
@@ -345,25 +355,32 @@ impl<'a> Batch<'a> {
     /// Brings the results to the host, in the order of the jobs given.
     fn results(self) -> Result<Vec<Rolled>> {
         let mut results: Vec<(usize, Rolled)> = Vec::with_capacity(self.jobs.len());
-        let mut paths: Option<Vec<f32>> = None;
+        let mut paths: Option<(Vec<f32>, Vec<f32>)> = None;
+        let per_step = self.points_of_step;
         let mut by_levels: Vec<(&[f64], Vec<usize>)> = Vec::new();
         for (index, (place, job)) in self.jobs.iter().enumerate() {
             match job.levels {
-                Some(levels) if job.paths <= MOST_SORTED => {
+                Some(levels) if job.paths * per_step.max(1) <= MOST_SORTED => {
                     match by_levels.iter_mut().find(|(known, _)| *known == levels) {
                         Some((_, members)) => members.push(index),
                         None => by_levels.push((levels, vec![index])),
                     }
                 }
                 _ => {
-                    let all = match &mut paths {
+                    let (all, points) = match &mut paths {
                         Some(all) => all,
-                        none => none.insert(self.values.read(self.gpu, self.value_count)?),
+                        none => none.insert((
+                            self.values.read(self.gpu, self.value_count)?,
+                            self.points.read(self.gpu, self.value_count * per_step)?,
+                        )),
                     };
-                    let mut own = Paths::new(job.paths, job.series, 0);
+                    let mut own = Paths::new(job.paths, job.series, per_step);
+                    own.scalings.clone_from(&self.scalings[index]);
                     let first = self.table[index].first_value as usize;
                     let length = own.values.len();
                     let steps = own.steps;
+                    let of_own = first * per_step..(first + length) * per_step;
+                    own.points.copy_from_slice(&points[of_own]);
                     let drawn = all[first..first + length].chunks_exact(steps);
                     let variates = self.scalings[index][..own.variates].iter().cycle();
                     let places = own.values.chunks_exact_mut(steps);
@@ -397,6 +414,7 @@ impl<'a> Batch<'a> {
         let (counts, wanted) = (Buffer::new(gpu, count)?, Buffer::from(gpu, levels)?);
         let parameters = Quantiles {
             values: self.values.pointer(),
+            points: self.points.pointer(),
             series: self.series.pointer(),
             items: uploaded.pointer(),
             levels: wanted.pointer(),
@@ -405,7 +423,8 @@ impl<'a> Batch<'a> {
             counts: counts.pointer(),
             levels_count: levels.len() as i32,
             patch_size: self.network.config().patch_sizes[self.patch_index] as i32,
-            size: most.next_power_of_two().max(2) as i32,
+            size: (most * self.points_of_step.max(1)).next_power_of_two().max(2) as i32,
+            points_of_step: self.points_of_step as i32,
         };
         launch::quantiles(gpu, count, &parameters)?;
         let means: Vec<f64> = means.read(gpu, count)?;
@@ -432,7 +451,10 @@ impl<'a> Batch<'a> {
                     .map(|variate| of(variate).map(|at| mean(variate, at)).collect())
                     .collect(),
                 quantiles: (0..levels.len()).map(level).collect(),
-                broken: (own.paths - left.unwrap_or(own.paths)) as usize,
+                broken: left.map_or(0, |left| {
+                    let left = left as usize / self.points_of_step.max(1);
+                    (own.paths as usize).saturating_sub(left)
+                }),
             };
             all.push((self.jobs[index].0, Rolled::Summary(summary)));
             first += variates * horizon;

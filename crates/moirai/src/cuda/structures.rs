@@ -124,6 +124,7 @@ pub(super) fn of_sample() -> Vec<Layout> {
             covariates,
             values,
             input,
+            points,
             rows,
             step,
             stride,
@@ -131,10 +132,12 @@ pub(super) fn of_sample() -> Vec<Layout> {
             patch_width,
             padded,
             is_drawn,
+            points_of_step,
             output
         }),
         layout!(Quantiles {
             values,
+            points,
             series,
             items,
             levels,
@@ -143,7 +146,8 @@ pub(super) fn of_sample() -> Vec<Layout> {
             counts,
             levels_count,
             patch_size,
-            size
+            size,
+            points_of_step
         }),
     ]
 }
