@@ -70,10 +70,12 @@ pub(super) struct World {
     pub(super) miscounts: bool,
     /// Whether the store does not answer.
     pub(super) store_hangs: bool,
-    /// Snapshots by who wrote them, and which time it was that the partition was given
-    /// away: who finds none builds the same state again, and writes it.
-    written: BTreeSet<(usize, u64, String)>,
-    given: u64,
+    /// How often each process wrote a snapshot.
+    written: BTreeMap<(usize, String), u64>,
+    /// How often each process was given a partition: each time it finds none it builds the
+    /// same state again, and writes it, the earlier ones perhaps only now that the
+    /// store answers again.
+    given: BTreeMap<(usize, usize), u64>,
     /// What happened, how often.
     pub(super) happened: BTreeMap<&'static str, u64>,
     /// What must not happen.
@@ -103,8 +105,8 @@ impl Shared {
             crash: None,
             miscounts: false,
             store_hangs: false,
-            written: BTreeSet::new(),
-            given: 0,
+            written: BTreeMap::new(),
+            given: BTreeMap::new(),
             happened: BTreeMap::new(),
             violations: Vec::new(),
         })))
@@ -123,7 +125,11 @@ impl World {
     /// A snapshot is written.
     pub(super) fn write(&mut self, process: usize, name: String) {
         self.note("snapshots");
-        if !self.written.insert((process, self.given, name.clone())) {
+        let partition = name.split('/').nth(2).and_then(|number| number.parse().ok());
+        let given = partition.and_then(|number: usize| self.given.get(&(process, number)));
+        let written = self.written.entry((process, name.clone())).or_default();
+        *written += 1;
+        if *written > given.copied().unwrap_or(0) {
             self.violations.push(format!("{name} was written twice"));
         }
     }
@@ -279,8 +285,8 @@ impl World {
 
     fn give(&mut self, number: usize, to: u64) {
         self.owners[number] = Ownership { owner: Some(to), revoked_since: None };
-        self.given += 1;
         if let Some(member) = self.members.get_mut(&to) {
+            *self.given.entry((member.process, number)).or_default() += 1;
             // What is committed is looked up when the member hears of it.
             member.events.push_back(SourceEvent::Assigned(vec![(partition(number), None)]));
         }
