@@ -115,8 +115,27 @@ impl DomainRule {
         said
     }
 
-    /// Whether nothing was said.
-    pub fn is_unsaid(&self) -> bool {
-        *self == Self::default()
+    /// Returns the least value said where no value is left: the largest is below it.
+    ///
+    /// ```
+    /// use tidecast_stream::DomainRule;
+    /// let rule = |lower, upper| DomainRule {
+    ///     lower: Some(lower),
+    ///     upper: Some(upper),
+    ///     integer: Some(true),
+    ///     ..DomainRule::default()
+    /// };
+    /// assert_eq!(rule(1.2, 1.8).contradiction(), Some(1.2));
+    /// assert_eq!(rule(1.2, 2.8).contradiction(), None);
+    /// ```
+    pub fn contradiction(&self) -> Option<f64> {
+        let zero = (self.non_negative == Some(true)).then_some(0.0);
+        let lower = self.lower.into_iter().chain(zero).fold(f64::NEG_INFINITY, f64::max);
+        let upper = self.upper.unwrap_or(f64::INFINITY);
+        let is_none = match self.integer {
+            Some(true) => lower.ceil() > upper.floor(),
+            _ => lower > upper,
+        };
+        is_none.then_some(lower)
     }
 }

@@ -194,16 +194,10 @@ impl<'a> Arguments<'a> {
             integer: self.truth("integer", problems),
             non_negative: self.truth("non_negative", problems),
         };
-        let zero = (rule.non_negative == Some(true)).then_some(0.0);
-        let lower = rule.lower.into_iter().chain(zero).fold(f64::NEG_INFINITY, f64::max);
-        if let Some(upper) = rule.upper {
+        if let Some(least) = rule.contradiction() {
             let are_whole = rule.integer == Some(true);
-            let (least, most) =
-                if are_whole { (lower.ceil(), upper.floor()) } else { (lower, upper) };
-            if least > most {
-                let what = if are_whole { "a whole number at or above" } else { "at least" };
-                self.wrong("upper", &format!("{what} the least value, {lower}"), problems);
-            }
+            let what = if are_whole { "a whole number at or above" } else { "at least" };
+            self.wrong("upper", &format!("{what} the least value, {least}"), problems);
         }
         rule
     }

@@ -102,6 +102,9 @@ fn check(arguments: &BacktestArguments) -> anyhow::Result<()> {
             bail!("--{name} is `0`: expected at least `1`");
         }
     }
+    if let Some(least) = arguments.domain.rule().contradiction() {
+        bail!("--upper leaves no value: expected one not below the least, `{least}`");
+    }
     Ok(())
 }
 
