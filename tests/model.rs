@@ -89,6 +89,16 @@ fn the_built_in_model_says_what_it_is() {
 }
 
 #[test]
+fn the_built_in_model_is_measured_wherever_it_runs() {
+    let few = ["--context", "32", "--horizon", "20", "--samples", "2", "--repeats", "1"];
+    let ended = run(&[&["model", "bench", "builtin:tiny", "--json"][..], &few].concat());
+    let measured: Value = serde_json::from_str(ended.succeeded().lines().last().unwrap()).unwrap();
+    let points = measured["points"].as_array().unwrap_or_else(|| panic!("{measured}"));
+    assert_eq!(points.len(), 2, "batches of 1 and 32");
+    assert!(points.iter().all(|point| point["forecasts_per_second"].as_f64().unwrap() > 0.0));
+}
+
+#[test]
 fn a_file_shows_how_its_series_use_the_experts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("load.csv");

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tidecast_forecast::{Context, ForecastTask, LoadError, ModelSpec, Provider, TaskError};
 
-use crate::device::{Asked, Rates};
+use crate::device::{Rates, place};
 use crate::options;
 use crate::provider::{Moirai, load};
 
@@ -248,7 +248,7 @@ impl Machine {
     pub fn measure_for(spec: &ModelSpec) -> Result<Self, LoadError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = spec.threads.unwrap_or(cores);
-        match Asked::parse(&spec.device)?.find()?.rates(options::dtype(spec)?)? {
+        match place(&spec.device)?.rates(options::dtype(spec)?)? {
             Some(Rates { name: device, flops, bytes }) => {
                 Ok(Self { device, threads, flops, bytes })
             }

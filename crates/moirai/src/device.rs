@@ -1,6 +1,6 @@
 //! Where a network computes: the processor or a card.
 
-use tidecast_forecast::{AUTO, LoadError};
+use tidecast_forecast::{AUTO, LoadError, load_on};
 
 use crate::precision::Precision;
 
@@ -89,6 +89,13 @@ fn cards() -> usize {
     0
 }
 
+/// Finds the best of the places that a device's name stands for.
+pub(crate) fn place(device: &str) -> Result<Place, LoadError> {
+    let find = |device: &str| Asked::parse(device)?.find();
+    let found = load_on(device, devices(device), 1, find)?.pop();
+    found.ok_or_else(|| LoadError::UnknownDevice { device: device.to_owned() })
+}
+
 /// What a device's name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -132,6 +139,12 @@ fn card(ordinal: usize) -> Result<Place, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_place_is_found_whatever_there_is() {
+        assert!(place(AUTO).is_ok() && place("cpu").is_ok());
+        assert!(matches!(place("tpu"), Err(LoadError::UnknownDevice { .. })));
+    }
 
     #[test]
     fn names_are_read_or_refused() {

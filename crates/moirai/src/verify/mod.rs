@@ -16,7 +16,7 @@ use serde::Serialize;
 use tidecast_forecast::LoadError;
 
 use crate::checkpoint::{Checkpoint, Wish};
-use crate::device::Asked;
+use crate::device::place;
 use crate::precision::Precision;
 use crate::verify::golden::{Golden, GoldenFolder};
 
@@ -159,7 +159,7 @@ pub fn verify(
     on: On<'_>,
     on_check: &mut dyn FnMut(&Check),
 ) -> Result<Report, VerifyError> {
-    let place = Asked::parse(on.device)?.find()?;
+    let place = place(on.device)?;
     let wish = Wish { dtype: Some(on.dtype), place, ..Wish::default() };
     let network = Checkpoint::open_folder(model_dir, wish).map_err(LoadError::from)?.network;
     let model = &*network;
