@@ -46,6 +46,7 @@ mod sampler;
 mod scaler;
 mod special;
 mod strata;
+mod summary;
 #[cfg(test)]
 mod testing;
 pub mod verify;

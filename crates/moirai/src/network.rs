@@ -12,6 +12,7 @@ use crate::model::{Chunk, MoiraiMoe, Probe};
 use crate::rollout::cached::{self, Job};
 use crate::rollout::{Rolled, exact};
 use crate::rows::{RowLayout, Rows};
+use crate::sampler::Sampling;
 
 /// Rows of tokens laid end to end: so many rows of each layout.
 pub(crate) type Layouts<'a> = [(&'a RowLayout, usize)];
@@ -36,7 +37,7 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
     }
 
     /// Returns how many points of a path's distribution the device can draw at a step.
-    fn most_points(&self) -> usize {
+    fn most_points(&self, _sampling: Sampling) -> usize {
         usize::MAX
     }
 

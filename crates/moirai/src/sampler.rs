@@ -31,9 +31,16 @@ impl Sampling {
             Self::Stratified => "stratified",
         }
     }
-}
 
-impl Sampling {
+    /// Returns the sample paths of a forecast unless said: docs/accuracy.md has the table
+    /// that chose them.
+    pub(crate) fn paths(self) -> usize {
+        match self {
+            Self::Independent => 100,
+            Self::Stratified => 16,
+        }
+    }
+
     /// Returns the points of a path's distribution that are usually drawn at each step.
     pub(crate) fn points(self) -> usize {
         match self {

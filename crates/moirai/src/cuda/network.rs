@@ -18,6 +18,7 @@ use crate::model::Probe;
 use crate::network::{Layouts, Network};
 use crate::rollout::Rolled;
 use crate::rollout::cached::Job;
+use crate::sampler::Sampling;
 use crate::weights::Weights;
 
 /// MOIRAI-MoE on one card.
@@ -266,8 +267,11 @@ impl Network for CudaNetwork {
         Some((all.saturating_sub(free) as u64, all as u64))
     }
 
-    fn most_points(&self) -> usize {
-        MOST_POINTS
+    fn most_points(&self, sampling: Sampling) -> usize {
+        match sampling {
+            Sampling::Independent => 1,
+            Sampling::Stratified => MOST_POINTS,
+        }
     }
 
     fn failure(&self) -> Option<String> {

@@ -66,7 +66,7 @@ fn bytes_of(network: &CudaNetwork, job: &Job<'_>) -> usize {
     context * memory
         + rows * steps * memory
         + context.max(rows) * Work::bytes_of_row(config, operands)
-        + 4 * job.paths * job.series.variates() * job.series.steps()
+        + 4 * (1 + job.fill.points()) * job.paths * job.series.variates() * job.series.steps()
 }
 
 /// Rolls out series together; if memory does not suffice after all, in halves.
