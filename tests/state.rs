@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::broker;
 use crate::support::command::{Ended, run_command, tidecast};
 use crate::support::eventually;
-use crate::support::messages::Subscriber;
+use crate::support::messages::{Subscriber, records};
 use crate::support::pipeline::{CONTEXT, Pipeline};
 use crate::support::service::{Service, run_to_end};
 use crate::support::topics::{Series, Topics, time};
@@ -168,6 +168,47 @@ fn a_restart_in_the_middle_of_a_long_window_reads_nothing_again() {
         let mean = (0..60).map(|minute| series.value(minute)).sum::<f64>() / 60.0;
         assert_eq!(subscriber.find(series.name, &time(0, 0)).mean(), [mean, mean]);
     }
+}
+
+#[test]
+fn what_was_open_at_the_end_of_the_topic_closes_after_a_restart_though_nothing_comes() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let pipeline = Pipeline::new("exactly-once");
+    let url = format!("state.url=file://{}", folder.path().display());
+    let settings = [url.as_str(), "state.interval=50ms", "pipeline.commit_interval=5ms"];
+    topics.send_minutes(&SERIES, 0..10);
+    let service = Service::start(&pipeline.script(&topics), broker.bootstrap(), &settings);
+    let end = topics.ends()[0].unwrap();
+    let is_written = |offset: i64| {
+        let is_there = snapshots(folder.path()).iter().any(|path| is_at(path, offset));
+        is_there.then_some(())
+    };
+    eventually(|| is_written(end), || format!("a snapshot at {end}\n{}", service.log()));
+    service.kill();
+
+    // All that is committed is in the snapshot, so no record is read, not even again.
+    let idle = Pipeline { idle_timeout: "300ms", ..pipeline };
+    let script = idle.script(&topics);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    let service = start(&script, broker.bootstrap(), &settings);
+    subscriber.await_distinct(10 * SERIES.len(), &service);
+    service.kill();
+
+    // And once it is out it is out, with what the clock decided.
+    let service = start(&script, broker.bootstrap(), &settings);
+    topics.send_minutes(&SERIES, 9..11);
+    subscriber.await_distinct(11 * SERIES.len(), &service);
+    service.stop();
+    subscriber.read_to_end();
+    subscriber.assert_no_repeats();
+    for series in SERIES {
+        let message = subscriber.find(series.name, &time(9, 0));
+        assert_eq!(message.context_steps(), 10, "{:?}", message.name());
+    }
+    let late = records(broker.bootstrap(), &topics.late).len();
+    assert_eq!(late, 2 * SERIES.len(), "minute 9 was closed");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) struct PartitionWork {
     /// Until this offset records only rebuild the state: what they trigger is out
     /// already. `None` from there on.
     replaying_until: Option<Offset>,
+    /// Where reading begins, if what was committed says so.
+    reads_from: Option<Offset>,
     /// How far everything is handed on.
     checkpoint: Checkpoint,
     /// What windows follow from, for the next owner to see.
@@ -88,7 +90,8 @@ impl PartitionWork {
             resume.replay.iter_mut().for_each(|replay| replay.closes.clear());
         }
         check_windows(&partition, &mut resume, &windows, reset)?;
-        let mut windower = Windower::new(plan).map_err(Failure::fatal)?;
+        let mut windower =
+            Windower::new(plan).map_err(Failure::fatal)?.of_partition(partition.clone());
         let restored = match (snapshots, resume.committed) {
             (None, _) => None,
             // Snapshots are of another life of the topic or of the group, and go.
@@ -133,6 +136,7 @@ impl PartitionWork {
             partition,
             windower,
             replaying_until: is_replaying,
+            reads_from: read_from,
             checkpoint: Checkpoint::default(),
             windows,
             base,
@@ -177,23 +181,32 @@ impl PartitionWork {
     }
 
     /// Closes what has begun, or at the end of a bounded source everything; `false`
-    /// if nothing has been read.
+    /// if there is no state yet.
     ///
     /// # Errors
     /// If a result cannot be assembled, which is a bug.
     pub(crate) fn on_close(&mut self, finish: bool) -> Result<bool, Failure> {
-        let Some(position) = self.checkpoint.position(&self.partition) else {
+        let Some(position) = self.position() else {
             return Ok(false);
         };
-        if self.replaying_until.take().is_some() && !finish {
+        match self.replaying_until.take() {
+            // Nothing was written since the commit: all that is left to rebuild are
+            // closes of the wall clock behind the last record.
+            Some(until) if position >= until => {
+                self.windower.repeat_closes(position).map_err(Failure::retriable)?;
+                self.windower.discard_parts().map_err(Failure::retriable)?;
+            }
             // Caught up below the committed offset: the topic was truncated or
             // recreated. Its records count from here on.
-            tracing::warn!(
-                partition = %self.partition,
-                position = %position,
-                "the partition ends before the committed offset; it was recreated or truncated"
-            );
-            (self.left, self.base) = (None, None);
+            Some(_) if !finish => {
+                tracing::warn!(
+                    partition = %self.partition,
+                    position = %position,
+                    "the partition ends before the committed offset; it was recreated or truncated"
+                );
+                (self.left, self.base) = (None, None);
+            }
+            _ => {}
         }
         if self.base.is_none() {
             self.set_base(position);
@@ -221,11 +234,18 @@ impl PartitionWork {
         if is_last {
             output.late = std::mem::take(&mut self.late);
             output.bad = std::mem::take(&mut self.bad);
-            let position = self.checkpoint.position(&self.partition).unwrap_or_default();
+            let position = self.position().unwrap_or_default();
             self.set_base(position);
         }
         let commit = self.commit();
         Ok(Triggered { output, commit, is_last })
+    }
+
+    /// Returns how far the state goes. A state that was restored whole needs no record for
+    /// that: none may come for long.
+    fn position(&self) -> Option<Offset> {
+        let is_whole = |from: &Offset| self.replaying_until.is_none_or(|until| *from >= until);
+        self.checkpoint.position(&self.partition).or(self.reads_from.filter(is_whole))
     }
 
     /// Returns the commit of everything that was taken so far.

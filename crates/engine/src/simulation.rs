@@ -534,3 +534,43 @@ fn a_store_that_hangs_stops_neither_the_stream_nor_a_start_nor_a_stop() {
         assert!(simulation.world.lock().is_committed(), "it read again instead");
     });
 }
+
+#[test]
+fn what_is_open_at_the_end_of_the_log_closes_after_a_restart_though_nothing_comes() {
+    on_a_runtime(async {
+        let mut simulation = Simulation::new(Arc::new(plan()), 1, None);
+        simulation.start(0);
+        simulation.pass(Duration::from_secs(4)).await;
+        for _ in 0..5 {
+            simulation.produce();
+        }
+        // Long enough for a snapshot behind the last record, and for no idle timeout.
+        simulation.pass(Duration::from_millis(3_500)).await;
+        simulation.kill(0);
+        simulation.pass(Duration::from_secs(1)).await;
+        let store = SnapshotStore::on(Arc::clone(&simulation.store) as _);
+        let ends: Vec<i64> =
+            simulation.world.lock().logs.iter().map(|log| log.len() as i64).collect();
+        let mut whole = Vec::new();
+        for (number, end) in ends.into_iter().enumerate() {
+            let files = store.list(Some("load"), Some(&partition(number))).await.expect("listed");
+            if files.first().is_some_and(|file| file.offset.0 == end) {
+                whole.push(number);
+            }
+        }
+        assert!(!whole.is_empty(), "a snapshot behind the last record");
+        let forecasts = |simulation: &Simulation| -> Vec<usize> {
+            let world = simulation.world.lock();
+            whole.iter().map(|number| world.published[*number].forecasts.len()).collect()
+        };
+        let before = forecasts(&simulation);
+        simulation.start(0);
+        simulation.pass(Duration::from_secs(30)).await;
+        let after = forecasts(&simulation);
+        assert!(before.iter().zip(&after).all(|(before, after)| before < after), "{after:?}");
+        simulation.kill(0);
+        let numbers = 0..simulation.world.lock().partitions();
+        let expected: Vec<_> = numbers.map(|number| simulation.calm(number)).collect();
+        assert_eq!(simulation.world.lock().published, expected);
+    });
+}

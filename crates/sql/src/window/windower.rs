@@ -144,6 +144,13 @@ impl Windower {
         })
     }
 
+    /// Says which partition it is of before a record does: a close may come first.
+    #[must_use]
+    pub fn of_partition(mut self, partition: Partition) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
     /// Takes a batch and returns all that it leads to.
     ///
     /// # Errors
@@ -173,6 +180,18 @@ impl Windower {
         }
         self.take_rows(batch, done..batch.rows.num_rows())?;
         self.position = batch.range.end();
+        Ok(())
+    }
+
+    /// Repeats the forced closes up to an offset that no record stands before any more.
+    ///
+    /// # Errors
+    /// If a result cannot be assembled, which is a bug.
+    pub fn repeat_closes(&mut self, until: Offset) -> Result<(), WindowError> {
+        while let Some(close) = self.to_repeat.pop_front_if(|close| close.offset <= until) {
+            self.position = close.offset;
+            self.feed_watermark(close.watermark)?;
+        }
         Ok(())
     }
 
