@@ -37,6 +37,7 @@
 pub mod accuracy;
 mod batch;
 pub mod hub;
+mod joint;
 pub mod licence;
 mod load;
 mod normal;
@@ -49,8 +50,9 @@ mod squares;
 mod task;
 
 pub use crate::batch::{BatchLimits, BatchQueue, NextBatch};
+pub use crate::joint::AggregateForecast;
 pub use crate::load::{Family, Load, LoadError, family, load, load_on, load_with};
-pub use crate::normal::normal_quantile;
+pub use crate::normal::{normal_probability, normal_quantile};
 pub use crate::progress::{DownloadProgress, Logged};
 pub use crate::provider::{Counter, ModelInfo, PROCESSOR_BATCH, Provider};
 pub use crate::seed::seed_for;

@@ -1,4 +1,4 @@
-//! The standard normal quantile function.
+//! The standard normal distribution.
 
 /// Returns the value a standard normal variable stays below with this
 /// probability, which lies in (0, 1).
@@ -18,6 +18,16 @@ pub fn normal_quantile(probability: f64) -> f64 {
         ratio(&FAR_NUMERATOR, &FAR_DENOMINATOR, r - 5.0)
     };
     magnitude.copysign(q)
+}
+
+/// Returns the probability with which a standard normal variable stays below `z`.
+///
+/// ```
+/// use tidecast_forecast::{normal_probability, normal_quantile};
+/// assert!((normal_probability(normal_quantile(0.9)) - 0.9).abs() < 1e-15);
+/// ```
+pub fn normal_probability(z: f64) -> f64 {
+    0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 fn ratio(numerator: &[f64; 8], denominator: &[f64; 8], x: f64) -> f64 {

@@ -13,10 +13,13 @@
 
 #![allow(clippy::print_stdout)] // the numbers are what it is for
 
+use std::error::Error;
+
 use tidecast_forecast::{Context, Forecast, ForecastTask, ModelSpec, Provider};
 use tidecast_moirai::{Precision, load};
+use tidecast_stream::{AggregateFunction, HorizonAggregate};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let last = |name: &str, usual: &str| {
         let mut pairs = arguments.chunks_exact(2).filter(|pair| pair[0] == name);
@@ -67,8 +70,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let noise = difference(&long, &run(&device, Precision::F32, 1000)?);
         let processor = difference(&long, &run("cpu", Precision::F32, 0)?);
         println!("horizon {horizon}: another seed {noise}, the processor {processor}");
+        // Of whole paths: whether they depend on the batch, and how wide their sums are.
+        let told = |device: &str, offset| -> Result<(Vec<Forecast>, bool), Box<dyn Error>> {
+            let mut tasks = tasks_of(offset);
+            tasks.iter_mut().for_each(|task| task.keep_samples = true);
+            let mut loaded = load(&spec(device, Precision::F32))?;
+            let together: Vec<Forecast> =
+                loaded.forecast(&tasks).into_iter().collect::<Result<_, _>>()?;
+            let mut is_same = true;
+            for (task, together) in tasks.iter().zip(&together).take(8) {
+                let alone = loaded.forecast(std::slice::from_ref(task)).remove(0)?;
+                is_same &= alone.samples == together.samples;
+            }
+            Ok((together, is_same))
+        };
+        let (card, is_same) = told(&device, 0)?;
+        let widths = [told(&device, 1000)?.0, told("cpu", 0)?.0].map(|it| width_of_sums(&it));
+        let card = width_of_sums(&card);
+        println!(
+            "horizon {horizon}: paths alone are those in the batch: {is_same}; bands of sums, mean \
+             width {card}, another seed {}, the processor {}",
+            widths[0], widths[1]
+        );
     }
     Ok(())
+}
+
+/// Returns the mean width of the 80 % band of the horizon's sum.
+fn width_of_sums(forecasts: &[Forecast]) -> f64 {
+    let aggregate = HorizonAggregate { function: AggregateFunction::Sum, steps: None };
+    let width = |forecast: &Forecast| {
+        let sums = forecast.aggregated(aggregate, &[0.1, 0.9])?;
+        let [low, high] = [0, 1].map(|level: usize| sums.quantiles.get(level)?.first()?.first());
+        Some(high? - low?)
+    };
+    forecasts.iter().filter_map(width).sum::<f64>() / forecasts.len() as f64
 }
 
 /// Two seasons and a little noise, of scale one.

@@ -223,6 +223,22 @@ __device__ uint32_t permuted(uint32_t index, uint32_t count, uint64_t key) {
   return place;
 }
 
+// Draws the point at `uniform` of a distribution, as `Prepared` of `distribution.rs` does.
+__device__ float draw_at(const Output& o, const float* row, int width, float2 all, float uniform, Philox& random) {
+  if (isnan(all.y)) return NAN;
+  int chosen = 0;
+  if (o.is_mixture) {
+    float up_to = 0.f, weight;
+    for (;; chosen++) {
+      weight = expf(row[chosen * width] - all.x) / all.y;
+      if (chosen == o.components - 1 || uniform < up_to + weight) break;
+      up_to += weight;
+    }
+    uniform = (uniform - up_to) / weight;
+  }
+  return component(o, chosen, row, width, fminf(fmaxf(uniform, 1e-7f), 1.f - 6e-8f), random);
+}
+
 // Draws the points of a path at one position, one in each of its parts of (0, 1), writes
 // them in order of size, and returns the one that goes on.
 __device__ float stratified(const Draw& p, const Series& s, uint32_t path, uint32_t token, int position,
@@ -235,21 +251,9 @@ __device__ float stratified(const Draw& p, const Series& s, uint32_t path, uint3
   const float share = 1.f / (float(s.paths) * p.points_of_step);
   float sorted[MOST_POINTS];
   for (int k = 0; k < p.points_of_step; k++) {
-    float uniform = (float(k * s.paths + part) + random.uniform()) * share, z = NAN;
-    if (!isnan(all.y)) {
-      int chosen = 0;
-      if (o.is_mixture) {
-        float up_to = 0.f, weight;
-        for (;; chosen++) {
-          weight = expf(row[chosen * p.patch_width] - all.x) / all.y;
-          if (chosen == o.components - 1 || uniform < up_to + weight) break;
-          up_to += weight;
-        }
-        uniform = (uniform - up_to) / weight;
-      }
-      z = component(o, chosen, row, p.patch_width, fminf(fmaxf(uniform, 1e-7f), 1.f - 6e-8f), random);
-      if (isinf(z)) z = copysignf(3.402823466e38f, z);
-    }
+    float uniform = (float(k * s.paths + part) + random.uniform()) * share;
+    float z = draw_at(o, row, p.patch_width, all, uniform, random);
+    if (isinf(z)) z = copysignf(3.402823466e38f, z);
     int at = k;
     for (; at > 0 && sorted[at - 1] > z; at--) sorted[at] = sorted[at - 1];
     sorted[at] = z;
@@ -298,6 +302,83 @@ KERNEL __launch_bounds__(128) draw(const Draw p) {
     scaled = p.covariates[s.covariates + (size_t(token - s.variates) * s.patches + p.step) * p.padded + position];
   }
   if (p.input) p.input[size_t(row) * p.padded + position] = scaled;
+}
+
+// The patches of a variate's context that are looked back at.
+struct Looked {
+  uint32_t seed_low, seed_high;
+  uint32_t variate;
+  uint32_t first_head;   // of the head's rows before the patches
+  uint32_t first_patch;  // among what happened
+  uint32_t patches;
+};
+LAYOUT(Looked, AT(seed_low), AT(seed_high), AT(variate), AT(first_head), AT(first_patch), AT(patches))
+
+struct Hindsight {
+  const float* head;      // [head rows, stride]
+  const float* happened;  // [patches, patch size]; NaN where nothing was observed
+  const Looked* looked;   // [variates]
+  float* together;        // [variates, 6]
+  int stride, patch_size, patch_width;
+  int points;             // among which what happened is placed
+  Output output;
+};
+LAYOUT(Hindsight, AT(head), AT(happened), AT(looked), AT(together), AT(stride), AT(patch_size), AT(patch_width),
+       AT(points), AT(output))
+
+// Places what happened in patches of a context in what the model had said of them, and sums
+// up how steps hang together: `Hindsight` and `Together` of `coupling.rs`. A block takes a
+// variate.
+KERNEL __launch_bounds__(128) look_back(const Hindsight p) {
+  extern __shared__ float places[];
+  __shared__ float sums[4][6];
+  const Looked l = p.looked[blockIdx.x];
+  const int count = l.patches * p.patch_size;
+  for (int i = threadIdx.x; i < count; i += blockDim.x) {
+    const int patch = i / p.patch_size, position = i % p.patch_size;
+    const float happened = p.happened[size_t(l.first_patch) * p.patch_size + i];
+    float place = NAN;
+    if (!isnan(happened)) {
+      Philox random;
+      random.key0 = l.seed_low, random.key1 = l.seed_high;
+      random.path = ~0u, random.place = uint32_t(patch) << 16 | l.variate, random.position = position;
+      const float* row = p.head + size_t(l.first_head + patch) * p.stride + position;
+      const float2 all = p.output.is_mixture ? weights(p.output, row, p.patch_width) : make_float2(0.f, 1.f);
+      float below = 0.f;
+      for (int k = 0; k < p.points; k++) {
+        const float drawn = draw_at(p.output, row, p.patch_width, all, (k + random.uniform()) / p.points, random);
+        below += isnan(drawn) ? NAN : drawn < happened ? 1.f : drawn == happened ? 0.5f : 0.f;
+      }
+      place = normcdfinvf((below + 0.5f) / (p.points + 1));
+    }
+    places[i] = place;
+  }
+  __syncthreads();
+  float own[6] = {};
+  for (int patch = threadIdx.x; patch < l.patches; patch += blockDim.x) {
+    float found = 0.f, sum = 0.f, squares = 0.f, before = NAN;
+    for (int position = 0; position < p.patch_size; position++) {
+      const float place = places[patch * p.patch_size + position];
+      if (!isnan(place)) found += 1.f, sum += place, squares += place * place;
+      if (!isnan(place) && !isnan(before)) own[2] += 1.f, own[3] += before * place;
+      before = place;
+    }
+    own[0] += found, own[1] += squares;
+    own[4] += 0.5f * found * (found - 1.f), own[5] += 0.5f * (sum * sum - squares);
+  }
+#pragma unroll
+  for (int k = 0; k < 6; k++) {
+    float sum = own[k];
+#pragma unroll
+    for (int offset = 16; offset; offset >>= 1) sum += __shfl_xor_sync(~0u, sum, offset);
+    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32][k] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x < 6) {
+    float sum = 0.f;
+    for (int warp = 0; warp < 4; warp++) sum += sums[warp][threadIdx.x];
+    p.together[blockIdx.x * 6 + threadIdx.x] = sum;
+  }
 }
 
 struct Quantiles {

@@ -25,6 +25,7 @@
 pub mod bench;
 mod checkpoint;
 mod config;
+mod coupling;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;

@@ -164,7 +164,7 @@ impl Fill for Sampler {
                 *point = bounded(prepared.draw_at(uniform, &mut random)) as f32;
             }
             points.sort_unstable_by(f32::total_cmp);
-            let chosen = points.get(strata.chosen(place)).copied();
+            let chosen = points.get(strata.at(strata.rank(place))).copied();
             *value = value_of(f64::from(chosen.unwrap_or(f32::NAN)));
         }
     }

@@ -8,8 +8,7 @@
 //! the uniform numbers behind them are one stratified sample (Latin hypercube sampling,
 //! McKay, Beckman and Conover 1979): with `n` paths of `k` points each there is one
 //! in each of `n * k` equal parts of (0, 1), and each path's own are evenly spread. Which
-//! path has which part, and which of its points goes on, is shuffled anew at each
-//! step. So each point and each path alone has the model's distribution, as if
+//! path has which part, and which of its points goes on, is shuffled anew at each step. So each point and each path alone has the model's distribution, as if
 //! it had been drawn by itself.
 //!
 //! The shuffles are computed, not kept: a path's part follows from the seed and the place
@@ -36,8 +35,9 @@ pub(crate) struct Place {
 /// What is shuffled at a step.
 #[derive(Clone, Copy)]
 enum Shuffle {
+    Noise = 0,
     Parts = 1,
-    Chosen = 2,
+    Rank = 2,
     Within = 3,
 }
 
@@ -50,12 +50,22 @@ impl Strata {
         ((point * self.paths + part) as f64 * width, width)
     }
 
-    /// Returns which of a path's points goes on, counted from the smallest.
-    pub(crate) fn chosen(&self, place: Place) -> usize {
-        let part = self.shuffled(place, Shuffle::Chosen) as f64;
+    /// Returns the rank among a path's points, inside (0, 1), of the one that goes on.
+    pub(crate) fn rank(&self, place: Place) -> f64 {
+        let part = self.shuffled(place, Shuffle::Rank) as f64;
         let within = mixed(self.key(place, Shuffle::Within) ^ place.path as u64) >> 11;
-        let place = (part + within as f64 * 2f64.powi(-53)) / self.paths as f64;
-        ((place * self.points as f64) as usize).min(self.points - 1)
+        (part + (within as f64 + 0.5) * 2f64.powi(-53)) / self.paths as f64
+    }
+
+    /// Returns another rank, inside (0, 1), that has nothing to do with that one.
+    pub(crate) fn noise(&self, place: Place) -> f64 {
+        let bits = mixed(self.key(place, Shuffle::Noise) ^ place.path as u64) >> 11;
+        (bits as f64 + 0.5) * 2f64.powi(-53)
+    }
+
+    /// Returns which of a path's points, counted from the smallest, has a rank.
+    pub(crate) fn at(&self, rank: f64) -> usize {
+        ((rank * self.points as f64) as usize).min(self.points - 1)
     }
 
     fn shuffled(&self, place: Place, what: Shuffle) -> usize {
@@ -142,7 +152,8 @@ mod tests {
         let strata = Strata { seed: 5, paths: 16, points: 16 };
         for step in 0..50 {
             let place = |path| Place { variate: 1, step, path };
-            let mut chosen: Vec<usize> = (0..16).map(|path| strata.chosen(place(path))).collect();
+            let chosen = |path| strata.at(strata.rank(place(path)));
+            let mut chosen: Vec<usize> = (0..16).map(chosen).collect();
             chosen.sort_unstable();
             assert!(chosen.iter().copied().eq(0..16), "{chosen:?}");
         }

@@ -65,7 +65,12 @@ pub(crate) fn summarize(
     }
     let samples = task.keep_samples.then(|| {
         let path = |path: usize| {
-            (0..variates).map(|variate| paths.path(path, variate)[..horizon].to_vec()).collect()
+            let told = |variate| {
+                let mut told = paths.told(path, variate);
+                told.truncate(horizon);
+                told
+            };
+            (0..variates).map(told).collect()
         };
         (0..count).map(path).collect()
     });

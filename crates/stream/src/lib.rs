@@ -14,6 +14,7 @@
 //! partition the offset *through which everything triggered is inside*. So a
 //! committed offset never runs ahead of its forecasts, and never leaves one out.
 
+pub mod aggregate;
 pub mod batch;
 pub mod checkpoint;
 pub mod column_type;
@@ -31,6 +32,7 @@ pub mod sink;
 pub mod source;
 pub mod time;
 
+pub use aggregate::{AggregateFunction, HorizonAggregate, HorizonAggregateError};
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use domain::{Domain, DomainRule};

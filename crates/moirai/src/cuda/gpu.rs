@@ -43,7 +43,7 @@ const KERNELS: [Kernels; 4] = [
     },
     Kernels {
         binary: include_bytes!(concat!(env!("OUT_DIR"), "/sample.fatbin")),
-        names: &["draw", "quantiles"],
+        names: &["draw", "look_back", "quantiles"],
         layouts: structures::of_sample,
     },
 ];

@@ -4,6 +4,7 @@ use cudarc::driver::DeviceRepr;
 
 use super::buffer::Pointer;
 use super::gpu::{Gpu, Result};
+use crate::coupling::MOST_PATCHES;
 use crate::precision::Precision;
 
 /// Kinds of numbers in products: weights and activations.
@@ -42,7 +43,8 @@ macro_rules! parameters {
     };
 }
 parameters!(
-    Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Quantiles, Pair
+    Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Looked,
+    Hindsight, Quantiles, Pair
 );
 
 /// `out[row, n] = sum of a[row, k] * weights[n, k]`.
@@ -408,6 +410,41 @@ pub(super) struct Draw {
 pub(super) fn draw(gpu: &Gpu, draw: &Draw) -> Result<()> {
     let threads = draw.rows as usize * draw.padded as usize;
     gpu.launch("draw", (threads.div_ceil(128), 1), 128, 0, draw)
+}
+
+/// The patches of a variate's context that are looked back at.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looked {
+    pub(super) seed_low: u32,
+    pub(super) seed_high: u32,
+    pub(super) variate: u32,
+    pub(super) first_head: u32,
+    pub(super) first_patch: u32,
+    pub(super) patches: u32,
+}
+
+/// Places what happened in a context in what the model had said of it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hindsight {
+    pub(super) head: Pointer<f32>,
+    pub(super) happened: Pointer<f32>,
+    pub(super) looked: Pointer<Looked>,
+    pub(super) together: Pointer<f32>,
+    pub(super) stride: i32,
+    pub(super) patch_size: i32,
+    pub(super) patch_width: i32,
+    pub(super) points: i32,
+    pub(super) output: Output,
+}
+
+/// Sums of a variate that looking back gives.
+pub(super) const SUMS: usize = 6;
+
+pub(super) fn look_back(gpu: &Gpu, variates: usize, hindsight: &Hindsight) -> Result<()> {
+    let places = MOST_PATCHES * hindsight.patch_size as usize;
+    gpu.launch("look_back", (variates, 1), 128, places * size_of::<f32>(), hindsight)
 }
 
 /// Sums up sample paths.

@@ -14,8 +14,9 @@ use rayon::prelude::*;
 use super::buffer::{Buffer, Pointer};
 use super::encoder::{Attended, Memory, Own, Work, size_of_operand};
 use super::gpu::{CudaError, Gpu, Result};
-use super::launch::{self, Draw, Pair, Quantiles, Span};
+use super::launch::{self, Draw, Hindsight, Pair, Quantiles, SUMS, Span};
 use super::network::{CudaNetwork, TokenRows, tiles};
+use crate::coupling::{Coupling, POINTS, Together};
 use crate::model::Probe;
 use crate::network::Network;
 use crate::rollout::cached::Job;
@@ -109,6 +110,10 @@ struct Batch<'a> {
     scaling: Buffer<f32>,
     covariates: Buffer<f32>,
     work: Work,
+    /// By variate, where its context is looked back at.
+    looked: Vec<launch::Looked>,
+    /// By variate, how closely steps hang together; empty where nobody asks.
+    couplings: Vec<Coupling>,
     /// Whether the card draws; else the jobs' own rules fill on the host.
     draws: bool,
 }
@@ -175,6 +180,9 @@ impl<'a> Batch<'a> {
         // All are of one model, which draws in one way.
         let strata = jobs.first().and_then(|(_, job)| job.fill.strata(job.paths));
         let points_of_step = strata.map_or(0, |strata| strata.points);
+        let looked = looked(&jobs, next.context_head);
+        let looks: u32 = looked.iter().map(|looked| looked.patches).sum();
+        let heads = heads.max((next.context_head + looks) as usize);
         Ok(Self {
             network,
             gpu,
@@ -188,6 +196,8 @@ impl<'a> Batch<'a> {
             scaling: Buffer::from(gpu, &scaling)?,
             covariates: Buffer::from(gpu, &covariates)?,
             work: network.encoder().work(context_tokens.max(rows), heads, false)?,
+            looked,
+            couplings: Vec::new(),
             draws: jobs.iter().all(|(_, job)| job.fill.seed().is_some()),
             jobs,
             table,
@@ -252,17 +262,58 @@ impl<'a> Batch<'a> {
         let scaled: Vec<Vec<f32>> = self.jobs.par_iter().zip(&self.scalings).map(scale).collect();
         self.work.input.write(gpu, &scaled.concat())?;
         let (mut wanted, mut first) = (Vec::new(), 0);
-        for (_, job) in &self.jobs {
+        let mut looked_at: Vec<u32> = Vec::new();
+        let mut happened = Vec::new();
+        for ((_, job), scalings) in self.jobs.iter().zip(&self.scalings) {
             wanted.extend(job.series.newest.iter().map(|newest| first + newest));
+            let told = if job.coupled().is_some() { job.series.variates() } else { 0 };
+            for (variate, scaling) in scalings.iter().enumerate().take(told) {
+                looked_at.extend(job.looked_at(variate).map(|token| first + token as u32));
+                job.series.push_happened(variate, *scaling, &mut happened);
+            }
             first += job.series.context.len() as u32;
         }
+        wanted.extend(looked_at);
         let chosen = Buffer::from(gpu, &wanted)?;
         let work = &self.work;
         encoder.embed(self.patch_index, work, contexts.count, &mut Probe::none())?;
         let attended = contexts.attended(memory);
         let wanted = (chosen.pointer(), wanted.len());
         encoder.encode(work, contexts.count, attended, wanted, &mut Probe::none())?;
-        encoder.head(self.patch_index, work, wanted.1)
+        encoder.head(self.patch_index, work, wanted.1)?;
+        if self.jobs.iter().any(|(_, job)| job.coupled().is_some()) {
+            self.couplings = self.look_back(&happened)?;
+        }
+        Ok(())
+    }
+
+    /// Sees how closely steps of each variate hang together.
+    fn look_back(&self, happened: &[f32]) -> Result<Vec<Coupling>> {
+        let (gpu, count) = (self.gpu, self.looked.len());
+        let (happened, looked) = (Buffer::from(gpu, happened)?, Buffer::from(gpu, &self.looked)?);
+        let together = Buffer::new(gpu, count * SUMS)?;
+        let config = self.network.config();
+        let patch_size = config.patch_sizes[self.patch_index];
+        let hindsight = Hindsight {
+            head: self.work.head.pointer(),
+            happened: happened.pointer(),
+            looked: looked.pointer(),
+            together: together.pointer(),
+            stride: self.network.encoder().head_width() as i32,
+            patch_size: patch_size as i32,
+            patch_width: config.patch_width as i32,
+            points: POINTS as i32,
+            output: self.network.output(),
+        };
+        launch::look_back(gpu, count, &hindsight)?;
+        let sums: Vec<f32> = together.read(gpu, count * SUMS)?;
+        let (sums, _) = sums.as_chunks::<SUMS>();
+        let coupling = |sums: &[f32; SUMS]| {
+            let [places, squares, neighbours, of_neighbours, pairs, of_pairs] = sums.map(f64::from);
+            Together { places, squares, neighbours, of_neighbours, pairs, of_pairs }
+                .coupling(patch_size)
+        };
+        Ok(sums.iter().map(coupling).collect())
     }
 
     /// Returns what still runs at a step.
@@ -376,6 +427,11 @@ impl<'a> Batch<'a> {
                     };
                     let mut own = Paths::new(job.paths, job.series, per_step);
                     own.scalings.clone_from(&self.scalings[index]);
+                    own.coupled = job.coupled().map(|strata| {
+                        let variates = self.couplings.iter().copied();
+                        let first = self.table[index].context_head as usize;
+                        (strata, variates.skip(first).take(job.series.variates()).collect())
+                    });
                     let first = self.table[index].first_value as usize;
                     let length = own.values.len();
                     let steps = own.steps;
@@ -461,6 +517,28 @@ impl<'a> Batch<'a> {
         }
         Ok(all)
     }
+}
+
+/// Returns where each variate's context is looked back at: its head's rows come behind
+/// those of the newest tokens, of which there are `newest`.
+fn looked(jobs: &[(usize, &Job<'_>)], newest: u32) -> Vec<launch::Looked> {
+    let (mut looked, mut first_patch) = (Vec::with_capacity(newest as usize), 0);
+    for (_, job) in jobs {
+        let seed = job.fill.seed().unwrap_or(0);
+        for variate in 0..job.series.variates() {
+            let patches = job.looked_at(variate).len() as u32;
+            looked.push(launch::Looked {
+                seed_low: seed as u32,
+                seed_high: (seed >> 32) as u32,
+                variate: variate as u32,
+                first_head: newest + first_patch,
+                first_patch,
+                patches,
+            });
+            first_patch += patches;
+        }
+    }
+    looked
 }
 
 /// Appends a series' covariates known ahead, scaled: `[covariates, patches, padded]`.

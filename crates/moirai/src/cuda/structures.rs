@@ -1,8 +1,8 @@
 //! Which structures of `launch.rs` each file of kernels declares, too.
 
 use super::launch::{
-    Attention, Draw, Heads, Norm, Output, Pair, Place, Product, Projection, Quantiles, Rotate,
-    Route, Series, Span,
+    Attention, Draw, Heads, Hindsight, Looked, Norm, Output, Pair, Place, Product, Projection,
+    Quantiles, Rotate, Route, Series, Span,
 };
 use super::layout::{Layout, layout};
 
@@ -133,6 +133,18 @@ pub(super) fn of_sample() -> Vec<Layout> {
             padded,
             is_drawn,
             points_of_step,
+            output
+        }),
+        layout!(Looked { seed_low, seed_high, variate, first_head, first_patch, patches }),
+        layout!(Hindsight {
+            head,
+            happened,
+            looked,
+            together,
+            stride,
+            patch_size,
+            patch_width,
+            points,
             output
         }),
         layout!(Quantiles {

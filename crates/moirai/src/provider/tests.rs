@@ -1,3 +1,5 @@
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tidecast_stream::DomainRule;
 
 use super::*;
@@ -44,6 +46,45 @@ fn the_builtin_checkpoint_is_what_its_card_says() {
         ("sampling", "stratified".to_owned()),
     ];
     assert_eq!(info.settings, settings);
+}
+
+#[test]
+fn told_paths_hang_together_as_the_context_does_and_each_step_is_what_it_was() {
+    let mut model = load(&spec()).expect("loads");
+    // A level that wanders slowly: what comes next is off on one side for long. And noise,
+    // which has nothing to hang together.
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut level = 0.0;
+    let mut wander = || {
+        level = 0.95 * level + random.random::<f64>() - 0.5;
+        level
+    };
+    let wandering: Vec<f64> = (0..640).map(|_| wander()).collect();
+    let noise: Vec<f64> = (0..640).map(|_| random.random()).collect();
+    let mut wider = |values: &[f64]| {
+        let mut asked = ForecastTask { samples: Some(64), ..task(values, 40, 5) };
+        let told = one(&mut model, &asked);
+        asked.keep_samples = false;
+        let plain = one(&mut model, &asked);
+        assert_eq!((&plain.mean, &plain.quantiles), (&told.mean, &told.quantiles));
+        // Each step's paths are what its quantiles say.
+        let single =
+            told.aggregated("sum:1".parse().expect("one"), &[0.1, 0.5, 0.9]).expect("paths");
+        let band = |quantiles: &[Vec<Vec<f64>>]| -> f64 {
+            let (low, high) = (&quantiles[0][0], &quantiles[2][0]);
+            low.iter().zip(high).map(|(low, high)| high - low).sum()
+        };
+        let same = band(&single.quantiles) / band(&told.quantiles);
+        assert!((0.9..1.1).contains(&same), "{same}");
+        // Were steps independent, the band of a sum would grow with the root of their number.
+        let sums =
+            told.aggregated("sum:16".parse().expect("one"), &[0.1, 0.5, 0.9]).expect("paths");
+        let independent = 4.0 * band(&told.quantiles) / 40.0;
+        band(&sums.quantiles) / 2.0 / independent
+    };
+    let (wandering, noise) = (wider(&wandering), wider(&noise));
+    assert!(wandering > 1.8, "{wandering}");
+    assert!((0.7..1.5).contains(&noise), "{noise}");
 }
 
 #[test]

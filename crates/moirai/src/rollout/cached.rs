@@ -6,16 +6,20 @@
 //! The context is padded on the left as the reference pads it, so the first
 //! patch is that of the exact rollout.
 
+use std::ops::Range;
+
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::exact::Target;
 use super::{Fill, PATHS_A_THREAD, Paths, Series, patches};
 use crate::config::Config;
+use crate::coupling::{Coupling, Hindsight};
 use crate::model::{Chunk, MoiraiMoe, PathMemory, Probe};
 use crate::ops::PackedMemory;
 use crate::rows::{Rotary, Rows};
 use crate::scaler::Scaling;
+use crate::strata::Strata;
 
 /// Tokens encoded at once: enough for each expert to get many, few enough for
 /// the memory of their keys and values. With many threads there are more.
@@ -38,6 +42,17 @@ impl<'a> Job<'a> {
     pub(crate) fn paths(series: &'a Series<'a>, paths: usize, fill: &'a dyn Fill) -> Self {
         Self { series, paths, fill, levels: None }
     }
+
+    /// Returns how the paths share out the distributions if they are to be told, and have
+    /// to hang together for that.
+    pub(crate) fn coupled(&self) -> Option<Strata> {
+        self.fill.strata(self.paths).filter(|_| self.levels.is_none())
+    }
+
+    /// Returns the tokens of the context that are looked back at.
+    pub(crate) fn looked_at(&self, variate: usize) -> Range<usize> {
+        if self.coupled().is_some() { self.series.looked_at(variate) } else { 0..0 }
+    }
 }
 
 /// Fills the horizons of several series.
@@ -58,6 +73,7 @@ pub(crate) fn rollout(
 
     let out = |(job, context): (&Job<'_>, &Context)| Paths {
         scalings: context.scalings.clone(),
+        coupled: job.coupled().map(|strata| (strata, context.coupling.clone())),
         ..Paths::new(job.paths, job.series, job.fill.points())
     };
     let mut all: Vec<Paths> = jobs.iter().zip(&contexts).map(out).collect();
@@ -94,8 +110,41 @@ struct Context {
     scalings: Vec<Scaling>,
     /// The head's rows of the newest token of each target variate.
     head: Vec<f32>,
+    /// By target variate, how closely steps hang together, where that is asked.
+    coupling: Vec<Coupling>,
     /// By layer.
     memory: Vec<PackedMemory>,
+}
+
+impl Context {
+    /// Takes the head's rows of a series: by variate those of the tokens looked back at,
+    /// and that of the newest.
+    fn look_back(&mut self, job: &Job<'_>, rows: &[f32], config: &Config) {
+        let series = job.series;
+        let width = config.output.width() * config.patch_width;
+        let mut rest = rows;
+        for (variate, scaling) in self.scalings.iter().enumerate().take(series.variates()) {
+            let (looked_at, others) = rest.split_at(job.looked_at(variate).len() * width);
+            let (newest, others) = others.split_at(width);
+            rest = others;
+            self.head.extend_from_slice(newest);
+            if job.coupled().is_none() {
+                continue;
+            }
+            let mut happened = Vec::new();
+            series.push_happened(variate, *scaling, &mut happened);
+            let hindsight = Hindsight {
+                output: &config.output,
+                rows: looked_at,
+                patch_width: config.patch_width,
+                happened: &happened,
+                patch_size: series.row.patch_size,
+                seed: job.fill.seed().unwrap_or_default(),
+                variate,
+            };
+            self.coupling.push(hindsight.together().coupling(series.row.patch_size));
+        }
+    }
 }
 
 /// Some sample paths of one series.
@@ -189,7 +238,10 @@ impl Network<'_> {
         let mut layouts: Vec<(&_, usize)> = Vec::new();
         for (job, scalings) in jobs.iter().zip(&scalings) {
             job.series.push_context(scalings, &mut scaled);
-            wanted.extend(job.series.newest.iter().map(|newest| start + newest));
+            for (variate, newest) in job.series.newest.iter().enumerate() {
+                let looked_at = job.looked_at(variate).map(|token| start + token as u32);
+                wanted.extend(looked_at.chain([start + newest]));
+            }
             start += job.series.context.len() as u32;
             match layouts.last_mut() {
                 Some((layout, rows)) if *layout == &job.series.layout => *rows += 1,
@@ -208,12 +260,20 @@ impl Network<'_> {
         let width = self.model.config.output.width() * self.model.config.patch_width;
         let mut rest = head.as_slice();
         let contexts = jobs.iter().zip(scalings).zip(memory);
-        let contexts = contexts.map(|((job, scalings), memory)| {
-            let (own, others) = rest.split_at(job.series.variates() * width);
-            rest = others;
-            Context { scalings, head: own.to_vec(), memory }
-        });
-        Ok(contexts.collect())
+        let mut contexts: Vec<(Context, &[f32])> = contexts
+            .map(|((job, scalings), memory)| {
+                let looked_at = |variate| job.looked_at(variate).len() + 1;
+                let rows: usize = (0..job.series.variates()).map(looked_at).sum();
+                let (own, others) = rest.split_at(rows * width);
+                rest = others;
+                (Context { scalings, head: Vec::new(), coupling: Vec::new(), memory }, own)
+            })
+            .collect();
+        let look_back = |(job, (context, rows)): (&Job<'_>, &mut (Context, &[f32]))| {
+            context.look_back(job, rows, &self.model.config);
+        };
+        jobs.par_iter().zip(&mut contexts).for_each(look_back);
+        Ok(contexts.into_iter().map(|(context, _)| context).collect())
     }
 
     /// Rolls out one piece of work.

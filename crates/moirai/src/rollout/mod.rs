@@ -10,9 +10,12 @@ pub(crate) mod exact;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use candle_core::{Device, Result, Tensor};
 
 use crate::config::Config;
+use crate::coupling::{Coupling, looked_at};
 use crate::distribution::DistributionOutput;
 use crate::packing::PackedRow;
 use crate::rows::RowLayout;
@@ -104,6 +107,9 @@ pub(crate) struct Paths {
     pub(crate) points_of_step: usize,
     /// By variate.
     pub(crate) scalings: Vec<Scaling>,
+    /// How the paths were drawn, and by variate how closely their steps hang together;
+    /// `None`: they are told as they were drawn.
+    pub(crate) coupled: Option<(Strata, Vec<Coupling>)>,
 }
 
 impl Paths {
@@ -117,6 +123,7 @@ impl Paths {
             points: vec![0.0; count * points_of_step],
             points_of_step,
             scalings: Vec::new(),
+            coupled: None,
         }
     }
 
@@ -129,6 +136,22 @@ impl Paths {
     /// Returns how many paths there are.
     pub(crate) fn count(&self) -> usize {
         self.values.len() / (self.variates * self.steps).max(1)
+    }
+
+    /// Returns a path of a variate as it is told, in units of the series: of the points of
+    /// each step one, which hang together.
+    pub(crate) fn told(&self, path: usize, variate: usize) -> Vec<f64> {
+        let Some((strata, couplings)) = &self.coupled else {
+            return self.path(path, variate).to_vec();
+        };
+        let coupling = couplings.get(variate).copied().unwrap_or_default();
+        let scaling = self.scalings.get(variate).copied().unwrap_or(Scaling::NONE);
+        let value = |(step, told): (usize, usize)| {
+            let point = self.points(path, variate, step).get(told).copied();
+            scaling.undo(f64::from(point.unwrap_or(f32::NAN)))
+        };
+        let told = coupling.told(*strata, variate, path, self.steps);
+        told.enumerate().map(value).collect()
     }
 
     /// Returns the values of one path and variate.
@@ -192,6 +215,30 @@ impl<'a> Series<'a> {
 
     pub(crate) fn variates(&self) -> usize {
         self.row.segments.variates
+    }
+
+    /// Returns which of the context's tokens are looked back at to see how closely steps
+    /// of a variate hang together.
+    pub(crate) fn looked_at(&self, variate: usize) -> Range<usize> {
+        let newest = self.newest.get(variate).copied().unwrap_or_default() as usize;
+        let is_own = |own: &u32| *own as usize == variate;
+        let first = self.layout.variate.iter().position(is_own).unwrap_or(newest);
+        looked_at(first..newest + 1)
+    }
+
+    /// Appends the scaled patches that [`looked_at`](Self::looked_at) tokens foretold; NaN
+    /// where nothing was observed.
+    pub(crate) fn push_happened(&self, variate: usize, scaling: Scaling, scaled: &mut Vec<f32>) {
+        let (row, size) = (self.row, self.row.patch_size);
+        for token in self.looked_at(variate).filter_map(|index| self.context.get(index + 1)) {
+            let observed = &row.observed[token * row.patch_width..][..size];
+            let values = row.patch(*token).iter().zip(observed);
+            let value = |(&value, &is_observed): (&f64, &bool)| match is_observed {
+                true => scaling.apply(value),
+                false => f32::NAN,
+            };
+            scaled.extend(values.map(value));
+        }
     }
 
     /// Returns the number of patches of the horizon.

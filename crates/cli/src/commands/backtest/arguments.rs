@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tidecast_stream::grid::Tz;
-use tidecast_stream::{EpochUnit, Period};
+use tidecast_stream::{EpochUnit, HorizonAggregate, Period};
 
 use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::series::{Fill, StepAggregate};
@@ -123,6 +123,10 @@ pub struct BacktestArguments {
     pub device: String,
     #[command(flatten)]
     pub domain: DomainArguments,
+    /// Also score what several steps come to: `sum` of the horizon, `max:24` of each 24 steps; `avg` and `min`
+    /// likewise.
+    #[arg(long = "horizon-aggregate", value_name = "AGGREGATE", value_delimiter = ',')]
+    pub horizon_aggregates: Vec<HorizonAggregate>,
     /// Sample paths drawn; as many as suit the model when absent.
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,

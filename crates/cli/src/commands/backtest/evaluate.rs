@@ -4,40 +4,65 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tidecast_forecast::accuracy::{Accuracy, Yardstick};
-use tidecast_forecast::{Context, ForecastTask, Provider, seed_for};
+use tidecast_forecast::{Context, Forecast, ForecastTask, Provider, seed_for};
 
-use tidecast_stream::DomainRule;
+use tidecast_stream::{DomainRule, HorizonAggregate};
 
 use super::task::{Task, Window};
 
 /// What the sample paths depend on besides what is forecast.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Draw {
+pub(super) struct Draw<'a> {
     pub(super) seed: u64,
     /// Sample paths of a forecast.
     pub(super) samples: Option<usize>,
     /// The values that series can have.
     pub(super) domain: DomainRule,
+    /// What is scored beside single steps.
+    pub(super) aggregates: &'a [HorizonAggregate],
 }
 
 /// Scores by series, in the task's order, and the time the model took.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scored {
     pub(super) by_series: Vec<Accuracy>,
+    /// Of what several steps come to; no MASE.
+    pub(super) aggregates: Vec<(HorizonAggregate, Accuracy)>,
     pub(super) taken: Duration,
 }
 
 impl Scored {
-    fn new(task: &Task) -> anyhow::Result<Self> {
+    fn new(task: &Task, aggregates: &[HorizonAggregate]) -> anyhow::Result<Self> {
         let empty = Accuracy::new(&task.levels)
             .with_context(|| format!("`{}` cannot be scored (--quantiles)", task.name))?;
-        Ok(Self { by_series: vec![empty; task.series.len()], taken: Duration::ZERO })
+        Ok(Self {
+            aggregates: aggregates.iter().map(|aggregate| (*aggregate, empty.clone())).collect(),
+            by_series: vec![empty; task.series.len()],
+            taken: Duration::ZERO,
+        })
     }
 
     fn add(&mut self, task: &Task, window: Window, quantiles: &[Vec<f64>]) -> anyhow::Result<()> {
         self.by_series[window.series]
             .add(task.labels(window), quantiles, window.seasonal_error)
             .with_context(|| place(task, window))
+    }
+
+    /// Scores what several steps of a forecast come to.
+    fn add_aggregates(
+        &mut self,
+        task: &Task,
+        window: Window,
+        forecast: &Forecast,
+    ) -> anyhow::Result<()> {
+        for (aggregate, accuracy) in &mut self.aggregates {
+            let joint = forecast.aggregated(*aggregate, &task.levels);
+            let joint = joint.context("the model gives no sample paths")?;
+            let quantiles = only_variate(joint.quantiles);
+            let labels = aggregate.of(task.labels(window));
+            accuracy.add(&labels, &quantiles, None).with_context(|| place(task, window))?;
+        }
+        Ok(())
     }
 
     /// Returns the scores of all series together.
@@ -59,7 +84,7 @@ impl Scored {
 /// # Errors
 /// If the task's quantile levels will not do.
 pub(super) fn yardstick(task: &Task, windows: &[Window]) -> anyhow::Result<Scored> {
-    let mut scored = Scored::new(task)?;
+    let mut scored = Scored::new(task, &[])?;
     let yardstick = Yardstick { season: task.season };
     for &window in windows {
         let past = task.past(window);
@@ -78,10 +103,10 @@ pub(super) fn evaluate(
     task: &Task,
     windows: &[Window],
     model: &mut dyn Provider,
-    draw: Draw,
+    draw: Draw<'_>,
     progress: &mut dyn FnMut(usize),
 ) -> anyhow::Result<Scored> {
-    let mut scored = Scored::new(task)?;
+    let mut scored = Scored::new(task, draw.aggregates)?;
     let version = model.info().version.clone();
     // What suits the device that the model is on.
     let (max_tokens, max_tasks) = model.batch();
@@ -102,12 +127,8 @@ pub(super) fn evaluate(
         scored.taken += started.elapsed();
         for (&window, forecast) in asked.iter().zip(forecasts) {
             let forecast = forecast.with_context(|| place(task, window))?;
-            let quantiles: Vec<Vec<f64>> = forecast
-                .quantiles
-                .into_iter()
-                .filter_map(|level| level.into_iter().next())
-                .collect();
-            scored.add(task, window, &quantiles)?;
+            scored.add_aggregates(task, window, &forecast)?;
+            scored.add(task, window, &only_variate(forecast.quantiles))?;
         }
         progress(batch.len());
         rest = others;
@@ -115,9 +136,14 @@ pub(super) fn evaluate(
     Ok(scored)
 }
 
+/// Returns the quantiles of the one variate there is.
+fn only_variate(quantiles: Vec<Vec<Vec<f64>>>) -> Vec<Vec<f64>> {
+    quantiles.into_iter().filter_map(|level| level.into_iter().next()).collect()
+}
+
 /// The origin in the seed is the number of steps before it: not every set says
 /// how long a step is.
-fn forecast_task(task: &Task, window: Window, draw: Draw, version: &str) -> ForecastTask {
+fn forecast_task(task: &Task, window: Window, draw: Draw<'_>, version: &str) -> ForecastTask {
     let name = &task.series[window.series].name;
     let backtest = format!("backtest/{}/{}", draw.seed, task.name);
     ForecastTask {
@@ -127,7 +153,7 @@ fn forecast_task(task: &Task, window: Window, draw: Draw, version: &str) -> Fore
         quantiles: task.levels.clone(),
         domain: draw.domain,
         seed: seed_for(&backtest, name, i64::try_from(window.origin).unwrap_or(i64::MAX), version),
-        keep_samples: false,
+        keep_samples: !draw.aggregates.is_empty(),
     }
 }
 
@@ -168,12 +194,13 @@ mod tests {
         let task = task();
         let windows = task.windows().asked;
         let model = |threads| load(&ModelSpec { threads: Some(threads), ..spec() }).expect("loads");
-        let draw = Draw { seed: 3, samples: Some(8), domain: DomainRule::default() };
+        let draw =
+            Draw { seed: 3, samples: Some(8), domain: DomainRule::default(), aggregates: &[] };
         let mut one = model(1);
         let all = evaluate(&task, &windows, &mut one, draw, &mut |_| ()).expect("scores");
         // A window at a time, by another number of threads.
         let mut two = model(2);
-        let mut apart = Scored::new(&task).expect("levels");
+        let mut apart = Scored::new(&task, &[]).expect("levels");
         for window in &windows {
             let found = evaluate(&task, &[*window], &mut two, draw, &mut |_| ()).expect("scores");
             apart.by_series[window.series].merge(&found.by_series[window.series]).expect("merges");

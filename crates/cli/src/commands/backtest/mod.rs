@@ -102,6 +102,10 @@ fn check(arguments: &BacktestArguments) -> anyhow::Result<()> {
             bail!("--{name} is `0`: expected at least `1`");
         }
     }
+    let horizon = arguments.horizon.unwrap_or(usize::MAX);
+    if let Some(long) = arguments.horizon_aggregates.iter().find(|it| it.steps_of(1) > horizon) {
+        bail!("--horizon-aggregate `{long}`: the horizon has only `{horizon}` steps");
+    }
     if let Some(least) = arguments.domain.rule().contradiction() {
         bail!("--upper leaves no value: expected one not below the least, `{least}`");
     }
@@ -173,7 +177,12 @@ fn score(
     let mut by_seed = Vec::new();
     for seed in (0..arguments.repeats).map(|repeat| arguments.seed.wrapping_add(repeat)) {
         let what = format!("{}{rollout}, seed {seed}", task.name);
-        let draw = Draw { seed, samples: arguments.samples, domain: arguments.domain.rule() };
+        let draw = Draw {
+            seed,
+            samples: arguments.samples,
+            domain: arguments.domain.rule(),
+            aggregates: &arguments.horizon_aggregates,
+        };
         let bar = progress(asked.len() as u64, what.clone());
         let scored = evaluate(task, asked, model, draw, &mut |done| bar.inc(done as u64))?;
         bar.finish_and_clear();

@@ -7,6 +7,7 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, Value, json};
 use tidecast_forecast::accuracy::{Accuracy, geometric_mean};
+use tidecast_stream::HorizonAggregate;
 
 use super::evaluate::Scored;
 use super::task::{Task, Windows};
@@ -83,6 +84,19 @@ impl ModelOutcome {
     fn totals(&self) -> anyhow::Result<Vec<(u64, Scores)>> {
         let total = |(seed, scored): &(u64, Scored)| Ok((*seed, Scores::of(&scored.total()?)));
         self.scored.iter().map(total).collect()
+    }
+
+    /// Returns the scores of what several steps come to, means over seeds.
+    fn aggregates(&self) -> Vec<(HorizonAggregate, Scores)> {
+        let seeds: Vec<_> = self.scored.iter().map(|(_, scored)| &scored.aggregates).collect();
+        let asked = seeds.first().into_iter().flat_map(|first| first.iter().enumerate());
+        asked
+            .map(|(index, (aggregate, _))| {
+                let of_seed = seeds.iter().filter_map(|seed| seed.get(index));
+                let scores: Vec<Scores> = of_seed.map(|(_, found)| Scores::of(found)).collect();
+                (*aggregate, Scores::mean(&scores))
+            })
+            .collect()
     }
 
     fn mean(&self) -> anyhow::Result<Scores> {
@@ -181,6 +195,13 @@ fn rows(outcome: &Outcome) -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = Vec::new();
     for model in &outcome.models {
         rows.push(row(model.label(), model.mean()?));
+        let aggregates = model.aggregates().into_iter();
+        rows.extend(aggregates.map(|(aggregate, scores)| {
+            let mut row = row(format!("  {aggregate}"), scores);
+            // The yardstick says nothing of several steps together.
+            row.iter_mut().rev().take(2).for_each(|ratio| "-".clone_into(ratio));
+            row
+        }));
     }
     rows.push(row(format!("seasonal naive, season {}", outcome.task.season), yardstick));
     for (name, baseline) in outcome.task.baselines.iter().filter(|(name, _)| *name != YARDSTICK) {
@@ -232,6 +253,10 @@ fn task_json(outcome: &Outcome) -> anyhow::Result<Value> {
             Value::Object(object)
         });
         object.insert("seeds".to_owned(), by_seed.collect());
+        let aggregates = model.aggregates().into_iter().map(|(aggregate, scores)| {
+            json!({"aggregate": aggregate.to_string(), "wql": scores.wql, "coverage": scores.coverage})
+        });
+        object.insert("aggregates".to_owned(), aggregates.collect());
         of_models.push(Value::Object(object));
     }
     let baselines: Map<String, Value> = task
