@@ -177,6 +177,48 @@ fn forecasts_are_written_as_people_and_programs_want_them() {
 }
 
 #[test]
+fn what_several_steps_come_to_and_the_paths_are_told_where_asked_for() {
+    let folder = Folder::new();
+    let input = folder.write("load.csv", &csv(&rows()));
+    let more = ["--horizon-aggregate", "sum,max:12", "--quantiles", "0.1,0.5,0.9"];
+    let table = naive(&input, &more);
+    let table = table.succeeded();
+    assert!(table.contains("sum of 2024-08-04 00:00 to 2024-08-04 23:00"), "{table}");
+    let csv = naive(&input, &[&more[..], &["--format", "csv"]].concat());
+    let rows: Vec<&str> = csv.succeeded().lines().collect();
+    assert!(rows[0].contains(",step,aggregate,variate,"), "{}", rows[0]);
+    // By series 24 steps, a sum, and the largest of each half of the day.
+    assert_eq!(rows.len(), 1 + 2 * (24 + 1 + 2));
+    let sum: f64 = (0..24).map(|hour| value("north", hour)).sum();
+    let of_north: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.contains(",sum,kw,") && row.contains("north"))
+        .copied()
+        .collect();
+    let [row] = of_north[..] else { panic!("{rows:?}") };
+    let cells: Vec<&str> = row.split(',').collect();
+    assert_eq!(cells[7..11], [format!("{sum:?}").as_str(); 4], "what repeats has no error: {row}");
+
+    let ended = naive(&input, &["--with-samples"]);
+    assert!(ended.refused().contains("expected --format jsonl"), "{}", ended.stderr);
+    let more = ["--horizon-aggregate", "avg:8", "--samples", "8", "--with-samples"];
+    let ended = forecast(&input, &[&["--horizon", "24", "--format", "jsonl"], &more[..]].concat());
+    for message in printed(&ended) {
+        let kw = &message["variates"][0];
+        let samples = kw["samples"].as_array().unwrap();
+        assert_eq!((samples.len(), samples[0].as_array().unwrap().len()), (8, 24));
+        // The mean of a block is that of its paths.
+        for block in 0..3 {
+            let value = |path: &Value, step: usize| path[block * 8 + step].as_f64().unwrap();
+            let of_path = |path: &Value| (0..8).map(|step| value(path, step)).sum::<f64>() / 8.0;
+            let mean = samples.iter().map(of_path).sum::<f64>() / 8.0;
+            let told = kw["aggregates"][0]["mean"][block].as_f64().unwrap();
+            assert!((told - mean).abs() < 1e-9 * mean.abs(), "{told} for {mean}");
+        }
+    }
+}
+
+#[test]
 fn the_built_in_model_forecasts_and_draws_the_same_each_time() {
     let folder = Folder::new();
     let input = folder.write("load.csv", &csv(&rows()));

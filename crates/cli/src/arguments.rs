@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidecast_moirai::Precision;
 use tidecast_stream::grid::Tz;
-use tidecast_stream::{EpochUnit, Period};
+use tidecast_stream::{EpochUnit, HorizonAggregate, Period};
 
 use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
@@ -272,6 +272,13 @@ pub struct ForecastArguments {
     /// Sample paths drawn; as many as suit the model when absent.
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
+    /// Also say what several steps come to: `sum` of the horizon, `max:24` of each 24 steps; `avg` and `min`
+    /// likewise.
+    #[arg(long = "horizon-aggregate", value_name = "AGGREGATE", value_delimiter = ',')]
+    pub horizon_aggregates: Vec<HorizonAggregate>,
+    /// Also write the sample paths (needs --format jsonl).
+    #[arg(long)]
+    pub with_samples: bool,
     /// Quantile levels.
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', default_value = "0.1,0.5,0.9")]
     pub quantiles: Vec<f64>,

@@ -77,7 +77,7 @@ impl Due {
                 quantiles: clause.quantiles.clone(),
                 domain: clause.domain,
                 seed,
-                keep_samples: false,
+                keep_samples: clause.needs_samples(),
             }
         });
         Self { head: DueHead { key, origin, steps, observed }, task, bytes }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tidecast_forecast::Forecast;
+use tidecast_forecast::{AggregateForecast, Forecast};
 use tidecast_sql::PipelinePlan;
 use tidecast_stream::{
-    ContextSummary, Domain, EventTime, ForecastId, ForecastMessage, ForecastShapeError,
-    ForecastStatus, ModelRef, Partition, SeriesKey, TimeGrid, VariateForecast,
+    AggregateValues, ContextSummary, Domain, EventTime, ForecastId, ForecastMessage,
+    ForecastShapeError, ForecastStatus, HorizonAggregate, ModelRef, Partition, SeriesKey, TimeGrid,
+    VariateForecast,
 };
 
 use crate::due::{Answered, Outcome};
@@ -24,6 +25,8 @@ pub(crate) struct MessageTemplate {
     horizon: usize,
     targets: Vec<Arc<str>>,
     levels: Arc<[f64]>,
+    aggregates: Vec<HorizonAggregate>,
+    tells_samples: bool,
     min_context: usize,
 }
 
@@ -39,6 +42,8 @@ impl MessageTemplate {
             horizon: clause.horizon,
             targets: clause.targets.iter().map(|name| name.as_str().into()).collect(),
             levels: clause.quantiles.as_slice().into(),
+            aggregates: clause.aggregates.clone(),
+            tells_samples: clause.tells_samples,
             min_context: clause.min_context,
         }
     }
@@ -98,6 +103,15 @@ impl MessageTemplate {
         forecast: &Forecast,
         steps: usize,
     ) -> Result<Vec<VariateForecast>, ForecastShapeError> {
+        let aggregates = self.aggregates.iter();
+        let aggregates: Vec<AggregateForecast> = aggregates
+            .map(|aggregate| forecast.aggregated(*aggregate, &self.levels))
+            .collect::<Option<_>>()
+            .ok_or(ForecastShapeError::Samples)?;
+        let paths = forecast.samples.as_deref().filter(|_| self.tells_samples);
+        if self.tells_samples && paths.is_none() {
+            return Err(ForecastShapeError::Samples);
+        }
         let targets = self.targets.iter().zip(&forecast.mean).enumerate();
         let variates = targets.map(|(variate, (name, mean))| {
             if forecast.unobserved.contains(&variate) {
@@ -109,9 +123,23 @@ impl MessageTemplate {
             let domain = forecast.domains.get(variate).copied().unwrap_or(Domain::ANY);
             let mut made = VariateForecast::new(Arc::clone(name), levels, mean, quantiles)?;
             made.domain = domain;
+            made.aggregates =
+                aggregates.iter().map(|aggregate| of_variate(aggregate, variate)).collect();
+            let paths = paths.into_iter().flatten();
+            made.samples = paths.filter_map(|path| path.get(variate)).cloned().collect();
             Ok(made)
         });
         variates.collect()
+    }
+}
+
+/// Returns what several steps of one variate come to.
+fn of_variate(aggregate: &AggregateForecast, variate: usize) -> AggregateValues {
+    let of = |rows: &[Vec<f64>]| rows.get(variate).cloned().unwrap_or_default();
+    AggregateValues {
+        aggregate: aggregate.aggregate,
+        mean: of(&aggregate.mean),
+        quantiles: aggregate.quantiles.iter().map(|level| of(level)).collect(),
     }
 }
 
@@ -153,6 +181,8 @@ mod tests {
             horizon: 2,
             targets: vec!["kw".into(), "kvar".into()],
             levels: [0.1, 0.9].into(),
+            aggregates: Vec::new(),
+            tells_samples: false,
             min_context: 1,
         }
     }

@@ -9,12 +9,24 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, VariateForecast};
+use tidecast_stream::{
+    AggregateValues, EventTime, ForecastMessage, ForecastSchema, VariateForecast,
+};
 
 use crate::error::FileError;
 
-const FIXED: [&str; 9] =
-    ["pipeline", "origin", "time", "step", "variate", "mean", "model", "status", "reason"];
+const FIXED: [&str; 10] = [
+    "pipeline",
+    "origin",
+    "time",
+    "step",
+    "aggregate",
+    "variate",
+    "mean",
+    "model",
+    "status",
+    "reason",
+];
 
 /// The columns of the long form, for the forecasts of one pipeline.
 ///
@@ -25,10 +37,14 @@ const FIXED: [&str; 9] =
 /// | `origin` | UTC timestamp | time of the newest step of the context |
 /// | `time` | UTC timestamp | what the row is a forecast for |
 /// | `step` | integer | 1 for the first step behind the origin |
+/// | `aggregate` | text | only where aggregates are told: `sum:24` for what the 24 steps up to this one come to; missing for a single step |
 /// | `variate` | text | the target column |
 /// | `mean` | number | |
 /// | `q0.1`, … | number | one per quantile level, ascending |
 /// | `model`, `status`, `reason` | text | how it came about |
+///
+/// What several steps come to are rows behind those of the steps. Sample paths have no
+/// column.
 ///
 /// A message without forecasts (too short, failed) is one row in which `time` to
 /// the last quantile are missing. A value that is not finite is missing, too.
@@ -36,6 +52,7 @@ const FIXED: [&str; 9] =
 pub struct LongTable {
     series: Vec<(String, DataType)>,
     levels: Vec<f64>,
+    has_aggregates: bool,
     schema: SchemaRef,
 }
 
@@ -49,8 +66,9 @@ impl LongTable {
             _ => (name.clone(), DataType::Utf8),
         };
         let series: Vec<_> = forecasts.series.iter().map(column).collect();
-        let schema = schema(&series, &forecasts.levels);
-        Self { series, levels: forecasts.levels.clone(), schema }
+        let has_aggregates = !forecasts.aggregates.is_empty();
+        let schema = schema(&series, &forecasts.levels, has_aggregates);
+        Self { series, levels: forecasts.levels.clone(), has_aggregates, schema }
     }
 
     /// Returns the columns.
@@ -84,7 +102,14 @@ impl LongTable {
                     rows.push(self, message, Some((variate, None))).map_err(failed)?;
                 }
                 for step in 0..variate.steps() {
-                    rows.push(self, message, Some((variate, Some(step)))).map_err(failed)?;
+                    rows.push(self, message, Some((variate, Some(Number::Step(step)))))
+                        .map_err(failed)?;
+                }
+                for aggregate in variate.aggregates.iter().filter(|_| self.has_aggregates) {
+                    for block in 0..aggregate.mean.len() {
+                        let number = Number::Block(aggregate, block);
+                        rows.push(self, message, Some((variate, Some(number)))).map_err(failed)?;
+                    }
                 }
             }
         }
@@ -110,7 +135,7 @@ impl LongTable {
     }
 }
 
-fn schema(series: &[(String, DataType)], levels: &[f64]) -> SchemaRef {
+fn schema(series: &[(String, DataType)], levels: &[f64], has_aggregates: bool) -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let quantiles: Vec<String> = levels.iter().map(|level| format!("q{level}")).collect();
     let mut fields = vec![Field::new("pipeline", DataType::Utf8, false)];
@@ -122,6 +147,9 @@ fn schema(series: &[(String, DataType)], levels: &[f64]) -> SchemaRef {
     fields.push(Field::new("origin", time.clone(), false));
     fields.push(Field::new("time", time, true));
     fields.push(Field::new("step", DataType::Int64, true));
+    if has_aggregates {
+        fields.push(Field::new("aggregate", DataType::Utf8, true));
+    }
     fields.push(Field::new("variate", DataType::Utf8, true));
     fields.push(Field::new("mean", DataType::Float64, true));
     fields.extend(quantiles.into_iter().map(|name| Field::new(name, DataType::Float64, true)));
@@ -190,8 +218,46 @@ impl SeriesBuilder {
     }
 }
 
-/// One step of one variate, from 0; no step of one that has no forecast.
-type Step<'a> = (&'a VariateForecast, Option<usize>);
+/// What a row is about.
+#[derive(Clone, Copy)]
+enum Number<'a> {
+    /// A step, from 0.
+    Step(usize),
+    /// What so many steps come to, the how many-th of its kind.
+    Block(&'a AggregateValues, usize),
+}
+
+impl<'a> Number<'a> {
+    /// Returns its last step, from 1.
+    fn last_step(self, variate: &VariateForecast) -> usize {
+        match self {
+            Self::Step(step) => step + 1,
+            Self::Block(values, block) => (block + 1) * values.aggregate.steps_of(variate.steps()),
+        }
+    }
+
+    fn mean(self, variate: &VariateForecast) -> Option<f64> {
+        match self {
+            Self::Step(step) => variate.mean().get(step).copied(),
+            Self::Block(values, block) => values.mean.get(block).copied(),
+        }
+    }
+
+    /// Returns its quantiles, in the order of the levels.
+    fn quantiles(self, variate: &'a VariateForecast) -> Vec<Option<f64>> {
+        match self {
+            Self::Step(step) => {
+                variate.quantiles().map(|(_, values)| values.get(step).copied()).collect()
+            }
+            Self::Block(values, block) => {
+                values.quantiles.iter().map(|level| level.get(block).copied()).collect()
+            }
+        }
+    }
+}
+
+/// A row of one variate; no number of one that has no forecast.
+type Row<'a> = (&'a VariateForecast, Option<Number<'a>>);
 
 struct Rows {
     pipeline: StringBuilder,
@@ -199,6 +265,7 @@ struct Rows {
     origin: TimestampMicrosecondBuilder,
     time: TimestampMicrosecondBuilder,
     step: Int64Builder,
+    aggregate: StringBuilder,
     variate: StringBuilder,
     mean: Float64Builder,
     quantiles: Vec<Float64Builder>,
@@ -215,6 +282,7 @@ impl Rows {
             origin: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             step: Int64Builder::new(),
+            aggregate: StringBuilder::new(),
             variate: StringBuilder::new(),
             mean: Float64Builder::new(),
             quantiles: table.levels.iter().map(|_| Float64Builder::new()).collect(),
@@ -228,27 +296,29 @@ impl Rows {
         &mut self,
         table: &LongTable,
         message: &ForecastMessage,
-        step: Option<Step<'_>>,
+        row: Option<Row<'_>>,
     ) -> Result<(), String> {
         self.pipeline.append_value(&message.pipeline);
         for ((name, _), builder) in table.series.iter().zip(&mut self.series) {
             builder.push(name, message.series.0.get(name).unwrap_or(&Value::Null))?;
         }
         self.origin.append_value(message.origin.as_micros());
-        let variate = step.map(|(variate, _)| variate);
-        let index = step.and_then(|(_, index)| index);
-        let number = index.map(|index| i64::try_from(index + 1).unwrap_or(i64::MAX));
-        let time = index.and_then(|index| message.time_of(index + 1));
+        let variate = row.map(|(variate, _)| variate);
+        let number = row.and_then(|(variate, number)| Some((variate, number?)));
+        let step = number.map(|(variate, number)| number.last_step(variate));
+        let time = step.and_then(|step| message.time_of(step));
         self.time.append_option(time.map(EventTime::as_micros));
-        self.step.append_option(number);
+        self.step.append_option(step.map(|step| i64::try_from(step).unwrap_or(i64::MAX)));
+        self.aggregate.append_option(number.and_then(|(_, number)| match number {
+            Number::Step(_) => None,
+            Number::Block(values, _) => Some(values.aggregate.to_string()),
+        }));
         self.variate.append_option(variate.map(|variate| &variate.name));
-        let value = |values: &[f64]| {
-            index.and_then(|index| values.get(index).copied()).filter(|value| value.is_finite())
-        };
-        self.mean.append_option(variate.and_then(|variate| value(variate.mean())));
-        let mut quantiles = variate.into_iter().flat_map(VariateForecast::quantiles);
-        for builder in &mut self.quantiles {
-            builder.append_option(quantiles.next().and_then(|(_, values)| value(values)));
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        self.mean.append_option(finite(number.and_then(|(of, number)| number.mean(of))));
+        let quantiles = number.map_or_else(Vec::new, |(of, number)| number.quantiles(of));
+        for (index, builder) in self.quantiles.iter_mut().enumerate() {
+            builder.append_option(finite(quantiles.get(index).copied().flatten()));
         }
         self.model.append_value(&message.model.name);
         self.status.append_value(message.status.as_str());
@@ -263,6 +333,9 @@ impl Rows {
         columns.push(Arc::new(self.origin.finish()));
         columns.push(Arc::new(self.time.finish()));
         columns.push(Arc::new(self.step.finish()));
+        if table.has_aggregates {
+            columns.push(Arc::new(self.aggregate.finish()));
+        }
         columns.push(Arc::new(self.variate.finish()));
         columns.push(Arc::new(self.mean.finish()));
         for builder in &mut self.quantiles {

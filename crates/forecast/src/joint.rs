@@ -1,6 +1,6 @@
 //! What several steps of a forecast come to together: read off its sample paths.
 
-use tidecast_stream::HorizonAggregate;
+use tidecast_stream::{AggregateFunction, HorizonAggregate};
 
 use crate::task::Forecast;
 
@@ -18,7 +18,8 @@ pub struct AggregateForecast {
 impl Forecast {
     /// Returns what each so many steps come to, over the sample paths: a sum's quantile is
     /// no sum of quantiles. `None` if the forecast does not carry its paths. Paths that
-    /// are NaN somewhere in a block are left out of it; a block without any is NaN.
+    /// are NaN somewhere in a block are left out of it; a block without any is NaN. Of whole
+    /// numbers, quantiles are whole, too, but those of means.
     pub fn aggregated(
         &self,
         aggregate: HorizonAggregate,
@@ -37,17 +38,29 @@ impl Forecast {
                 let values = by_path.iter().filter_map(|blocks| blocks.get(block).copied());
                 let mut values: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
                 values.sort_unstable_by(f64::total_cmp);
-                let count = values.len() as f64;
-                mean[variate].push(values.iter().map(|value| value / count).sum());
-                if values.is_empty() {
-                    mean[variate][block] = f64::NAN;
-                }
+                mean[variate].push(mean_of(&values));
+                let is_whole = self.domains.get(variate).is_some_and(|domain| domain.integer)
+                    && aggregate.function != AggregateFunction::Avg;
                 for (by_variate, &level) in quantiles.iter_mut().zip(levels) {
-                    by_variate[variate].push(quantile_of_few(&values, level));
+                    let value = quantile_of_few(&values, level);
+                    by_variate[variate].push(if is_whole { value.round() } else { value });
                 }
             }
         }
         Some(AggregateForecast { aggregate, mean, quantiles })
+    }
+}
+
+/// Returns the mean of values in order; of equal ones to the last digit, of the largest
+/// numbers too, whose sum is infinite, and NaN of none.
+fn mean_of(sorted: &[f64]) -> f64 {
+    let count = sorted.len() as f64;
+    let sum: f64 = sorted.iter().sum();
+    match sorted {
+        [first, .., last] if first == last => *first,
+        [] => f64::NAN,
+        _ if sum.is_finite() => sum / count,
+        _ => sorted.iter().map(|value| value / count).sum(),
     }
 }
 
@@ -112,7 +125,9 @@ mod tests {
         }
         assert_eq!(quantile_of_few(&[2.0, 3.0], 0.01), 2.0, "no farther than the draws");
         assert_eq!(quantile_of_few(&[2.0, 3.0], 0.99), 3.0);
-        assert!(quantile_of_few(&[], 0.5).is_nan());
+        assert!(quantile_of_few(&[], 0.5).is_nan() && mean_of(&[]).is_nan());
+        assert_eq!((mean_of(&[0.1; 7]), mean_of(&[f64::MAX; 3])), (0.1, f64::MAX));
+        assert!(mean_of(&[f64::MAX / 2.0, f64::MAX]) > f64::MAX / 2.0);
         assert_eq!(
             quantile_of_few(&[f64::NEG_INFINITY, f64::NEG_INFINITY], 0.3),
             f64::NEG_INFINITY

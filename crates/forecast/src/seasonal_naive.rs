@@ -97,11 +97,8 @@ impl SeasonalNaive {
                 key[..8].copy_from_slice(&task.seed.to_le_bytes());
                 key[8..16].copy_from_slice(&(path as u64).to_le_bytes());
                 let mut random = ChaCha8Rng::from_seed(key);
-                let mut draw = |fit: &Fit, i: usize| {
-                    let z: f64 = StandardNormal.sample(&mut random);
-                    fit.point(i) + z * fit.spread(i)
-                };
-                fits.iter().map(|fit| (0..horizon).map(|i| draw(fit, i)).collect()).collect()
+                let mut error = || -> f64 { StandardNormal.sample(&mut random) };
+                fits.iter().map(|fit| fit.path(horizon, &mut error)).collect()
             };
             (0..task.samples.unwrap_or(USUAL_SAMPLES)).map(path).collect()
         });
@@ -156,6 +153,19 @@ impl Fit {
 
     fn point(&self, step: usize) -> f64 {
         self.last_season[step % self.last_season.len()]
+    }
+
+    /// Returns a sample path. What a position of the season is off goes on with the next
+    /// season, and comes on top of that one's: each step has its spread, and steps a season
+    /// apart go together as they would.
+    fn path(&self, horizon: usize, error: &mut impl FnMut() -> f64) -> Vec<f64> {
+        let mut off = vec![0.0; self.last_season.len()];
+        let mut step = |step: usize| {
+            let position = step % off.len();
+            off[position] += self.sigma * error();
+            self.point(step) + off[position]
+        };
+        (0..horizon).map(&mut step).collect()
     }
 
     fn spread(&self, step: usize) -> f64 {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, OptionKind, OptionValue, TimeGrid, Unset,
+    ClientProperties, DomainRule, EpochUnit, HorizonAggregate, OptionKind, OptionValue, TimeGrid,
+    Unset,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
@@ -204,6 +205,12 @@ fn forecast(page: &mut Page, clause: &ForecastClause) {
     page.setting("missing steps", &missing_steps(clause));
     let samples = clause.samples.map(|samples| samples.to_string());
     page.setting("samples", &samples.unwrap_or_else(|| "as many as suit the model".to_owned()));
+    if clause.tells_samples {
+        page.setting("output", "the sample paths, too");
+    }
+    if !clause.aggregates.is_empty() {
+        page.setting("aggregates", &aggregates(clause));
+    }
     page.setting("values", &domain(&clause.domain));
     let levels: Vec<_> = clause.quantiles.iter().map(f64::to_string).collect();
     page.setting("quantiles", &levels.join(", "));
@@ -226,6 +233,18 @@ fn steps(count: usize, step: TimeGrid) -> String {
         Some(length) => format!("{count} {unit} ({})", format_micros(length)),
         None => format!("{count} {unit}"),
     }
+}
+
+/// What several steps come to, and of how many there are how many numbers.
+fn aggregates(clause: &ForecastClause) -> String {
+    let one = |aggregate: &HorizonAggregate| {
+        let (name, steps) = (aggregate.function.name(), aggregate.steps_of(clause.horizon));
+        match clause.horizon / steps {
+            1 => format!("{name} of {steps} steps"),
+            count => format!("{name} of each {steps} steps, {count} of them"),
+        }
+    };
+    clause.aggregates.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// What values are said to be possible, and what is left to the context.

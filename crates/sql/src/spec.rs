@@ -5,7 +5,8 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, ForecastSchema, ModelFamily, ModelOptions, TimeGrid,
+    ClientProperties, DomainRule, EpochUnit, ForecastSchema, HorizonAggregate, ModelFamily,
+    ModelOptions, TimeGrid,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -48,6 +49,7 @@ impl PipelinePlan {
             targets: self.forecast.targets.clone(),
             levels: self.forecast.quantiles.clone(),
             horizon: self.forecast.horizon,
+            aggregates: self.forecast.aggregates.clone(),
         }
     }
 }
@@ -250,6 +252,10 @@ pub struct ForecastClause {
     /// The values that the targets can have; what is not said is found in each series'
     /// own context.
     pub domain: DomainRule,
+    /// What several steps come to, told beside single ones.
+    pub aggregates: Vec<HorizonAggregate>,
+    /// Whether the sample paths are told.
+    pub tells_samples: bool,
     /// When a forecast is made.
     pub refresh: Refresh,
     /// By target, whether a step without a row is 0 rather than missing: what `count`
@@ -260,6 +266,11 @@ pub struct ForecastClause {
 }
 
 impl ForecastClause {
+    /// Whether sample paths are needed, not only what they come to step by step.
+    pub fn needs_samples(&self) -> bool {
+        self.tells_samples || !self.aggregates.is_empty()
+    }
+
     /// Whether forecasts look into windows that are still open. At the end of a source
     /// all are closed, and none is ahead.
     pub fn looks_ahead(&self) -> bool {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::aggregate::HorizonAggregate;
 use crate::domain::Domain;
 use crate::grid::Period;
 use crate::series::SeriesKey;
@@ -114,6 +115,9 @@ pub enum ForecastShapeError {
         /// Levels given.
         expected: usize,
     },
+    /// There are none, though they were asked for.
+    #[error("the model gave no sample paths")]
+    Samples,
     /// A quantile has another number of steps than the mean.
     #[error("a quantile of `{target}` has `{found}` steps, expected `{expected}` as the mean has")]
     Steps {
@@ -149,6 +153,11 @@ pub struct VariateForecast {
     pub reason: Option<String>,
     /// The values that it was held to.
     pub domain: Domain,
+    /// What several steps come to, where that was asked for.
+    pub aggregates: Vec<AggregateValues>,
+    /// The sample paths, `[path][step]`, where they were asked for: steps of a path belong
+    /// together.
+    pub samples: Vec<Vec<f64>>,
     levels: Arc<[f64]>,
     /// `[1 + levels, steps]`, row by row: the mean, then the quantile of each level.
     values: Vec<f64>,
@@ -186,13 +195,24 @@ impl VariateForecast {
             let (target, expected) = (name.to_string(), levels.len());
             return Err(ForecastShapeError::Levels { target, found, expected });
         }
-        Ok(Self { name, reason: None, domain: Domain::ANY, levels, values })
+        Ok(Self { levels, values, ..Self::of_none(name) })
     }
 
     /// Returns the target `name` without a forecast, and why it has none.
     pub fn without_forecast(name: impl Into<Arc<str>>, reason: impl Into<String>) -> Self {
-        let (levels, values) = (Arc::default(), Vec::new());
-        Self { name: name.into(), reason: Some(reason.into()), domain: Domain::ANY, levels, values }
+        Self { reason: Some(reason.into()), ..Self::of_none(name.into()) }
+    }
+
+    fn of_none(name: Arc<str>) -> Self {
+        Self {
+            name,
+            reason: None,
+            domain: Domain::ANY,
+            aggregates: Vec::new(),
+            samples: Vec::new(),
+            levels: Arc::default(),
+            values: Vec::new(),
+        }
     }
 
     /// Returns the number of steps that are forecast.
@@ -223,6 +243,18 @@ impl VariateForecast {
     pub fn quantile(&self, level: f64) -> Option<&[f64]> {
         self.quantiles().find(|(known, _)| *known == level).map(|(_, values)| values)
     }
+}
+
+/// What several steps of a forecast come to, such as the sum of each 24: a number for each
+/// so many steps of the horizon; what is left over at its end has none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AggregateValues {
+    /// Of what.
+    pub aggregate: HorizonAggregate,
+    /// Mean of each.
+    pub mean: Vec<f64>,
+    /// The quantile of each level of the forecast, `[level][number]`.
+    pub quantiles: Vec<Vec<f64>>,
 }
 
 /// One forecast: one series, one origin, all steps of the horizon. Step `k` (from 1) is
@@ -283,7 +315,15 @@ impl ForecastMessage {
     pub fn memory_bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let variate = |variate: &VariateForecast| {
-            variate.values.capacity() * size_of::<f64>() + text(&variate.reason)
+            let aggregate = |it: &AggregateValues| {
+                let numbers = it.mean.len() + it.quantiles.iter().map(Vec::len).sum::<usize>();
+                size_of::<AggregateValues>() + numbers * size_of::<f64>()
+            };
+            let path = |path: &Vec<f64>| size_of::<Vec<f64>>() + path.len() * size_of::<f64>();
+            variate.values.capacity() * size_of::<f64>()
+                + text(&variate.reason)
+                + variate.aggregates.iter().map(aggregate).sum::<usize>()
+                + variate.samples.iter().map(path).sum::<usize>()
         };
         size_of::<Self>()
             + self.series.memory_bytes()

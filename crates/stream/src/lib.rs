@@ -38,8 +38,8 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use domain::{Domain, DomainRule};
 pub use file_format::FileFormat;
 pub use forecast::{
-    ContextSummary, ForecastId, ForecastIdError, ForecastMessage, ForecastShapeError,
-    ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
+    AggregateValues, ContextSummary, ForecastId, ForecastIdError, ForecastMessage,
+    ForecastShapeError, ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use model::{

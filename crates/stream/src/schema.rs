@@ -2,6 +2,8 @@
 
 use arrow::datatypes::DataType;
 
+use crate::aggregate::HorizonAggregate;
+
 /// The parts that all forecasts of a pipeline have: what a sink with columns lays out its
 /// table by.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,4 +18,6 @@ pub struct ForecastSchema {
     pub levels: Vec<f64>,
     /// Steps that are forecast.
     pub horizon: usize,
+    /// What several steps come to, told beside single ones.
+    pub aggregates: Vec<HorizonAggregate>,
 }

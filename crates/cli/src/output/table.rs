@@ -4,7 +4,9 @@ use chrono::{DateTime, NaiveTime, Timelike, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema, VariateForecast, printable};
+use tidecast_stream::{
+    AggregateValues, EventTime, ForecastMessage, ForecastSchema, VariateForecast, printable,
+};
 
 /// Returns a table with a row per series and step: the series columns, the time
 /// in UTC, the variate where there are several, the mean and the quantiles. A
@@ -37,6 +39,10 @@ pub fn forecast_table(schema: &ForecastSchema, messages: &[ForecastMessage]) -> 
                 table.add_row(row);
             }
             for row in layout.rows(message, variate) {
+                table.add_row(series.iter().cloned().chain(row));
+            }
+            for row in variate.aggregates.iter().flat_map(|it| layout.blocks(message, variate, it))
+            {
                 table.add_row(series.iter().cloned().chain(row));
             }
         }
@@ -92,17 +98,9 @@ impl<'a> Layout<'a> {
         message: &'m ForecastMessage,
         variate: &'m VariateForecast,
     ) -> impl Iterator<Item = Vec<String>> + 'm {
-        let decimals = decimals(variate.mean());
-        let number = move |value: f64| match decimals {
-            _ if !value.is_finite() => "-".to_owned(),
-            Some(decimals) => format!("{value:.decimals$}"),
-            None => format!("{value:.3e}"),
-        };
+        let number = numbers(variate.mean());
         variate.mean().iter().enumerate().map(move |(index, mean)| {
-            let time = message.time_of(index + 1);
-            let text = time.and_then(date_time).map(|t| t.format(self.time_format).to_string());
-            let text = text.or_else(|| time.map(|time| time.to_string()));
-            let mut row = vec![text.unwrap_or_else(|| "-".to_owned())];
+            let mut row = vec![self.time(message, index + 1)];
             if self.has_variates {
                 row.push(printable(&variate.name));
             }
@@ -111,6 +109,49 @@ impl<'a> Layout<'a> {
             row.extend(variate.quantiles().map(|(_, values)| number(at_step(values))));
             row
         })
+    }
+
+    /// The cells behind the series columns of what several steps come to.
+    fn blocks(
+        &self,
+        message: &ForecastMessage,
+        variate: &VariateForecast,
+        values: &AggregateValues,
+    ) -> Vec<Vec<String>> {
+        let number = numbers(&values.mean);
+        let steps = values.aggregate.steps_of(variate.steps());
+        let block = |(index, mean): (usize, &f64)| {
+            let (first, last) = (index * steps + 1, (index + 1) * steps);
+            let [first, last] = [first, last].map(|step| self.time(message, step));
+            let mut row =
+                vec![format!("{} of {first} to {last}", values.aggregate.function.name())];
+            if self.has_variates {
+                row.push(printable(&variate.name));
+            }
+            row.push(number(*mean));
+            let at = |level: &Vec<f64>| number(level.get(index).copied().unwrap_or(f64::NAN));
+            row.extend(values.quantiles.iter().map(at));
+            row
+        };
+        values.mean.iter().enumerate().map(block).collect()
+    }
+
+    /// The time of a step, from 1.
+    fn time(&self, message: &ForecastMessage, step: usize) -> String {
+        let time = message.time_of(step);
+        let text = time.and_then(date_time).map(|time| time.format(self.time_format).to_string());
+        let text = text.or_else(|| time.map(|time| time.to_string()));
+        text.unwrap_or_else(|| "-".to_owned())
+    }
+}
+
+/// Returns how numbers like these are written.
+fn numbers(like: &[f64]) -> impl Fn(f64) -> String + use<> {
+    let decimals = decimals(like);
+    move |value| match decimals {
+        _ if !value.is_finite() => "-".to_owned(),
+        Some(decimals) => format!("{value:.decimals$}"),
+        None => format!("{value:.3e}"),
     }
 }
 

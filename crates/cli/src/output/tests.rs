@@ -16,6 +16,7 @@ fn schema() -> ForecastSchema {
         targets: vec!["units".to_owned()],
         levels: vec![0.1, 0.9],
         horizon: 2,
+        aggregates: Vec::new(),
     }
 }
 

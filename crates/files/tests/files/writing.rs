@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use tidecast_files::{FileFormat, FileSink, JsonLinesWriter, LongTable};
 use tidecast_formats::json::{decode_forecast, encode_forecast};
 use tidecast_stream::{
-    ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastSchema, ForecastStatus,
-    ModelRef, Period, SeriesKey, Sink, Transaction, VariateForecast,
+    AggregateValues, ContextSummary, EventTime, ForecastId, ForecastMessage, ForecastSchema,
+    ForecastStatus, HorizonAggregate, ModelRef, Period, SeriesKey, Sink, Transaction,
+    VariateForecast,
 };
 
 const HEADER: &str =
@@ -23,6 +24,7 @@ fn schema() -> ForecastSchema {
         targets: vec!["kw".to_owned()],
         levels: vec![0.1, 0.9],
         horizon: 2,
+        aggregates: Vec::new(),
     }
 }
 
@@ -80,6 +82,29 @@ p,A,2,2024-08-01T00:00:00Z,2024-08-01T02:00:00Z,2,kw,3.0,2.0,4.0,tiny,ok,
     let written = std::fs::read_to_string(&path).unwrap();
     assert_eq!(written, format!("{HEADER}{expected}"));
     assert_eq!(names(folder.path()), ["out.csv"]);
+}
+
+#[test]
+fn what_several_steps_come_to_is_behind_the_steps() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("out.csv");
+    let aggregate: HorizonAggregate = "max:2".parse().unwrap();
+    let schema = ForecastSchema { aggregates: vec![aggregate], ..schema() };
+    let mut message = forecast("A");
+    let quantiles = vec![vec![2.5], vec![4.5]];
+    message.variates[0].aggregates =
+        vec![AggregateValues { aggregate, mean: vec![3.5], quantiles }];
+    let mut sink = FileSink::create(&path, FileFormat::Csv, &schema).unwrap();
+    sink.publish(transaction(vec![too_short(), message])).unwrap();
+    sink.close().unwrap();
+    let header = HEADER.replace("step,", "step,aggregate,");
+    let expected = "\
+p,B,2,2024-08-01T00:00:00Z,,,,,,,,tiny,too_short,3 of 16 steps
+p,A,2,2024-08-01T00:00:00Z,2024-08-01T01:00:00Z,1,,kw,2.0,1.0,3.0,tiny,ok,
+p,A,2,2024-08-01T00:00:00Z,2024-08-01T02:00:00Z,2,,kw,3.0,2.0,4.0,tiny,ok,
+p,A,2,2024-08-01T00:00:00Z,2024-08-01T02:00:00Z,2,max:2,kw,3.5,2.5,4.5,tiny,ok,
+";
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{header}{expected}"));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use tidecast_stream::{
-    ContextSummary, Domain, EventTime, ForecastId, ForecastMessage, ForecastStatus, ModelRef,
-    Period, SeriesKey, VariateForecast,
+    AggregateFunction, AggregateValues, ContextSummary, Domain, EventTime, ForecastId,
+    ForecastMessage, ForecastStatus, HorizonAggregate, ModelRef, Period, SeriesKey,
+    VariateForecast,
 };
 
 /// Writes `message` as one JSON object without a line's end. JSON has no infinities: a
@@ -97,6 +99,20 @@ impl WrittenDomain {
 
 struct WrittenQuantiles<'a>(&'a VariateForecast);
 
+struct WrittenAggregates<'a>(&'a VariateForecast);
+
+struct WrittenAggregate<'a> {
+    levels: &'a [f64],
+    values: &'a AggregateValues,
+    horizon: usize,
+}
+
+/// Values by level.
+struct ByLevels<'a> {
+    levels: &'a [f64],
+    values: &'a [Vec<f64>],
+}
+
 impl<'a> Written<'a> {
     fn of(message: &'a ForecastMessage) -> Self {
         let ModelRef { name, version } = message.model.as_ref();
@@ -129,11 +145,19 @@ impl Serialize for WrittenVariate<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(variate) = self;
         let is_held = !variate.domain.is_any();
-        let fields = 3 + usize::from(variate.reason.is_some()) + usize::from(is_held);
+        let [aggregates, samples] = [variate.aggregates.is_empty(), variate.samples.is_empty()];
+        let told = [variate.reason.is_some(), is_held, !aggregates, !samples];
+        let fields = 3 + told.into_iter().filter(|is_told| *is_told).count();
         let mut written = serializer.serialize_struct("VariateForecast", fields)?;
         written.serialize_field("name", &*variate.name)?;
         written.serialize_field("mean", variate.mean())?;
         written.serialize_field("quantiles", &WrittenQuantiles(variate))?;
+        if !aggregates {
+            written.serialize_field("aggregates", &WrittenAggregates(variate))?;
+        }
+        if !samples {
+            written.serialize_field("samples", &variate.samples)?;
+        }
         if is_held {
             written.serialize_field("domain", &WrittenDomain::of(variate.domain))?;
         }
@@ -148,6 +172,38 @@ impl Serialize for WrittenQuantiles<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut written = serializer.serialize_map(Some(self.0.levels().len()))?;
         for (level, values) in self.0.quantiles() {
+            written.serialize_entry(&format_args!("{level}"), values)?;
+        }
+        written.end()
+    }
+}
+
+impl Serialize for WrittenAggregates<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(variate) = self;
+        let (levels, horizon) = (variate.levels(), variate.steps());
+        let written = |values| WrittenAggregate { levels, values, horizon };
+        serializer.collect_seq(variate.aggregates.iter().map(written))
+    }
+}
+
+impl Serialize for WrittenAggregate<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let AggregateValues { aggregate, mean, quantiles } = self.values;
+        let mut written = serializer.serialize_struct("AggregateValues", 4)?;
+        written.serialize_field("function", &aggregate.function)?;
+        written.serialize_field("steps", &aggregate.steps_of(self.horizon))?;
+        written.serialize_field("mean", mean)?;
+        let by_levels = ByLevels { levels: self.levels, values: quantiles };
+        written.serialize_field("quantiles", &by_levels)?;
+        written.end()
+    }
+}
+
+impl Serialize for ByLevels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut written = serializer.serialize_map(Some(self.levels.len()))?;
+        for (level, values) in self.levels.iter().zip(self.values) {
             written.serialize_entry(&format_args!("{level}"), values)?;
         }
         written.end()
@@ -200,6 +256,18 @@ struct ReadVariate {
     reason: Option<String>,
     #[serde(default)]
     domain: Option<WrittenDomain>,
+    #[serde(default)]
+    aggregates: Vec<ReadAggregate>,
+    #[serde(default)]
+    samples: Vec<Vec<Option<f64>>>,
+}
+
+#[derive(Deserialize)]
+struct ReadAggregate {
+    function: AggregateFunction,
+    steps: NonZeroUsize,
+    mean: Vec<Option<f64>>,
+    quantiles: ReadQuantiles,
 }
 
 /// Levels and values in the order in which they are written.
@@ -247,6 +315,13 @@ impl ReadVariate {
         let mut variate = VariateForecast::new(self.name, levels, &mean, quantiles)
             .map_err(serde_json::Error::custom)?;
         variate.reason = self.reason;
+        let aggregate = |read: ReadAggregate| AggregateValues {
+            aggregate: HorizonAggregate { function: read.function, steps: Some(read.steps) },
+            mean: numbers(read.mean),
+            quantiles: read.quantiles.0.into_iter().map(|(_, values)| values).collect(),
+        };
+        variate.aggregates = self.aggregates.into_iter().map(aggregate).collect();
+        variate.samples = self.samples.into_iter().map(numbers).collect();
         if let Some(WrittenDomain { lower, upper, integer }) = self.domain {
             variate.domain = Domain { lower, upper, integer };
         }

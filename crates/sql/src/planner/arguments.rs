@@ -11,7 +11,7 @@ use crate::dialect::Placed;
 use crate::dialect::duration::interval_length;
 use crate::error::{Problem, did_you_mean, one_of};
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "model",
     "series",
     "time",
@@ -22,6 +22,8 @@ const KNOWN: [&str; 17] = [
     "context",
     "quantiles",
     "samples",
+    "output",
+    "aggregate",
     "min_context",
     "refresh",
     "fill",
@@ -136,7 +138,12 @@ impl<'a> Arguments<'a> {
             })
             .collect();
         if texts.is_none() {
-            self.wrong(name, "a column's name in single quotes, or a list of them", problems);
+            let what = match name {
+                "aggregate" => "an aggregate in single quotes such as 'sum', or a list of them",
+                "output" => "`quantiles`, `samples` or a list of them, in single quotes",
+                _ => "a column's name in single quotes, or a list of them",
+            };
+            self.wrong(name, what, problems);
         }
         texts
     }

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArg, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, TableFactor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
+use tidecast_stream::HorizonAggregate;
 
 use super::arguments::Arguments;
 use super::lineage::WindowView;
@@ -45,6 +46,8 @@ pub(super) struct ResolvedCall {
     pub(super) model: Option<Placed<String>>,
     /// The first future covariate.
     pub(super) known_ahead: Option<Placed<String>>,
+    /// Where it says that sample paths are told.
+    pub(super) tells_samples: Option<Span>,
 }
 
 /// The first argument of `forecast`.
@@ -171,6 +174,9 @@ impl<'a> ForecastCall<'a> {
             .text("refresh", problems)
             .and_then(|text| refresh(&text, problems))
             .unwrap_or(Refresh::OnClose);
+        let horizon_steps = horizon.unwrap_or(MOST_STEPS);
+        let aggregates = aggregates(&arguments, horizon_steps, problems);
+        let tells_samples = output(&arguments, problems);
         let domain = arguments.domain(problems);
         let fill = arguments.text("fill", problems).and_then(|text| fill(&text, problems));
         if problems.len() > before {
@@ -182,9 +188,9 @@ impl<'a> ForecastCall<'a> {
         let known_ahead = variates.future_covariates.first().cloned();
         let targets = names(variates.targets);
         let is_zero = fill.unwrap_or_default() == Fill::Zero;
-        let aggregates: Vec<Option<&str>> =
+        let functions: Vec<Option<&str>> =
             targets.iter().map(|name| view.aggregate_of(plan, name)).collect();
-        let unfilled = targets.iter().zip(&aggregates).filter(|(_, name)| **name == Some("sum"));
+        let unfilled = targets.iter().zip(&functions).filter(|(_, name)| **name == Some("sum"));
         let unfilled_sums = match fill {
             None => unfilled.map(|(target, _)| target.clone()).collect(),
             Some(_) => Vec::new(),
@@ -192,7 +198,7 @@ impl<'a> ForecastCall<'a> {
         let clause = ForecastClause {
             series: names(series),
             time: time?.value,
-            zero_filled: aggregates.iter().map(|name| is_zero || *name == Some("count")).collect(),
+            zero_filled: functions.iter().map(|name| is_zero || *name == Some("count")).collect(),
             unfilled_sums,
             targets,
             past_covariates: names(variates.past_covariates),
@@ -204,9 +210,11 @@ impl<'a> ForecastCall<'a> {
             samples,
             quantiles,
             domain,
+            aggregates,
+            tells_samples: tells_samples.is_some(),
             refresh,
         };
-        Some(ResolvedCall { clause, model, known_ahead })
+        Some(ResolvedCall { clause, model, known_ahead, tells_samples })
     }
 
     fn missing(&self, name: &str, example: &str) -> Problem {
@@ -248,6 +256,56 @@ fn only_table(select: &Select) -> Result<&TableFactor, Span> {
         [first, ..] => Err(first.joins.first().map_or(place, Spanned::span).or(place)),
         [] => Err(place),
     }
+}
+
+/// Reads what several steps come to: `'sum'`, `['sum', 'max:24']`.
+fn aggregates(
+    arguments: &Arguments<'_>,
+    horizon: usize,
+    problems: &mut Vec<Problem>,
+) -> Vec<HorizonAggregate> {
+    let mut aggregates: Vec<HorizonAggregate> = Vec::new();
+    for text in arguments.texts("aggregate", problems).unwrap_or_default() {
+        let problem = match text.value.trim().to_lowercase().parse::<HorizonAggregate>() {
+            Ok(aggregate) if aggregate.steps_of(1) > horizon => format!(
+                "aggregate => '{aggregate}' is of more steps than the horizon has, {horizon}"
+            ),
+            Ok(aggregate) if aggregates.contains(&aggregate) => {
+                format!("aggregate => '{aggregate}' is given twice")
+            }
+            Ok(aggregate) => {
+                aggregates.push(aggregate);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        problems.push(Problem::new(text.span, problem));
+    }
+    aggregates
+}
+
+/// Reads whether sample paths are told, and returns where it says so: `'quantiles'`, which
+/// always are, or `'samples'`.
+fn output(arguments: &Arguments<'_>, problems: &mut Vec<Problem>) -> Option<Span> {
+    const KNOWN: [&str; 2] = ["quantiles", "samples"];
+    let mut tells_samples = None;
+    for text in arguments.texts("output", problems).unwrap_or_default() {
+        let said = text.value.trim().to_lowercase();
+        match said.as_str() {
+            "quantiles" => {}
+            "samples" => tells_samples = Some(text.span),
+            _ => problems.push(Problem::new(
+                text.span,
+                format!(
+                    "unknown output `{}`, expected `quantiles` (mean and quantiles, which always \
+                     are) or `samples` (the sample paths with them){}",
+                    text.value,
+                    did_you_mean(&said, KNOWN)
+                ),
+            )),
+        }
+    }
+    tells_samples
 }
 
 /// What a step without a row is.

@@ -20,7 +20,7 @@ use super::tables::{PlannedSink, same_cluster, sink_table, source_table};
 use crate::dialect::{Name, PipelineStatement, Placed, Statement, TableStatement};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::{
-    Delivery, ModelDefinition, PipelineOptions, PipelinePlan, SinkConnector, SinkTable,
+    Delivery, FileFormat, ModelDefinition, PipelineOptions, PipelinePlan, SinkConnector, SinkTable,
     SourceConnector, SourceTable,
 };
 use crate::window::{SourceTableInfo, WindowQuery};
@@ -192,12 +192,19 @@ impl<'a> Definitions<'a> {
         let resolved = call.resolve(&plan, &view, problems);
         let source = self.sources.get(view.table)?.as_ref()?;
         let window = self.window(&plan, source, &text, problems);
-        let ResolvedCall { clause: forecast, model, known_ahead } = resolved?;
+        let ResolvedCall { clause: forecast, model, known_ahead, tells_samples } = resolved?;
         if let Some(covariate) = known_ahead {
             check_ahead(&covariate, &forecast, source, problems);
         }
         let model = self.model(model.as_ref(), problems);
         let sink = self.check_delivery(sink?, source, &statement.sink, problems)?;
+        if let (Some(span), SinkConnector::Filesystem(options)) = (tells_samples, &sink.connector)
+            && options.format != FileFormat::JsonLines
+        {
+            let message = "a table has no room for sample paths, expected a sink of JSON: \
+                           'format'='json', or a topic";
+            problems.push(Problem::new(span, message));
+        }
         Some(PipelinePlan {
             name: statement.name.value.clone(),
             source: source.clone(),

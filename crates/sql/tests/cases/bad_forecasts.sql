@@ -50,3 +50,7 @@ CREATE PIPELINE not_names AS INSERT INTO f SELECT * FROM forecast(TABLE w, serie
 CREATE PIPELINE domains AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, non_negative => 'yes', integer => 1, lower => 'none', upper => true);
 CREATE PIPELINE no_domain AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, non_negative => true, upper => -1);
 CREATE PIPELINE no_whole_one AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, integer => true, lower => 1.2, upper => 1.8);
+CREATE TABLE sheet WITH ('connector'='filesystem', 'path'='out.csv');
+CREATE PIPELINE no_aggregates AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, aggregate => ['median', 'sum:0', 'max:4', 'min', 'min'], output => 'paths');
+CREATE PIPELINE no_texts AS INSERT INTO f SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, aggregate => 24, output => [1]);
+CREATE PIPELINE no_room AS INSERT INTO sheet SELECT * FROM forecast(TABLE v, series => ['site', 'phase', 'kw_class'], time => 't', target => 'kw', horizon => 3, aggregate => 'sum', output => 'samples');

@@ -11,7 +11,8 @@ CREATE VIEW hourly_history AS SELECT site, window_start AS t, avg(kw) AS kw, avg
   FROM TUMBLE(TABLE history, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY site, window_start;
 CREATE PIPELINE both AS INSERT INTO f
   SELECT * FROM forecast(TABLE hourly, series => 'site', time => 't', target => ['kw', 'price'],
-    past_covariates => 'load', future_covariates => ['temperature'], horizon => 36);
+    past_covariates => 'load', future_covariates => ['temperature'], horizon => 36,
+    aggregate => ['sum', 'max:12'], output => ['quantiles', 'samples']);
 CREATE PIPELINE of_a_file AS INSERT INTO f
   SELECT * FROM forecast(TABLE hourly_history, series => 'site', time => 't', target => 'kw',
     future_covariates => 'temperature', horizon => 36, refresh => 'at_end');

@@ -198,6 +198,8 @@ impl View {
                 samples: Some(1),
                 domain: tidecast_stream::DomainRule::default(),
                 quantiles: vec![0.5],
+                aggregates: Vec::new(),
+                tells_samples: false,
                 refresh,
             },
             model: ModelDefinition {

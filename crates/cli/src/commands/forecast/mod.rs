@@ -42,6 +42,9 @@ pub fn run(arguments: &ForecastArguments, log: Option<&str>) -> anyhow::Result<(
     // The result is on the terminal; only warnings belong beside it.
     start_logging(&config, Some(log.unwrap_or("warn")))?;
     let format = output_format(arguments)?;
+    if arguments.with_samples && format != OutputFormat::Jsonl {
+        bail!("--with-samples: a table has no room for sample paths, expected --format jsonl");
+    }
     if let Some(plot) = &arguments.plot {
         crate::plot::check_path(plot)?;
     }

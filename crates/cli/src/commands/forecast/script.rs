@@ -64,7 +64,7 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
          GROUP BY {grouped}window_start, window_end;\n\
          CREATE PIPELINE {PIPELINE} AS INSERT INTO forecasts SELECT * FROM forecast(TABLE steps,\n  \
            model => 'model', series => {names}, time => {time_name}, target => {targets},{covariates}{fill}{domain}\n  \
-           horizon => {horizon}, context => {context}, {samples}min_context => 1,\n  \
+           horizon => {horizon}, context => {context}, {samples}{joint}min_context => 1,\n  \
            quantiles => [{quantiles}], refresh => 'at_end');\n",
         columns = columns.join(", "),
         input = literal(&arguments.input.display().to_string()),
@@ -77,10 +77,19 @@ pub(super) fn script(arguments: &ForecastArguments, table: &str, steps: &TimeGri
         horizon = arguments.horizon,
         context = arguments.context,
         domain = domain(arguments),
+        joint = joint(arguments),
         samples =
             arguments.samples.map(|count| format!("samples => {count}, ")).unwrap_or_default(),
         quantiles = levels(&arguments.quantiles).join(", "),
     )
+}
+
+/// What is told of several steps together.
+fn joint(arguments: &ForecastArguments) -> String {
+    let names: Vec<String> = arguments.horizon_aggregates.iter().map(ToString::to_string).collect();
+    let aggregates = (!names.is_empty()).then(|| format!("aggregate => {}, ", literals(&names)));
+    let samples = arguments.with_samples.then_some("output => 'samples', ");
+    format!("{}{}", aggregates.unwrap_or_default(), samples.unwrap_or_default())
 }
 
 fn domain(arguments: &ForecastArguments) -> String {

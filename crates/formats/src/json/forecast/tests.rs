@@ -56,6 +56,26 @@ fn a_domain_is_said_where_there_is_one() {
     assert_eq!(decode_forecast(text.as_bytes()).unwrap().variates[0].domain, domain);
 }
 
+/// What several steps come to and sample paths are said where they were asked for.
+#[test]
+fn what_belongs_together_is_said_where_it_is_asked_for() {
+    let mut message = of_two_targets();
+    let aggregate: HorizonAggregate = "sum:2".parse().unwrap();
+    let quantiles = vec![vec![3.5], vec![f64::NEG_INFINITY]];
+    let sums = AggregateValues { aggregate, mean: vec![4.25], quantiles };
+    message.variates[0].aggregates = vec![sums];
+    message.variates[0].samples = vec![vec![1.0, f64::NAN], vec![0.5, 2.0]];
+    let text = encoded(&message);
+    let said = concat!(
+        r#""0.9":[120.5,1e-7]},"aggregates":[{"function":"sum","steps":2,"mean":[4.25],"#,
+        r#""quantiles":{"0.025":[3.5],"0.9":[null]}}],"samples":[[1.0,null],[0.5,2.0]]},"#
+    );
+    assert!(text.contains(said), "{text}");
+    let read = decode_forecast(text.as_bytes()).unwrap();
+    assert_eq!(encoded(&read), text);
+    assert_eq!(read.variates[0].aggregates[0].aggregate, aggregate);
+}
+
 /// What subscribers read today they read tomorrow: fields, their order, the form of
 /// numbers.
 #[test]
