@@ -5,10 +5,12 @@
 //! [`Gpu`] finds the card and launches kernels, [`Buffer`](buffer::Buffer) is
 //! memory there, `launch` knows the kernels and their parameters, `layout` and
 //! `structures` compare these with what the kernels were compiled with, `weights` lays
-//! out a checkpoint, `encoder` runs the layers and `rollout` the horizon.
+//! out a checkpoint, `encoder` runs the layers, `batch` is series that are rolled out together, and
+//! `rollout` decides which are.
 
 #![allow(unsafe_code)] // kernels take pointers into the card's memory
 
+mod batch;
 mod buffer;
 mod encoder;
 mod gpu;

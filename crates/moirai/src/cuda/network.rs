@@ -9,6 +9,7 @@ use super::buffer::{Buffer, Pointer};
 use super::encoder::{Attended, Encoder, Memory};
 use super::gpu::{Gpu, Result};
 use super::launch::{MOST_COMPONENTS, MOST_POINTS, Output, Pair, Span, TILE_QUERIES};
+use super::rollout::Kept;
 use super::weights;
 use crate::config::Config;
 use crate::distribution::{Component, DistributionOutput};
@@ -30,6 +31,7 @@ pub(crate) struct CudaNetwork {
     output: Output,
     /// Batches that were cut in halves.
     splits: AtomicU64,
+    kept: Kept,
 }
 
 impl CudaNetwork {
@@ -47,7 +49,14 @@ impl CudaNetwork {
             ),
         })?;
         let network = weights::Network::load(gpu, &config, weights)?;
-        Ok(Self { gpu: gpu.clone(), config, network, output, splits: AtomicU64::new(0) })
+        Ok(Self {
+            gpu: gpu.clone(),
+            config,
+            network,
+            output,
+            splits: AtomicU64::new(0),
+            kept: Kept::default(),
+        })
     }
 
     pub(super) fn encoder(&self) -> Encoder<'_> {
@@ -56,6 +65,15 @@ impl CudaNetwork {
 
     pub(super) fn output(&self) -> Output {
         self.output
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Returns the length of a patch as the first layers take it.
+    pub(super) fn padded_patch(&self) -> usize {
+        self.encoder().padded_patch()
     }
 
     pub(super) fn count_split(&self) {
