@@ -19,6 +19,7 @@ mod group;
 mod kafka_cases;
 mod model;
 mod one_meaning;
+mod record;
 mod repository;
 mod service;
 mod slow_model;

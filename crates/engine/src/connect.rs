@@ -152,6 +152,8 @@ fn kafka_source(
         },
         properties,
         timestamp_unit: plan.source.timestamp_unit,
+        format: options.format,
+        metadata: plan.source.metadata.clone(),
         max_batch_records: config.pipeline.max_batch_records,
         ..KafkaSourceConfig::new(
             bootstrap(options.bootstrap_servers.as_ref(), config),

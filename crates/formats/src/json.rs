@@ -60,6 +60,10 @@ pub struct JsonDecoder {
     records: u64,
     /// For each column, how many of them had it.
     had: Vec<u64>,
+    /// Columns that are no field of records.
+    beside: Vec<usize>,
+    /// The column that a record's value is by itself, if it is no object.
+    bare: Option<usize>,
 }
 
 /// What became of a batch of records: every index is in exactly one of the two.
@@ -150,6 +154,9 @@ impl std::fmt::Debug for JsonDecoder {
     }
 }
 
+/// A column from beside the record's value, and its text.
+type Beside<'a> = (usize, Option<Cow<'a, str>>);
+
 /// A field that may be a column's value.
 #[derive(Clone, Copy, Default)]
 struct Slot<'a> {
@@ -178,11 +185,30 @@ impl JsonDecoder {
         let columns = fields.iter().map(|field| columns::column(field, capacity, rule));
         Ok(Self {
             columns: columns.collect::<Result<_, _>>()?,
-            names: Names::new(&schema),
+            names: Names::new(&schema, &[]),
+            beside: Vec::new(),
+            bare: None,
             records: 0,
             had: vec![0; fields.len()],
             schema,
         })
+    }
+
+    /// Takes these columns from beside the records' values: a field of their name counts
+    /// for nothing, and [`decode_beside`](Self::decode_beside) is told their values.
+    #[must_use]
+    pub fn beside(mut self, columns: &[usize]) -> Self {
+        self.names = Names::new(&self.schema, columns);
+        self.beside = columns.to_vec();
+        self
+    }
+
+    /// Takes records' values as texts of this column, each by itself and no JSON: what a
+    /// text means follows from the column, as for a quoted one in an object.
+    #[must_use]
+    pub fn bare(mut self, column: usize) -> Self {
+        self.bare = Some(column);
+        self
     }
 
     /// Decodes `payloads`. Together they should stay below 1 GiB, as Arrow's
@@ -191,6 +217,20 @@ impl JsonDecoder {
     /// # Errors
     /// None on account of a payload: only if Arrow itself fails.
     pub fn decode(&mut self, payloads: &[Payload<'_>]) -> Result<Decoded, ArrowError> {
+        self.decode_beside(payloads, |_, _| Ok(None))
+    }
+
+    /// Decodes `payloads` with what stands beside each: `value` returns the text of the
+    /// record of this index for this column, `None` if it has none, or why it is of no use.
+    /// What a text means follows from the column, as for a quoted one in a record.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_beside<'a>(
+        &mut self,
+        payloads: &[Payload<'a>],
+        value: impl Fn(usize, usize) -> Result<Option<Cow<'a, str>>, String>,
+    ) -> Result<Decoded, ArrowError> {
         let mut indices = Vec::with_capacity(payloads.len());
         let mut bad = Vec::new();
         // Which of the rows begun turned out to be none; empty while all are.
@@ -202,8 +242,17 @@ impl JsonDecoder {
                 bad.push((index, error));
                 continue;
             }
+            let beside = self.beside.iter().map(|column| Ok((*column, value(index, *column)?)));
+            let beside: Result<Vec<Beside<'_>>, String> = beside.collect();
+            let beside = match beside {
+                Ok(beside) => beside,
+                Err(error) => {
+                    bad.push((index, error));
+                    continue;
+                }
+            };
             begun += 1;
-            match self.append(&slots) {
+            match self.append(&slots, &beside) {
                 Ok(()) => indices.push(index),
                 Err(error) => {
                     bad.push((index, error));
@@ -221,6 +270,13 @@ impl JsonDecoder {
     #[inline]
     fn scan<'a>(&mut self, payload: Payload<'a>, slots: &mut [Slot<'a>]) -> Result<(), String> {
         slots.fill(Slot::default());
+        if let Some(column) = self.bare {
+            let value = envelope::bare(payload)?;
+            if let Some(slot) = slots.get_mut(column) {
+                slot.exact = Some(Token::Text(value, false));
+            }
+            return Ok(());
+        }
         let names = &mut self.names;
         let mut position = 0;
         Scanner::new(envelope::open(payload)?).object(|name, token| {
@@ -245,13 +301,16 @@ impl JsonDecoder {
 
     /// Appends a row. Where a value is none of its column, the row is one of
     /// nulls, for the columns to stay of one length.
-    fn append(&mut self, slots: &[Slot<'_>]) -> Result<(), String> {
+    fn append(&mut self, slots: &[Slot<'_>], beside: &[Beside<'_>]) -> Result<(), String> {
         self.records += 1;
         let mut error = None;
         let fields = self.schema.fields();
         let columns = self.columns.iter_mut().zip(slots).zip(fields).zip(&mut self.had);
-        for (((column, slot), field), had) in columns {
-            let token = slot.token();
+        for (index, (((column, slot), field), had)) in columns.enumerate() {
+            let token = match beside.iter().find(|(column, _)| *column == index) {
+                None => slot.token(),
+                Some((_, text)) => text.as_ref().map(|text| Token::Text(text, false)),
+            };
             *had += u64::from(token.is_some());
             let pushed = match token {
                 Some(token) => column.push(token),
@@ -292,10 +351,12 @@ impl JsonDecoder {
     /// values, in the table's order. Worth asking once there were enough records,
     /// or all of them.
     pub fn absent_columns(&self) -> Vec<AbsentColumn> {
-        let fields = self.schema.fields().iter().zip(&self.had);
-        let absent = fields.filter(|(_, had)| **had == 0 && self.records > 0);
+        let fields = self.schema.fields().iter().zip(&self.had).enumerate();
+        let absent = fields.filter(|(index, (_, had))| {
+            **had == 0 && self.records > 0 && !self.beside.contains(index)
+        });
         absent
-            .map(|(field, _)| AbsentColumn {
+            .map(|(_, (field, _))| AbsentColumn {
                 column: field.name().clone(),
                 nearest: self.names.nearest(field.name()).cloned(),
                 seen: self.names.seen().cloned().collect(),

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use tidecast_stream::secret::{self, HIDDEN};
-use tidecast_stream::{ClientProperties, EpochUnit};
+use tidecast_stream::{ClientProperties, EpochUnit, MetadataColumn, ValueFormat};
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ pub struct KafkaSourceConfig {
     pub topic: String,
     /// The table's columns.
     pub schema: SchemaRef,
+    /// What a record's value is; of raw ones it is the first column that is no metadata.
+    pub format: ValueFormat,
+    /// Columns that are a part of the record beside its value.
+    pub metadata: Vec<MetadataColumn>,
     /// What numbers count in columns of times; `None`: told by their size.
     pub timestamp_unit: Option<EpochUnit>,
     /// Where to begin in a partition without a committed offset.
@@ -53,6 +57,8 @@ impl KafkaSourceConfig {
             group_id: group_id.into(),
             topic: topic.into(),
             schema,
+            format: ValueFormat::Json,
+            metadata: Vec::new(),
             timestamp_unit: None,
             startup: StartupMode::Earliest,
             lost_records: LostRecords::Skip,

@@ -281,6 +281,28 @@ impl<'a> Message<'a> {
         bytes(message.key.cast(), message.key_len)
     }
 
+    /// Returns the value of the last header of this name.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a [u8]> {
+        let name = CString::new(name).ok()?;
+        let mut headers = std::ptr::null_mut();
+        let (mut value, mut size) = (std::ptr::null(), 0);
+        // SAFETY: the message is alive and keeps its headers, and the value of one is its; the
+        // places that are written to outlive the calls.
+        unsafe {
+            let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+            let message = self.message.as_ptr();
+            if native::rd_kafka_message_headers(message, &mut headers) != none {
+                return None;
+            }
+            let found =
+                native::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size);
+            if found != none {
+                return None;
+            }
+        }
+        bytes(value.cast(), size)
+    }
+
     /// Returns the record's timestamp in milliseconds since the epoch.
     pub(crate) fn timestamp_ms(&self) -> Option<i64> {
         let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;

@@ -2,6 +2,7 @@
 
 mod absent;
 mod batches;
+mod metadata;
 mod positions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +15,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use tidecast_formats::json::JsonDecoder;
 use tidecast_formats::time::TimeRule;
-use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent};
+use tidecast_stream::{
+    Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent, ValueFormat,
+};
 use tracing::{debug, info, warn};
 
 use self::absent::AbsentColumns;
@@ -106,6 +109,13 @@ impl KafkaSource {
         let rule = TimeRule { unit: config.timestamp_unit, compact: None };
         let decoder = JsonDecoder::new(config.schema.clone(), config.max_batch_records, rule)
             .map_err(|error| Verdict::user(format!("{doing}: {error}")))?;
+        let beside: Vec<usize> = config.metadata.iter().map(|it| it.column).collect();
+        let mut decoder = decoder.beside(&beside);
+        if config.format == ValueFormat::Raw {
+            let columns = 0..config.schema.fields().len();
+            let value = columns.into_iter().find(|column| !beside.contains(column));
+            decoder = decoder.bare(value.unwrap_or_default());
+        }
         let consumer: BaseConsumer<SourceContext> = settings
             .create_with_context(SourceContext::new(&config.topic))
             .map_err(|error| verdict(&error))?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, HorizonAggregate, OptionKind, OptionValue, TimeGrid,
-    Unset,
+    ClientProperties, DomainRule, EpochUnit, HorizonAggregate, MetadataColumn, OptionKind,
+    OptionValue, TimeGrid, Unset, ValueFormat,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
@@ -83,8 +83,16 @@ impl Page {
 }
 
 fn source(page: &mut Page, plan: &PipelinePlan) {
-    let SourceTable { name, schema, watermark, connector, max_future, max_past, timestamp_unit } =
-        &plan.source;
+    let SourceTable {
+        name,
+        schema,
+        metadata,
+        watermark,
+        connector,
+        max_future,
+        max_past,
+        timestamp_unit,
+    } = &plan.source;
     page.line(1, &format!("source `{name}`"));
     match connector {
         SourceConnector::Kafka(options) => kafka_source(page, options, &plan.name),
@@ -95,6 +103,13 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
         }
     }
     page.setting("columns", &columns(schema));
+    if !metadata.is_empty() {
+        let one = |it: &MetadataColumn| {
+            let name = schema.fields().get(it.column).map_or("", |field| field.name());
+            format!("{name} from {}", it.from)
+        };
+        page.setting("of the record", &metadata.iter().map(one).collect::<Vec<_>>().join(", "));
+    }
     page.setting("numbers as times", &epoch_numbers(*timestamp_unit, connector));
     let delay = match watermark.delay {
         Duration::ZERO => String::new(),
@@ -150,7 +165,13 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
         .clone()
         .unwrap_or_else(|| format!("tidecast-{pipeline}, unless the configuration names another"));
     page.setting("consumer group", &group);
-    page.setting("format", "json");
+    page.setting(
+        "format",
+        match options.format {
+            ValueFormat::Json => "json",
+            ValueFormat::Raw => "raw: a record's value is a column by itself",
+        },
+    );
     let startup = match options.startup {
         StartupMode::Earliest => "earliest",
         StartupMode::Latest => "latest",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, ForecastSchema, HorizonAggregate, ModelFamily,
-    ModelOptions, TimeGrid,
+    ClientProperties, DomainRule, EpochUnit, ForecastSchema, HorizonAggregate, MetadataColumn,
+    ModelFamily, ModelOptions, TimeGrid, ValueFormat,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -74,6 +74,8 @@ pub struct SourceTable {
     /// Its columns as declared; event time is a microsecond or millisecond
     /// timestamp without zone, meant as UTC.
     pub schema: SchemaRef,
+    /// Columns that are a part of the record beside its value (`METADATA FROM`).
+    pub metadata: Vec<MetadataColumn>,
     /// `WATERMARK FOR column AS …`.
     pub watermark: WatermarkClause,
     /// Where records come from.
@@ -117,6 +119,8 @@ pub enum SourceConnector {
 pub struct KafkaSourceOptions {
     /// `'topic'`.
     pub topic: String,
+    /// `'format'`.
+    pub format: ValueFormat,
     /// `'bootstrap.servers'`, or Flink's `'properties.bootstrap.servers'`; the
     /// configuration's when absent.
     pub bootstrap_servers: Option<String>,

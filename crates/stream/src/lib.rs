@@ -23,6 +23,7 @@ pub mod file_format;
 pub mod forecast;
 pub mod grid;
 pub mod memory;
+pub mod metadata;
 pub mod model;
 pub mod partition;
 pub mod schema;
@@ -42,6 +43,7 @@ pub use forecast::{
     ForecastShapeError, ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
+pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, ValueFormat};
 pub use model::{
     ModelCatalog, ModelFamily, ModelOption, ModelOptions, OptionKind, OptionValue, Requirement,
     Unset,

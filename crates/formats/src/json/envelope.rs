@@ -20,6 +20,15 @@ pub(super) fn open(payload: Option<&[u8]>) -> Result<&str, String> {
     }
 }
 
+/// Returns the text of a value that is no JSON.
+///
+/// # Errors
+/// If there is no value, or it is no text.
+pub(super) fn bare(payload: Option<&[u8]>) -> Result<&str, String> {
+    let bytes = payload.ok_or_else(|| "a tombstone (no value): expected a text".to_owned())?;
+    text(bytes).map_err(|error| format!("{error}: `{}`; expected a text", quote(bytes)))
+}
+
 #[cold]
 fn unwrap(bytes: &[u8]) -> Result<&str, String> {
     if let Some(rest) = bytes.strip_prefix(BYTE_ORDER_MARK) {

@@ -43,8 +43,11 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(schema: &Schema) -> Self {
-        let names = || schema.fields().iter().map(|field| field.name()).enumerate();
+    /// Returns the names of the columns that are fields of records: all but those `beside`
+    /// them.
+    pub(super) fn new(schema: &Schema, beside: &[usize]) -> Self {
+        let all = || schema.fields().iter().map(|field| field.name()).enumerate();
+        let names = || all().filter(|(index, _)| !beside.contains(index));
         let mut loose: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, name) in names() {
             loose.entry(name.to_lowercase()).or_default().push(index);

@@ -88,3 +88,53 @@ fn a_decoder_recovers_from_what_it_was_fed() {
         assert_eq!(good.indices.len(), 19, "more records than the capacity are fine");
     }
 }
+
+/// What stands beside records' values fills its columns, by the rules of a quoted text; a
+/// field of that name does not.
+#[test]
+fn columns_from_beside_the_value_are_read_as_texts_are() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("site", DataType::Utf8, false),
+        Field::new("kw", DataType::Float64, true),
+        Field::new("level", DataType::Int64, true),
+    ]));
+    let decoder = JsonDecoder::new(schema, 8, TimeRule::default()).unwrap();
+    let mut decoder = decoder.beside(&[0, 2]);
+    let payloads: Vec<Payload<'_>> = vec![
+        Some(br#"{"site":"field","kw":1.5,"LEVEL":9}"#),
+        Some(b"{}"),
+        Some(br#"{"kw":3}"#),
+        Some(br#"{"kw":4}"#),
+        Some(b"no JSON"),
+    ];
+    let sites = [Some("007"), Some(""), None, Some("d"), Some("e")];
+    let levels = [Ok(Some("7")), Ok(None), Ok(Some("1")), Err("no text"), Ok(Some("high"))];
+    let value = |index: usize, column: usize| match column {
+        0 => Ok(sites[index].map(Into::into)),
+        _ => levels[index].map(|level| level.map(Into::into)).map_err(str::to_owned),
+    };
+    let decoded = decoder.decode_beside(&payloads, value).unwrap();
+    assert_eq!(decoded.indices, [0, 1]);
+    let column = |index: usize| decoded.rows.column(index);
+    assert_eq!(column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["007", ""]);
+    assert_eq!(column(2).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(7), None]);
+    let reasons: Vec<&str> = decoded.bad.iter().map(|(_, reason)| reason.as_str()).collect();
+    assert!(reasons[0].contains("`site`"), "{reasons:?}");
+    assert_eq!(reasons[1], "no text");
+    assert_eq!(decoded.bad.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(decoder.absent_columns(), []);
+}
+
+/// A value that is no object is its one column, by the rules of a quoted text.
+#[test]
+fn a_bare_value_is_read_as_a_text_is() {
+    let schema = Arc::new(Schema::new(vec![Field::new("kw", DataType::Float64, true)]));
+    let decoder = JsonDecoder::new(schema, 8, TimeRule::default()).unwrap();
+    let mut decoder = decoder.bare(0);
+    let payloads: Vec<Payload<'_>> =
+        vec![Some(b"1.5"), Some(b" -2e3 "), Some(b"NaN"), Some(b"{}"), Some(b"\xff"), None];
+    let decoded = decoder.decode(&payloads).unwrap();
+    let values: Vec<_> = decoded.rows.column(0).as_primitive::<Float64Type>().iter().collect();
+    assert_eq!(values, [Some(1.5), Some(-2000.0), None]);
+    assert_eq!(decoded.bad.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [3, 4, 5]);
+}

@@ -9,12 +9,12 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tidecast_formats::json::{Decoded, JsonDecoder, Payload};
 use tidecast_stream::{
-    BadRecord, Offset, OffsetRange, Partition, RecordPosition, SourceBatch, SourceError,
-    SourceEvent,
+    BadRecord, MetadataColumn, Offset, OffsetRange, Partition, RecordPosition, SourceBatch,
+    SourceError, SourceEvent,
 };
 use tracing::warn;
 
-use super::{KafkaSource, Reading};
+use super::{KafkaSource, Reading, metadata};
 use crate::error::{Verdict, sentence};
 use crate::native::{self, Message, Progress};
 use crate::observe;
@@ -106,7 +106,7 @@ impl KafkaSource {
             // Of a partition that was just taken away: its next owner reads it.
             let Some(reading) = self.reading.get_mut(&run.number) else { continue };
             self.unproven.remove(&run.number);
-            if let Some(batch) = reading.batch(run, &mut self.decoder)? {
+            if let Some(batch) = reading.batch(run, &mut self.decoder, &self.config.metadata)? {
                 self.ready.push_back(SourceEvent::Batch(batch));
             }
         }
@@ -158,6 +158,7 @@ impl Reading {
         &mut self,
         run: &Run<'_>,
         decoder: &mut JsonDecoder,
+        metadata: &[MetadataColumn],
     ) -> Result<Option<SourceBatch>, SourceError> {
         // What was handed out is not handed out again.
         let seen = run.messages.partition_point(|message| message.offset() < self.next.0);
@@ -166,7 +167,15 @@ impl Reading {
         let end = Offset(last.offset()).next();
         let Some(range) = OffsetRange::new(self.next, end) else { return Ok(None) };
         let payloads: Vec<Payload<'_>> = messages.iter().map(Message::payload).collect();
-        let decoded = decoder.decode(&payloads).map_err(|error| {
+        let value = |index: usize, column: usize| {
+            let message = messages.get(index);
+            let from = metadata.iter().find(|it| it.column == column).map(|it| &it.from);
+            match (message, from) {
+                (Some(message), Some(from)) => metadata::text(message, &self.partition, from),
+                _ => Ok(None),
+            }
+        };
+        let decoded = decoder.decode_beside(&payloads, value).map_err(|error| {
             Verdict::internal(format!("decoding `{}` at {range}: {error}", self.partition))
         })?;
         let batch = assemble(&self.partition, range, messages, decoded);

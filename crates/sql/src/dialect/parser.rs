@@ -182,9 +182,6 @@ impl<'a> StatementParser<'a> {
             }
             let found = self.peek();
             let remedy = match &found.token {
-                Token::Word(word) if is_word(word, "METADATA") => {
-                    "; METADATA columns are not supported in this version"
-                }
                 Token::Word(word)
                     if matches!(
                         word.keyword,
@@ -197,7 +194,7 @@ impl<'a> StatementParser<'a> {
                             | Keyword::AS
                     ) =>
                 {
-                    "; a column is a name, a type, and NOT NULL or nothing"
+                    "; a column is a name, a type, NOT NULL or nothing, and METADATA FROM '…' or nothing"
                 }
                 _ => "",
             };
@@ -237,11 +234,43 @@ impl<'a> StatementParser<'a> {
         };
         let data_type = self.array_of(data_type);
         let span = start.union(&self.parser.get_current_token().span);
+        let mut not_null = self.nullability();
+        let metadata = self.metadata(&name)?;
+        not_null |= self.nullability();
+        let data_type = Placed { value: data_type, span };
+        Ok(ColumnStatement { name, data_type, not_null, metadata })
+    }
+
+    /// Whether `NOT NULL` follows; `NULL` is the default.
+    fn nullability(&mut self) -> bool {
         let not_null = self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]);
         if !not_null {
             let _nullable_is_the_default = self.parser.parse_keyword(Keyword::NULL);
         }
-        Ok(ColumnStatement { name, data_type: Placed { value: data_type, span }, not_null })
+        not_null
+    }
+
+    /// `METADATA [FROM 'part'] [VIRTUAL]`; without a part the column's name is it, as in
+    /// Flink.
+    fn metadata(&mut self, column: &Name) -> Result<Option<Placed<String>>, Problem> {
+        let found = self.peek();
+        if !matches!(&found.token, Token::Word(word) if is_word(word, "METADATA")) {
+            return Ok(None);
+        }
+        let _metadata = self.parser.next_token();
+        let mut part = Placed { value: column.value.clone(), span: found.span };
+        if self.parser.parse_keyword(Keyword::FROM) {
+            let found = self.parser.next_token();
+            let Token::SingleQuotedString(text) = found.token else {
+                let example = "a part of the record in single quotes: METADATA FROM 'key'";
+                return Err(self.unexpected(&found, example));
+            };
+            part = Placed { value: text, span: found.span };
+        }
+        if matches!(&self.peek().token, Token::Word(word) if is_word(word, "VIRTUAL")) {
+            let _nothing_is_written_to_a_source = self.parser.next_token();
+        }
+        Ok(Some(part))
     }
 
     fn watermark(&mut self) -> Result<WatermarkStatement, Problem> {

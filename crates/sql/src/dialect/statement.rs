@@ -65,7 +65,7 @@ pub struct ColumnList {
     pub watermarks: Vec<WatermarkStatement>,
 }
 
-/// `name type [NOT NULL]`.
+/// `name type [NOT NULL] [METADATA [FROM 'part'] [VIRTUAL]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnStatement {
     /// The column's name.
@@ -74,6 +74,8 @@ pub struct ColumnStatement {
     pub data_type: Placed<DataType>,
     /// Whether `NOT NULL` is said.
     pub not_null: bool,
+    /// The part of the record beside its value that it is said to be.
+    pub metadata: Option<Placed<String>>,
 }
 
 /// `WATERMARK FOR column [AS column [- INTERVAL delay]]`, or with

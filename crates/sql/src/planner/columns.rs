@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tidecast_stream::column_type::sql_name;
+use tidecast_stream::{MetadataColumn, RecordMetadata};
 
 use super::types::column_type;
 use crate::dialect::{ColumnList, Name};
@@ -42,6 +43,46 @@ pub(super) fn schema(list: &ColumnList, problems: &mut Vec<Problem>) -> SchemaRe
         }
     }
     Arc::new(Schema::new(fields))
+}
+
+/// Returns the columns that are a part of the record beside its value.
+pub(super) fn metadata(list: &ColumnList, problems: &mut Vec<Problem>) -> Vec<MetadataColumn> {
+    let mut columns = Vec::new();
+    for (column, statement) in list.columns.iter().enumerate() {
+        let Some(said) = &statement.metadata else { continue };
+        let from = match said.value.parse::<RecordMetadata>() {
+            Ok(from) => from,
+            Err(error) => {
+                let known = RecordMetadata::NAMES;
+                let remedy = did_you_mean(&said.value, known);
+                let message = format!("{error}, expected {}{remedy}", one_of(known));
+                problems.push(Problem::new(said.span, message));
+                continue;
+            }
+        };
+        let wanted = match (&from, column_type(&statement.data_type.value)) {
+            // Refused where it stands.
+            (_, Err(_)) => continue,
+            (RecordMetadata::Timestamp, Ok(DataType::Timestamp(_, None))) => None,
+            (RecordMetadata::Timestamp, Ok(_)) => Some("TIMESTAMP or TIMESTAMP(3)"),
+            (RecordMetadata::Partition | RecordMetadata::Offset, Ok(DataType::Int64)) => None,
+            (RecordMetadata::Partition, Ok(DataType::Int32)) => None,
+            (RecordMetadata::Partition | RecordMetadata::Offset, Ok(_)) => Some("BIGINT"),
+            (RecordMetadata::Topic, Ok(DataType::Utf8)) => None,
+            (RecordMetadata::Topic, Ok(_)) => Some("VARCHAR"),
+            // Texts, which are read as JSON's are.
+            (RecordMetadata::Key | RecordMetadata::Header(_), Ok(_)) => None,
+        };
+        if let Some(wanted) = wanted {
+            let message = format!(
+                "column `{}` is `{from}` of the record, expected the type {wanted}",
+                statement.name.value
+            );
+            problems.push(Problem::new(statement.data_type.span, message));
+        }
+        columns.push(MetadataColumn { column, from });
+    }
+    columns
 }
 
 /// Returns the table's watermark, over one of its timestamps; its condition is

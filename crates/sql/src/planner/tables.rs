@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit};
+use tidecast_stream::{ClientProperties, EpochUnit, ValueFormat};
 
-use super::columns::{schema, watermark};
+use super::columns::{metadata, schema, watermark};
 use super::options::{OptionReader, OptionRules};
 use crate::dialect::{ColumnList, OptionList, TableStatement};
 use crate::error::{Problem, did_you_mean, one_of};
@@ -126,6 +126,8 @@ pub(super) fn source_table(
     problems: &mut Vec<Problem>,
 ) -> Option<SourceTable> {
     let schema = schema(columns, problems);
+    let metadata = metadata(columns, problems);
+    let fields = columns.columns.iter().filter(|column| column.metadata.is_none()).count();
     let watermark = watermark(&statement.name, columns, &schema, problems);
     let place = statement.name.span;
     let options = &statement.options;
@@ -139,17 +141,32 @@ pub(super) fn source_table(
             max_past =
                 reader.duration("max.past", true, problems).unwrap_or(Some(DEFAULT_MAX_PAST));
             timestamp_unit = epoch_unit(&reader, problems);
-            kafka_source(&reader, place, problems).map(SourceConnector::Kafka)
+            kafka_source(&reader, place, fields, problems).map(SourceConnector::Kafka)
         }
         _ => {
             let reader = OptionReader::new(options, FILE_SOURCE, problems);
             timestamp_unit = epoch_unit(&reader, problems);
+            let said = columns.columns.iter().find_map(|column| column.metadata.as_ref());
+            if let Some(said) = said {
+                let message = "a row of a file has no key, headers or timestamp beside its columns, \
+                               expected no METADATA in a filesystem table";
+                problems.push(Problem::new(said.span, message));
+            }
             file_options(&reader, place, problems).map(SourceConnector::Filesystem)
         }
     };
     let (watermark, connector) = (watermark?, connector?);
     let name = statement.name.value.clone();
-    Some(SourceTable { name, schema, watermark, connector, max_future, max_past, timestamp_unit })
+    Some(SourceTable {
+        name,
+        schema,
+        metadata,
+        watermark,
+        connector,
+        max_future,
+        max_past,
+        timestamp_unit,
+    })
 }
 
 /// Returns what numbers count in columns of times, if `'timestamp.unit'` says so.
@@ -232,12 +249,23 @@ fn connector<'a>(
     None
 }
 
+/// `fields` are the columns that a record's value has to fill.
 fn kafka_source(
     reader: &OptionReader<'_>,
     place: Span,
+    fields: usize,
     problems: &mut Vec<Problem>,
 ) -> Option<KafkaSourceOptions> {
-    json_format(reader, problems);
+    let later = ["avro", "avro-confluent", "arrow", "arrow-ipc", "protobuf", "csv"];
+    let formats = [("json", ValueFormat::Json), ("raw", ValueFormat::Raw)];
+    let format = reader.choice("format", &formats, &later, problems).unwrap_or_default();
+    if format == ValueFormat::Raw && fields != 1 {
+        let message = format!(
+            "of format `raw` the value is one column, and this table has {fields} that are not \
+             METADATA of the record, expected one"
+        );
+        problems.push(Problem::new(reader.span("format").unwrap_or(place), message));
+    }
     let startup = reader.choice(
         "scan.startup.mode",
         &[("earliest-offset", StartupMode::Earliest), ("latest-offset", StartupMode::Latest)],
@@ -270,6 +298,7 @@ fn kafka_source(
     }
     Some(KafkaSourceOptions {
         topic,
+        format,
         bootstrap_servers,
         group_id,
         startup: startup.unwrap_or(StartupMode::Earliest),

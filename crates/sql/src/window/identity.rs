@@ -18,7 +18,9 @@ mod legacy;
 mod query;
 mod types;
 
-use tidecast_stream::{EpochUnit, MonthDay, Period, TimeGrid};
+use tidecast_stream::{
+    EpochUnit, MetadataColumn, MonthDay, Period, RecordMetadata, TimeGrid, ValueFormat,
+};
 
 pub(super) use self::expression::Columns;
 pub use self::legacy::window_identity as legacy_window_identity;
@@ -26,7 +28,7 @@ pub(super) use self::legacy::{VERSION as LEGACY_VERSION, query as legacy_query};
 pub(super) use self::query::query;
 use self::types::{call, data_type, quoted};
 use super::condition::WatermarkCondition;
-use crate::spec::{ForecastClause, PipelinePlan, WatermarkClause};
+use crate::spec::{ForecastClause, PipelinePlan, SourceConnector, WatermarkClause};
 
 /// Version of the canonical form.
 pub const IDENTITY_VERSION: u32 = 2;
@@ -65,9 +67,11 @@ impl StateIdentity {
 /// model and sink are not among it: they may change and the state stays.
 pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
     let clause = &plan.forecast;
-    let columns = plan.source.schema.fields().iter().map(|field| {
+    let columns = plan.source.schema.fields().iter().enumerate().map(|(index, field)| {
         let null = if field.is_nullable() { "" } else { ", required" };
-        format!("column({}, {}{null})", quoted(field.name()), data_type(field.data_type()))
+        let from = plan.source.metadata.iter().find(|it| it.column == index);
+        let from = from.map_or_else(String::new, |it| format!(", {}", metadata(&it.from)));
+        format!("column({}, {}{null}{from})", quoted(field.name()), data_type(field.data_type()))
     });
     [
         ("the source's columns", columns.collect::<Vec<_>>().join("\n")),
@@ -75,7 +79,7 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
         ("max.future", bound(plan.source.max_future)),
         ("max.past", bound(plan.source.max_past)),
         ("timestamp.unit", timestamp_unit(plan)),
-        ("the window query", plan.window.identity().to_owned()),
+        ("the window query", window_query(plan)),
         ("the series", names(&clause.series)),
         ("the time", quoted(&clause.time)),
         ("the step", grid(&clause.step)),
@@ -101,10 +105,34 @@ pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 5] {
     [
         ("the watermark", watermark(plan)),
         ("timestamp.unit", timestamp_unit(plan)),
-        ("the window query", plan.window.identity().to_owned()),
+        ("the window query", window_query(plan)),
         ("the series", names(&plan.forecast.series)),
         ("the time", quoted(&plan.forecast.time)),
     ]
+}
+
+/// Returns the view's form, and where columns come from that are not fields of the value:
+/// under the same name they would be other values.
+fn window_query(plan: &PipelinePlan) -> String {
+    let mut form = plan.window.identity().to_owned();
+    if let SourceConnector::Kafka(options) = &plan.source.connector
+        && options.format == ValueFormat::Raw
+    {
+        form.push_str("\nformat: raw");
+    }
+    for MetadataColumn { column, from } in &plan.source.metadata {
+        let field = plan.source.schema.fields().get(*column);
+        let name = field.map_or_else(String::new, |field| quoted(field.name()));
+        form.push_str(&format!("\nmetadata: {}", call(&name, [metadata(from)])));
+    }
+    form
+}
+
+fn metadata(from: &RecordMetadata) -> String {
+    match from {
+        RecordMetadata::Header(name) => call("header", [quoted(name)]),
+        other => other.to_string(),
+    }
 }
 
 fn watermark(plan: &PipelinePlan) -> String {

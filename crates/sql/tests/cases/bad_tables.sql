@@ -29,3 +29,7 @@ CREATE TABLE conditions_5 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHE
 CREATE TABLE conditions_6 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN abss(kw) > 1 THEN ts END) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE conditions_7 (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts AS CASE WHEN kw LIKE ts THEN ts END) WITH ('connector'='kafka', 'topic'='t');
 CREATE TABLE packed WITH ('connector'='filesystem', 'path'='out/forecasts.csv.gz');
+CREATE TABLE m (site VARCHAR METADATA FROM 'keys', kw DOUBLE METADATA FROM 'headers.', n DOUBLE METADATA FROM 'offset', at VARCHAR METADATA FROM 'timestamp', topic INT METADATA, ts TIMESTAMP, WATERMARK FOR ts)
+WITH ('connector'='kafka', 'topic'='m', 'format'='raw');
+CREATE TABLE m_of_file (site VARCHAR METADATA FROM 'key', ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'path'='m.csv');
+CREATE TABLE two_values (kw DOUBLE, n DOUBLE, ts TIMESTAMP METADATA FROM 'timestamp', WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'format'='raw');

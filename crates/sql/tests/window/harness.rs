@@ -162,6 +162,7 @@ impl View {
             source: SourceTable {
                 name: "readings".to_owned(),
                 schema: schema(),
+                metadata: Vec::new(),
                 watermark: WatermarkClause {
                     column: "ts".to_owned(),
                     delay: Duration::from_micros(self.delay_micros as u64),
@@ -169,6 +170,7 @@ impl View {
                 },
                 connector: SourceConnector::Kafka(tidecast_sql::KafkaSourceOptions {
                     topic: "readings".to_owned(),
+                    format: tidecast_stream::ValueFormat::Json,
                     bootstrap_servers: None,
                     group_id: None,
                     startup: tidecast_sql::StartupMode::Earliest,

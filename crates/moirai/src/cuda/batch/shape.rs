@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::MOST_SORTED;
 use crate::cuda::buffer::Buffer;
 use crate::cuda::gpu::{Gpu, Result};
@@ -56,7 +58,7 @@ impl Shape {
         };
         Self {
             patch_index,
-            series: jobs.iter().map(series).collect(),
+            series: jobs.par_iter().map(series).collect(),
             points_of_step: strata.map_or(0, |strata| strata.points),
             draws: jobs.iter().all(|job| job.fill.seed().is_some()),
         }

@@ -1,0 +1,118 @@
+//! What a record is beyond its value: columns from key, headers and Kafka's own time, and
+//! values that are no objects.
+
+use tidecast_kafka::tools::Producer;
+
+use crate::support::broker;
+use crate::support::command::run;
+use crate::support::messages::{Subscriber, records};
+use crate::support::service::Service;
+use crate::support::topics::Topics;
+
+/// Waits no longer for what was sent.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+const START: i64 = 1_793_491_200_000;
+
+fn script(topics: &Topics, name: &str, columns: &str, format: &str) -> String {
+    let Topics { source, forecasts, bad, .. } = topics;
+    format!(
+        "CREATE TABLE readings ({columns}, WATERMARK FOR ts AS ts - INTERVAL '0' SECOND)
+         WITH ('connector'='kafka', 'topic'='{source}', 'format'='{format}', 'idle.timeout'='500ms',
+           'bad.topic'='{bad}', 'max.past'='none', 'scan.startup.mode'='earliest-offset');
+         CREATE MODEL naive WITH ('provider'='seasonal-naive');
+         CREATE TABLE f WITH ('connector'='kafka', 'topic'='{forecasts}', 'format'='json');
+         CREATE VIEW v AS SELECT site, window_start AS t, avg(kw) AS kw, max(n) AS n
+           FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)
+           GROUP BY site, window_start;
+         CREATE PIPELINE {name} AS INSERT INTO f SELECT * FROM forecast(TABLE v, model => 'naive',
+           series => 'site', time => 't', target => ['kw', 'n'], horizon => 2, context => 8,
+           min_context => 1, quantiles => [0.5]);"
+    )
+}
+
+fn pipeline() -> String {
+    broker::unique("record").replace('-', "_")
+}
+
+#[test]
+fn a_number_under_its_series_as_key_is_a_reading() {
+    let Some(broker) = broker::shared() else { return };
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let columns = "kw DOUBLE, site VARCHAR NOT NULL METADATA FROM 'key',
+        ts TIMESTAMP NOT NULL METADATA FROM 'timestamp', n BIGINT METADATA FROM 'offset' VIRTUAL";
+    let script = script(&topics, &pipeline(), columns, "raw");
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let send = |key: Option<&[u8]>, value: Option<&[u8]>, at: i64| {
+        producer.send_to(&topics.source, Some(0), key, value, Some(START + at)).unwrap();
+    };
+    for minute in 0..4 {
+        for (site, kw) in [("007", 1.5), ("café", 2.5)] {
+            let value = (kw + minute as f64).to_string();
+            send(Some(site.as_bytes()), Some(value.as_bytes()), minute * 60_000 + 5);
+        }
+    }
+    // What is no reading is apart, with the reason, and holds up nothing.
+    send(None, Some(b"1.5"), 200_000);
+    send(Some(b"\xff\xfe"), Some(b"1.5"), 200_000);
+    send(Some(b"007"), Some(b"warm"), 200_000);
+    send(Some(b"007"), None, 200_000);
+    producer.flush(LIMIT).unwrap();
+    let service = Service::start(&script, broker.bootstrap(), &["state.url=off"]);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    subscriber.await_distinct(8, &service);
+    service.stop();
+    let last = subscriber.find("007", &minute(3));
+    // The value of the minute, and the offset of its record.
+    assert_eq!(last.body["variates"][0]["mean"][0], 4.5);
+    assert_eq!(last.body["variates"][1]["mean"][0], 6.0);
+    assert_eq!(subscriber.find("café", &minute(0)).body["variates"][0]["mean"][0], 2.5);
+    let bad: Vec<String> = records(broker.bootstrap(), &topics.bad)
+        .iter()
+        .map(|record| record.header("error").unwrap().to_owned())
+        .collect();
+    for (bad, reason) in bad.iter().zip(["`site`", "UTF-8", "`kw`", "tombstone"]) {
+        assert!(bad.contains(reason), "{reason}: {bad}");
+    }
+    assert_eq!(bad.len(), 4);
+}
+
+/// The start of a minute as messages have it.
+fn minute(minute: i64) -> String {
+    tidecast_stream::EventTime::from_millis(START + minute * 60_000).to_string()
+}
+
+#[test]
+fn parts_of_a_record_are_columns_beside_its_fields_and_not_of_their_name() {
+    let Some(broker) = broker::shared() else { return };
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let columns = "kw DOUBLE, site VARCHAR METADATA FROM 'key' NOT NULL,
+        ts TIMESTAMP(3) METADATA FROM 'timestamp', n INT METADATA FROM 'partition'";
+    let script = script(&topics, &pipeline(), columns, "json");
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    for minute in 0..3 {
+        // Fields of these names are no columns any more.
+        let value = format!(r#"{{"kw": {minute}.5, "site": "other", "ts": 7, "n": "x"}}"#);
+        let at = Some(START + minute * 60_000);
+        let value = Some(value.as_bytes());
+        producer.send_to(&topics.source, Some(0), Some(b"A"), value, at).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    let service = Service::start(&script, broker.bootstrap(), &["state.url=off"]);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    subscriber.await_distinct(3, &service);
+    service.stop();
+    let last = subscriber.find("A", &minute(2));
+    assert_eq!(last.body["variates"][0]["mean"][0], 2.5);
+    assert_eq!(last.body["variates"][1]["mean"][0], 0.0);
+    assert!(records(broker.bootstrap(), &topics.bad).is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.sql");
+    std::fs::write(&path, script).unwrap();
+    let explained = run(&["explain", path.to_str().unwrap()]);
+    let text = explained.succeeded();
+    assert!(
+        text.contains("of the record: site from key, ts from timestamp, n from partition"),
+        "{text}"
+    );
+}
