@@ -6,13 +6,17 @@ use tidecast_kafka::tools::Producer;
 use crate::support::broker;
 use crate::support::command::run;
 use crate::support::messages::{Subscriber, records};
-use crate::support::service::Service;
+use crate::support::service::{Service, run_to_end};
 use crate::support::topics::Topics;
 
 /// Waits no longer for what was sent.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
-const START: i64 = 1_793_491_200_000;
+/// An hour ago, in whole minutes: the broker deletes what looks old.
+fn start() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (i64::try_from(now.as_secs() / 60).unwrap() - 60) * 60_000
+}
 
 fn script(topics: &Topics, name: &str, columns: &str, format: &str) -> String {
     let Topics { source, forecasts, bad, .. } = topics;
@@ -38,13 +42,14 @@ fn pipeline() -> String {
 #[test]
 fn a_number_under_its_series_as_key_is_a_reading() {
     let Some(broker) = broker::shared() else { return };
+    let start = start();
     let topics = Topics::create(broker.bootstrap(), 1);
     let columns = "kw DOUBLE, site VARCHAR NOT NULL METADATA FROM 'key',
         ts TIMESTAMP NOT NULL METADATA FROM 'timestamp', n BIGINT METADATA FROM 'offset' VIRTUAL";
     let script = script(&topics, &pipeline(), columns, "raw");
     let producer = Producer::connect(broker.bootstrap()).unwrap();
     let send = |key: Option<&[u8]>, value: Option<&[u8]>, at: i64| {
-        producer.send_to(&topics.source, Some(0), key, value, Some(START + at)).unwrap();
+        producer.send_to(&topics.source, Some(0), key, value, Some(start + at)).unwrap();
     };
     for minute in 0..4 {
         for (site, kw) in [("007", 1.5), ("café", 2.5)] {
@@ -62,11 +67,11 @@ fn a_number_under_its_series_as_key_is_a_reading() {
     let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
     subscriber.await_distinct(8, &service);
     service.stop();
-    let last = subscriber.find("007", &minute(3));
+    let last = subscriber.find("007", &minute(start, 3));
     // The value of the minute, and the offset of its record.
     assert_eq!(last.body["variates"][0]["mean"][0], 4.5);
     assert_eq!(last.body["variates"][1]["mean"][0], 6.0);
-    assert_eq!(subscriber.find("café", &minute(0)).body["variates"][0]["mean"][0], 2.5);
+    assert_eq!(subscriber.find("café", &minute(start, 0)).body["variates"][0]["mean"][0], 2.5);
     let bad: Vec<String> = records(broker.bootstrap(), &topics.bad)
         .iter()
         .map(|record| record.header("error").unwrap().to_owned())
@@ -78,13 +83,14 @@ fn a_number_under_its_series_as_key_is_a_reading() {
 }
 
 /// The start of a minute as messages have it.
-fn minute(minute: i64) -> String {
-    tidecast_stream::EventTime::from_millis(START + minute * 60_000).to_string()
+fn minute(start: i64, minute: i64) -> String {
+    tidecast_stream::EventTime::from_millis(start + minute * 60_000).to_string()
 }
 
 #[test]
 fn parts_of_a_record_are_columns_beside_its_fields_and_not_of_their_name() {
     let Some(broker) = broker::shared() else { return };
+    let start = start();
     let topics = Topics::create(broker.bootstrap(), 1);
     let columns = "kw DOUBLE, site VARCHAR METADATA FROM 'key' NOT NULL,
         ts TIMESTAMP(3) METADATA FROM 'timestamp', n INT METADATA FROM 'partition'";
@@ -93,7 +99,7 @@ fn parts_of_a_record_are_columns_beside_its_fields_and_not_of_their_name() {
     for minute in 0..3 {
         // Fields of these names are no columns any more.
         let value = format!(r#"{{"kw": {minute}.5, "site": "other", "ts": 7, "n": "x"}}"#);
-        let at = Some(START + minute * 60_000);
+        let at = Some(start + minute * 60_000);
         let value = Some(value.as_bytes());
         producer.send_to(&topics.source, Some(0), Some(b"A"), value, at).unwrap();
     }
@@ -102,7 +108,7 @@ fn parts_of_a_record_are_columns_beside_its_fields_and_not_of_their_name() {
     let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
     subscriber.await_distinct(3, &service);
     service.stop();
-    let last = subscriber.find("A", &minute(2));
+    let last = subscriber.find("A", &minute(start, 2));
     assert_eq!(last.body["variates"][0]["mean"][0], 2.5);
     assert_eq!(last.body["variates"][1]["mean"][0], 0.0);
     assert!(records(broker.bootstrap(), &topics.bad).is_empty());
@@ -115,4 +121,43 @@ fn parts_of_a_record_are_columns_beside_its_fields_and_not_of_their_name() {
         text.contains("of the record: site from key, ts from timestamp, n from partition"),
         "{text}"
     );
+}
+
+#[test]
+fn reading_begins_where_it_is_said_to() {
+    let Some(broker) = broker::shared() else { return };
+    let start = start();
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let columns = "kw DOUBLE, site VARCHAR METADATA FROM 'key' NOT NULL,
+        ts TIMESTAMP METADATA FROM 'timestamp', n BIGINT METADATA FROM 'offset'";
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    for minute in 0..10 {
+        let value = Some(&b"1.5"[..]);
+        let at = Some(start + minute * 60_000);
+        producer.send_to(&topics.source, Some(0), Some(b"A"), value, at).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    let began = |mode: &str, forecasts: &Topics, count: usize| {
+        let script = script(forecasts, &pipeline(), columns, "raw");
+        let script = script.replace("'scan.startup.mode'='earliest-offset'", mode);
+        let service = Service::start(&script, broker.bootstrap(), &["state.url=off"]);
+        let mut subscriber = Subscriber::new(broker.bootstrap(), &forecasts.forecasts);
+        subscriber.await_distinct(count, &service);
+        service.stop();
+        subscriber.read_to_end();
+        subscriber.messages.iter().map(|message| message.origin().to_owned()).min().unwrap()
+    };
+    // Of a time between two records the next one is first.
+    let millis = start + 6 * 60_000 + 1;
+    let mode =
+        format!("'scan.startup.mode'='timestamp', 'scan.startup.timestamp-millis'='{millis}'");
+    assert_eq!(began(&mode, &topics, 3), minute(start, 7));
+    let time = minute(start, 4);
+    let mode = format!("'scan.startup.mode'='timestamp', 'scan.startup.timestamp'='{time}'");
+    assert_eq!(began(&mode, &topics.with_other_forecasts(), 6), minute(start, 4));
+    // Without a committed offset there is no place to go on from.
+    let script = script(&topics, &pipeline(), columns, "raw");
+    let script = script.replace("'earliest-offset'", "'group-offsets'");
+    let ended = run_to_end(&script, broker.bootstrap(), &["state.url=off"]);
+    assert!(ended.refused().contains("has no committed offset in partition"), "{ended:?}");
 }

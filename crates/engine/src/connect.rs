@@ -145,6 +145,10 @@ fn kafka_source(
         startup: match options.startup {
             StartupMode::Earliest => tidecast_kafka::StartupMode::Earliest,
             StartupMode::Latest => tidecast_kafka::StartupMode::Latest,
+            StartupMode::Timestamp(time) => {
+                tidecast_kafka::StartupMode::Timestamp(time.as_micros().div_euclid(1_000))
+            }
+            StartupMode::GroupOffsets => tidecast_kafka::StartupMode::GroupOffsets,
         },
         lost_records: match options.lost_records {
             LostRecords::Skip => tidecast_kafka::LostRecords::Skip,

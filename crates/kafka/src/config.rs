@@ -116,6 +116,11 @@ pub enum StartupMode {
     Earliest,
     /// Behind the newest record.
     Latest,
+    /// At the first record whose timestamp is no less than this, in milliseconds since
+    /// 1970; behind the newest where none is.
+    Timestamp(i64),
+    /// Nowhere: the group has to have a committed offset.
+    GroupOffsets,
 }
 
 /// What to do where retention took records before they were read, or before a

@@ -173,10 +173,14 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
         },
     );
     let startup = match options.startup {
-        StartupMode::Earliest => "earliest",
-        StartupMode::Latest => "latest",
+        StartupMode::Earliest => "from the earliest".to_owned(),
+        StartupMode::Latest => "from the latest".to_owned(),
+        StartupMode::Timestamp(time) => {
+            format!("from the first record whose timestamp is {time} or later")
+        }
+        StartupMode::GroupOffsets => "the pipeline stops".to_owned(),
     };
-    page.setting("without a committed offset", &format!("from the {startup}"));
+    page.setting("without a committed offset", &startup);
     let lost = match options.lost_records {
         LostRecords::Skip => "passed over, with a warning and a count",
         LostRecords::Fail => "the pipeline stops",

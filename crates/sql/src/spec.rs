@@ -5,8 +5,8 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, ForecastSchema, HorizonAggregate, MetadataColumn,
-    ModelFamily, ModelOptions, TimeGrid, ValueFormat,
+    ClientProperties, DomainRule, EpochUnit, EventTime, ForecastSchema, HorizonAggregate,
+    MetadataColumn, ModelFamily, ModelOptions, TimeGrid, ValueFormat,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -151,6 +151,11 @@ pub enum StartupMode {
     Earliest,
     /// `'latest-offset'`.
     Latest,
+    /// `'timestamp'`: at the first record whose own timestamp is no less than this, by
+    /// `'scan.startup.timestamp-millis'` or `'scan.startup.timestamp'`.
+    Timestamp(EventTime),
+    /// `'group-offsets'`: the group has to have committed.
+    GroupOffsets,
 }
 
 /// What to do where records are gone.

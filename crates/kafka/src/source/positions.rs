@@ -2,7 +2,7 @@
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 use tidecast_stream::{Offset, SourceError};
 use tracing::warn;
@@ -58,6 +58,18 @@ impl KafkaSource {
             (Some(from), _) => from,
             (None, StartupMode::Earliest) => first,
             (None, StartupMode::Latest) => end,
+            (None, StartupMode::Timestamp(millis)) => {
+                self.first_since(number, millis)?.unwrap_or(end)
+            }
+            (None, StartupMode::GroupOffsets) => {
+                return Err(Verdict::user(format!(
+                    "the group `{}` has no committed offset in partition `{}[{number}]`, and \
+                     'scan.startup.mode'='group-offsets' begins nowhere else: give the group's name \
+                     ('group.id') or choose another mode for the first start",
+                    self.config.group_id, self.topic
+                ))
+                .into());
+            }
         };
         if from > end {
             return Err(Verdict::user(format!(
@@ -70,6 +82,22 @@ impl KafkaSource {
         }
         self.lost(number, from, first)?;
         Ok(Beginning { from, fetch_from: from.max(first), end })
+    }
+
+    /// Asks for the first record of a partition whose timestamp is no less than this.
+    fn first_since(&self, number: i32, millis: i64) -> Result<Option<Offset>, SourceError> {
+        let found = || {
+            let mut wanted = TopicPartitionList::with_capacity(1);
+            wanted.add_partition_offset(&self.topic, number, KafkaOffset::Offset(millis))?;
+            let found = self.consumer.offsets_for_times(wanted, self.config.timeout)?;
+            let element = found.find_partition(&self.topic, number);
+            element.map(|element| element.error().map(|()| element.offset())).transpose()
+        };
+        let offset = found().map_err(|error: KafkaError| self.verdict(&error))?;
+        Ok(offset.and_then(|offset| match offset {
+            KafkaOffset::Offset(offset) => Some(Offset(offset)),
+            _ => None,
+        }))
     }
 
     /// Counts records from `from` on that are gone up to `first`, and says so if there are

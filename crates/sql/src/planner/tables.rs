@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, ValueFormat};
+use tidecast_stream::{ClientProperties, EpochUnit, EventTime, ValueFormat};
 
 use super::columns::{metadata, schema, watermark};
 use super::options::{OptionReader, OptionRules};
@@ -38,6 +38,8 @@ const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "bootstrap.servers",
         "group.id",
         "scan.startup.mode",
+        "scan.startup.timestamp",
+        "scan.startup.timestamp-millis",
         "lost.records",
         "idle.timeout",
         "max.future",
@@ -91,10 +93,16 @@ fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
         "delivery" => Some("kafka sink tables, which have no columns"),
         "timestamp.unit" => Some("source tables, which have columns"),
         "layout" => Some("sink tables, which have no columns"),
-        "group.id" | "scan.startup.mode" | "lost.records" | "idle.timeout" | "max.future"
-        | "max.past" | "late.topic" | "bad.topic" => {
-            Some("kafka source tables, which have columns")
-        }
+        "group.id"
+        | "scan.startup.mode"
+        | "scan.startup.timestamp"
+        | "scan.startup.timestamp-millis"
+        | "lost.records"
+        | "idle.timeout"
+        | "max.future"
+        | "max.past"
+        | "late.topic"
+        | "bad.topic" => Some("kafka source tables, which have columns"),
         _ => None,
     };
     whose.map(Cow::Borrowed)
@@ -266,12 +274,7 @@ fn kafka_source(
         );
         problems.push(Problem::new(reader.span("format").unwrap_or(place), message));
     }
-    let startup = reader.choice(
-        "scan.startup.mode",
-        &[("earliest-offset", StartupMode::Earliest), ("latest-offset", StartupMode::Latest)],
-        &["group-offsets", "timestamp", "specific-offsets"],
-        problems,
-    );
+    let startup = startup(reader, problems);
     let lost_records = reader.choice(
         "lost.records",
         &[("skip", LostRecords::Skip), ("fail", LostRecords::Fail)],
@@ -308,6 +311,61 @@ fn kafka_source(
         bad_topic,
         properties,
     })
+}
+
+/// Returns where reading begins without a committed offset, if that is said.
+fn startup(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Option<StartupMode> {
+    const TIMES: [&str; 2] = ["scan.startup.timestamp", "scan.startup.timestamp-millis"];
+    let epoch = StartupMode::Timestamp(EventTime::from_micros(0));
+    let choices = [
+        ("earliest-offset", StartupMode::Earliest),
+        ("latest-offset", StartupMode::Latest),
+        ("timestamp", epoch),
+        ("group-offsets", StartupMode::GroupOffsets),
+    ];
+    let mode = reader.choice("scan.startup.mode", &choices, &["specific-offsets"], problems);
+    let said: Vec<&str> = TIMES.into_iter().filter(|name| reader.text(name).is_some()).collect();
+    let place = |name| reader.span(name).unwrap_or_else(Span::empty);
+    match (mode, said.as_slice()) {
+        (Some(StartupMode::Timestamp(_)), [name]) => {
+            let text = reader.text(name).map_or("", |text| text.value.trim());
+            let time = match *name {
+                "scan.startup.timestamp" => text.parse().ok(),
+                _ => text.parse().ok().map(EventTime::from_millis),
+            };
+            if time.is_none() {
+                let example = match *name {
+                    "scan.startup.timestamp" => "a time such as 2026-11-01T00:00:00Z",
+                    _ => "milliseconds since 1970",
+                };
+                let message = format!("option `{name}` is `{text}`, expected {example}");
+                problems.push(Problem::new(place(name), message));
+            }
+            time.map(StartupMode::Timestamp)
+        }
+        (Some(StartupMode::Timestamp(_)), []) => {
+            problems.push(Problem::new(
+                place("scan.startup.mode"),
+                "'scan.startup.mode'='timestamp' needs a time, expected for instance \
+                 'scan.startup.timestamp'='2026-11-01T00:00:00Z'",
+            ));
+            None
+        }
+        (Some(StartupMode::Timestamp(_)), [_, second, ..]) => {
+            let message = format!("option `{second}` says again what `{}` says", TIMES[0]);
+            problems.push(Problem::new(place(second), message));
+            None
+        }
+        (mode, [name, ..]) => {
+            let message = format!(
+                "option `{name}` is for 'scan.startup.mode'='timestamp', expected that mode or no \
+                 such option"
+            );
+            problems.push(Problem::new(place(name), message));
+            mode
+        }
+        (mode, []) => mode,
+    }
 }
 
 fn kafka_sink(

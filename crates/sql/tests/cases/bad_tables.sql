@@ -33,3 +33,7 @@ CREATE TABLE m (site VARCHAR METADATA FROM 'keys', kw DOUBLE METADATA FROM 'head
 WITH ('connector'='kafka', 'topic'='m', 'format'='raw');
 CREATE TABLE m_of_file (site VARCHAR METADATA FROM 'key', ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='filesystem', 'path'='m.csv');
 CREATE TABLE two_values (kw DOUBLE, n DOUBLE, ts TIMESTAMP METADATA FROM 'timestamp', WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'format'='raw');
+CREATE TABLE from_when (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'scan.startup.mode'='timestamp');
+CREATE TABLE from_then (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'scan.startup.mode'='timestamp', 'scan.startup.timestamp'='yesterday');
+CREATE TABLE from_both (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'scan.startup.mode'='timestamp', 'scan.startup.timestamp'='2026-11-01T00:00:00Z', 'scan.startup.timestamp-millis'='7');
+CREATE TABLE from_neither (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='m', 'scan.startup.timestamp-millis'='7');
