@@ -46,7 +46,8 @@ fn a_number_under_its_series_as_key_is_a_reading() {
     let topics = Topics::create(broker.bootstrap(), 1);
     let columns = "kw DOUBLE, site VARCHAR NOT NULL METADATA FROM 'key',
         ts TIMESTAMP NOT NULL METADATA FROM 'timestamp', n BIGINT METADATA FROM 'offset' VIRTUAL";
-    let script = script(&topics, &pipeline(), columns, "raw");
+    let script_of = |topics: &Topics, columns: &str| script(topics, &pipeline(), columns, "raw");
+    let script = script_of(&topics, columns);
     let producer = Producer::connect(broker.bootstrap()).unwrap();
     let send = |key: Option<&[u8]>, value: Option<&[u8]>, at: i64| {
         producer.send_to(&topics.source, Some(0), key, value, Some(start + at)).unwrap();
@@ -67,6 +68,13 @@ fn a_number_under_its_series_as_key_is_a_reading() {
     let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
     subscriber.await_distinct(8, &service);
     service.stop();
+    // Unless a record without a value is said to be nothing.
+    let others = topics.with_other_forecasts();
+    let skipping = script_of(&others, columns).replace("'raw'", "'raw', 'tombstones'='skip'");
+    let service = Service::start(&skipping, broker.bootstrap(), &["state.url=off"]);
+    Subscriber::new(broker.bootstrap(), &others.forecasts).await_distinct(8, &service);
+    assert_eq!(service.metric("tidecast_source_tombstones_total", ""), 1.0);
+    service.stop();
     let last = subscriber.find("007", &minute(start, 3));
     // The value of the minute, and the offset of its record.
     assert_eq!(last.body["variates"][0]["mean"][0], 4.5);
@@ -79,7 +87,7 @@ fn a_number_under_its_series_as_key_is_a_reading() {
     for (bad, reason) in bad.iter().zip(["`site`", "UTF-8", "`kw`", "tombstone"]) {
         assert!(bad.contains(reason), "{reason}: {bad}");
     }
-    assert_eq!(bad.len(), 4);
+    assert_eq!(bad.len(), 4 + 3, "those of the second one but the tombstone");
 }
 
 /// The start of a minute as messages have it.

@@ -157,6 +157,7 @@ fn kafka_source(
         properties,
         timestamp_unit: plan.source.timestamp_unit,
         format: options.format,
+        tombstones: options.tombstones,
         metadata: plan.source.metadata.clone(),
         max_batch_records: config.pipeline.max_batch_records,
         ..KafkaSourceConfig::new(

@@ -43,6 +43,8 @@ use self::columns::{Column, Unfit};
 pub use self::forecast::{decode_forecast, encode_forecast};
 use self::names::{Match, Names};
 use self::scan::{Scanner, Token};
+use tidecast_stream::Tombstones;
+
 use crate::time::TimeRule;
 
 /// A record's value as it came; `None` for a tombstone.
@@ -64,9 +66,11 @@ pub struct JsonDecoder {
     beside: Vec<usize>,
     /// The column that a record's value is by itself, if it is no object.
     bare: Option<usize>,
+    tombstones: Tombstones,
 }
 
-/// What became of a batch of records: every index is in exactly one of the two.
+/// What became of a batch of records: every index is in exactly one of the two, unless it
+/// is of a tombstone that is passed over.
 #[derive(Debug)]
 pub struct Decoded {
     /// The rows, in the order of their records.
@@ -75,6 +79,8 @@ pub struct Decoded {
     pub indices: Vec<usize>,
     /// The records that are no row, in order: index, and what was expected.
     pub bad: Vec<(usize, String)>,
+    /// Records without a value that were passed over; they are in neither of the two.
+    pub tombstones: u64,
 }
 
 /// A field's value, for whoever looks at a record without a table.
@@ -188,6 +194,7 @@ impl JsonDecoder {
             names: Names::new(&schema, &[]),
             beside: Vec::new(),
             bare: None,
+            tombstones: Tombstones::Bad,
             records: 0,
             had: vec![0; fields.len()],
             schema,
@@ -200,6 +207,13 @@ impl JsonDecoder {
     pub fn beside(mut self, columns: &[usize]) -> Self {
         self.names = Names::new(&self.schema, columns);
         self.beside = columns.to_vec();
+        self
+    }
+
+    /// Says what a record without a value is; a bad one unless said.
+    #[must_use]
+    pub fn tombstones(mut self, tombstones: Tombstones) -> Self {
+        self.tombstones = tombstones;
         self
     }
 
@@ -235,9 +249,13 @@ impl JsonDecoder {
         let mut bad = Vec::new();
         // Which of the rows begun turned out to be none; empty while all are.
         let mut is_row = Vec::new();
-        let mut begun = 0;
+        let (mut begun, mut tombstones) = (0, 0);
         let mut slots = vec![Slot::default(); self.columns.len()];
         for (index, payload) in payloads.iter().enumerate() {
+            if payload.is_none() && self.tombstones == Tombstones::Skip {
+                tombstones += 1;
+                continue;
+            }
             if let Err(error) = self.scan(*payload, &mut slots) {
                 bad.push((index, error));
                 continue;
@@ -263,7 +281,7 @@ impl JsonDecoder {
         }
         is_row.resize(if is_row.is_empty() { 0 } else { begun }, true);
         let rows = self.finish(is_row, indices.len())?;
-        Ok(Decoded { rows, indices, bad })
+        Ok(Decoded { rows, indices, bad, tombstones })
     }
 
     /// Finds the values of the table's columns in a record.

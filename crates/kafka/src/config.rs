@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use tidecast_stream::secret::{self, HIDDEN};
-use tidecast_stream::{ClientProperties, EpochUnit, MetadataColumn, ValueFormat};
+use tidecast_stream::{ClientProperties, EpochUnit, MetadataColumn, Tombstones, ValueFormat};
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct KafkaSourceConfig {
     pub schema: SchemaRef,
     /// What a record's value is; of raw ones it is the first column that is no metadata.
     pub format: ValueFormat,
+    /// What a record without a value is.
+    pub tombstones: Tombstones,
     /// Columns that are a part of the record beside its value.
     pub metadata: Vec<MetadataColumn>,
     /// What numbers count in columns of times; `None`: told by their size.
@@ -58,6 +60,7 @@ impl KafkaSourceConfig {
             topic: topic.into(),
             schema,
             format: ValueFormat::Json,
+            tombstones: Tombstones::Bad,
             metadata: Vec::new(),
             timestamp_unit: None,
             startup: StartupMode::Earliest,

@@ -3,7 +3,7 @@
 //! Each has the pipeline among its labels: several pipelines may read, or write, one
 //! topic, and each is somewhere else in it.
 
-use metrics::{Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 
 /// Returns the gauge of how far a pipeline is behind the end of a partition.
 pub(crate) fn lag(pipeline: &str, topic: &str, partition: i32) -> Gauge {
@@ -16,6 +16,12 @@ pub(crate) fn lag(pipeline: &str, topic: &str, partition: i32) -> Gauge {
 pub(crate) fn lost_records(pipeline: &str, topic: &str, partition: i32, count: u64) {
     let labels = of_partition(pipeline, topic, partition);
     counter!("tidecast_source_lost_records_total", &labels).increment(count);
+}
+
+/// Returns the counter of records without a value that a pipeline passed over.
+pub(crate) fn tombstones(pipeline: &str, topic: &str, partition: i32) -> Counter {
+    let labels = of_partition(pipeline, topic, partition);
+    counter!("tidecast_source_tombstones_total", &labels)
 }
 
 /// Returns the gauge of whether a column of a pipeline's table never comes.
@@ -56,6 +62,7 @@ mod tests {
             for (pipeline, records) in [("load", 3_u32), ("wind", 70)] {
                 lag(pipeline, "readings", 0).set(records);
                 lost_records(pipeline, "readings", 0, records.into());
+                tombstones(pipeline, "readings", 0).increment(records.into());
                 absent_column(pipeline, "readings", "kw").set(records);
                 lost_letters(pipeline, "late", records.into());
             }
@@ -64,6 +71,7 @@ mod tests {
         for name in [
             "tidecast_source_lag_records",
             "tidecast_source_lost_records_total",
+            "tidecast_source_tombstones_total",
             "tidecast_source_absent_columns",
             "tidecast_publisher_lost_letters_total",
         ] {

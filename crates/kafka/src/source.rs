@@ -110,7 +110,7 @@ impl KafkaSource {
         let decoder = JsonDecoder::new(config.schema.clone(), config.max_batch_records, rule)
             .map_err(|error| Verdict::user(format!("{doing}: {error}")))?;
         let beside: Vec<usize> = config.metadata.iter().map(|it| it.column).collect();
-        let mut decoder = decoder.beside(&beside);
+        let mut decoder = decoder.beside(&beside).tombstones(config.tombstones);
         if config.format == ValueFormat::Raw {
             let columns = 0..config.schema.fields().len();
             let value = columns.into_iter().find(|column| !beside.contains(column));

@@ -7,7 +7,7 @@ use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
     ClientProperties, DomainRule, EpochUnit, HorizonAggregate, MetadataColumn, OptionKind,
-    OptionValue, TimeGrid, Unset, ValueFormat,
+    OptionValue, TimeGrid, Tombstones, Unset, ValueFormat,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
@@ -186,6 +186,11 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
         LostRecords::Fail => "the pipeline stops",
     };
     page.setting("records that retention took first", lost);
+    let tombstones = match options.tombstones {
+        Tombstones::Bad => "bad ones",
+        Tombstones::Skip => "counted and passed over",
+    };
+    page.setting("records without a value", tombstones);
     let idle = options.idle_timeout.map(format_duration);
     let idle = match idle {
         Some(idle) => {

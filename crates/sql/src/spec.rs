@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
     ClientProperties, DomainRule, EpochUnit, EventTime, ForecastSchema, HorizonAggregate,
-    MetadataColumn, ModelFamily, ModelOptions, TimeGrid, ValueFormat,
+    MetadataColumn, ModelFamily, ModelOptions, TimeGrid, Tombstones, ValueFormat,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -121,6 +121,8 @@ pub struct KafkaSourceOptions {
     pub topic: String,
     /// `'format'`.
     pub format: ValueFormat,
+    /// `'tombstones'`: what a record without a value is; a bad one unless said.
+    pub tombstones: Tombstones,
     /// `'bootstrap.servers'`, or Flink's `'properties.bootstrap.servers'`; the
     /// configuration's when absent.
     pub bootstrap_servers: Option<String>,

@@ -43,7 +43,7 @@ pub use forecast::{
     ForecastShapeError, ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
-pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, ValueFormat};
+pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, Tombstones, ValueFormat};
 pub use model::{
     ModelCatalog, ModelFamily, ModelOption, ModelOptions, OptionKind, OptionValue, Requirement,
     Unset,

@@ -80,6 +80,16 @@ pub enum ValueFormat {
     Raw,
 }
 
+/// What a record without a value is, which in a compacted topic says that its key is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tombstones {
+    /// A record that cannot be used.
+    #[default]
+    Bad,
+    /// Nothing: it is counted and passed over.
+    Skip,
+}
+
 /// A column that is filled with a part of the record beside its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataColumn {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
-use metrics::Gauge;
+use metrics::{Counter, Gauge};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tidecast_formats::json::{Decoded, JsonDecoder, Payload};
@@ -27,6 +27,7 @@ const MAX_RUN_BYTES: usize = 128 << 20;
 /// whoever takes the batches, alike for every kind of source.
 pub(super) struct Meters {
     lag: Gauge,
+    tombstones: Counter,
 }
 
 impl std::fmt::Debug for Meters {
@@ -44,7 +45,11 @@ impl Drop for Meters {
 
 impl Meters {
     pub(super) fn of(pipeline: &str, partition: &Partition) -> Self {
-        Self { lag: observe::lag(pipeline, &partition.topic, partition.number) }
+        let (topic, number) = (&partition.topic, partition.number);
+        Self {
+            lag: observe::lag(pipeline, topic, number),
+            tombstones: observe::tombstones(pipeline, topic, number),
+        }
     }
 }
 
@@ -178,6 +183,7 @@ impl Reading {
         let decoded = decoder.decode_beside(&payloads, value).map_err(|error| {
             Verdict::internal(format!("decoding `{}` at {range}: {error}", self.partition))
         })?;
+        self.meters.tombstones.increment(decoded.tombstones);
         let batch = assemble(&self.partition, range, messages, decoded);
         self.next = end;
         Ok(Some(batch))

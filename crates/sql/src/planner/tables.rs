@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, EventTime, ValueFormat};
+use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, ValueFormat};
 
 use super::columns::{metadata, schema, watermark};
 use super::options::{OptionReader, OptionRules};
@@ -41,6 +41,7 @@ const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "scan.startup.timestamp",
         "scan.startup.timestamp-millis",
         "lost.records",
+        "tombstones",
         "idle.timeout",
         "max.future",
         "max.past",
@@ -98,6 +99,7 @@ fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
         | "scan.startup.timestamp"
         | "scan.startup.timestamp-millis"
         | "lost.records"
+        | "tombstones"
         | "idle.timeout"
         | "max.future"
         | "max.past"
@@ -281,6 +283,12 @@ fn kafka_source(
         &[],
         problems,
     );
+    let tombstones = reader.choice(
+        "tombstones",
+        &[("bad", Tombstones::Bad), ("skip", Tombstones::Skip)],
+        &[],
+        problems,
+    );
     let mut properties = own_properties(reader, problems);
     let bootstrap_servers = either("bootstrap.servers", reader, &mut properties, problems);
     let group_id = either("group.id", reader, &mut properties, problems);
@@ -302,6 +310,7 @@ fn kafka_source(
     Some(KafkaSourceOptions {
         topic,
         format,
+        tombstones: tombstones.unwrap_or_default(),
         bootstrap_servers,
         group_id,
         startup: startup.unwrap_or(StartupMode::Earliest),

@@ -171,6 +171,7 @@ impl View {
                 connector: SourceConnector::Kafka(tidecast_sql::KafkaSourceOptions {
                     topic: "readings".to_owned(),
                     format: tidecast_stream::ValueFormat::Json,
+                    tombstones: tidecast_stream::Tombstones::Bad,
                     bootstrap_servers: None,
                     group_id: None,
                     startup: tidecast_sql::StartupMode::Earliest,
