@@ -90,6 +90,62 @@ fn a_number_under_its_series_as_key_is_a_reading() {
     assert_eq!(bad.len(), 4 + 3, "those of the second one but the tombstone");
 }
 
+#[test]
+fn a_new_pipeline_may_begin_warm_and_says_nothing_of_what_was() {
+    let Some(broker) = broker::shared() else { return };
+    let start = start();
+    let topics = Topics::create(broker.bootstrap(), 1);
+    let columns = "kw DOUBLE, site VARCHAR METADATA FROM 'key' NOT NULL,
+        ts TIMESTAMP METADATA FROM 'timestamp', n BIGINT METADATA FROM 'offset'";
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let send = |minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            let value = (minute % 7).to_string();
+            let at = Some(start + minute * 60_000);
+            let value = Some(value.as_bytes());
+            producer.send_to(&topics.source, Some(0), Some(b"A"), value, at).unwrap();
+        }
+        producer.flush(LIMIT).unwrap();
+    };
+    send(0..60);
+    let run = |mode: &str, forecasts: &Topics| {
+        let script = script(forecasts, &pipeline(), columns, "raw");
+        // By its records alone.
+        let script = script.replace("'idle.timeout'='500ms'", "'idle.timeout'='none'");
+        let script = script.replace("'earliest-offset'", mode);
+        Service::start(&script, broker.bootstrap(), &["state.url=off"])
+    };
+    let mut service = run("'warm'", &topics);
+    service.until("it has read what was", |log| log.contains("partition assigned").then_some(()));
+    let read = || service.metric("tidecast_source_records_total", "");
+    let lag = || service.metric("tidecast_source_lag_records", "");
+    crate::support::eventually(
+        || (read() >= 8.0 && lag() == 0.0).then_some(()),
+        || format!("caught up: {} records read, {} to go", read(), lag()),
+    );
+    let read = read();
+    // Eight steps, the open one and a tenth more of sixty.
+    assert!((8.0..20.0).contains(&read), "{read} records read");
+    send(60..64);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
+    subscriber.await_distinct(4, &service);
+    service.stop();
+    subscriber.read_to_end();
+    // Equal, but for the name, to what a pipeline says that has read it all.
+    let others = topics.with_other_forecasts();
+    let service = run("'earliest-offset'", &others);
+    let mut all = Subscriber::new(broker.bootstrap(), &others.forecasts);
+    all.await_distinct(63, &service);
+    service.stop();
+    for number in 59..63 {
+        let (warm, whole) =
+            (subscriber.find("A", &minute(start, number)), all.find("A", &minute(start, number)));
+        assert_eq!(warm.context_steps(), 8);
+        assert_eq!(warm.body["variates"], whole.body["variates"], "minute {number}");
+    }
+    assert_eq!(subscriber.messages.len(), 4, "nothing of what was there before");
+}
+
 /// The start of a minute as messages have it.
 fn minute(start: i64, minute: i64) -> String {
     tidecast_stream::EventTime::from_millis(start + minute * 60_000).to_string()

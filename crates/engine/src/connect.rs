@@ -149,6 +149,10 @@ fn kafka_source(
                 tidecast_kafka::StartupMode::Timestamp(time.as_micros().div_euclid(1_000))
             }
             StartupMode::GroupOffsets => tidecast_kafka::StartupMode::GroupOffsets,
+            StartupMode::Warm => {
+                let millis = i64::try_from(plan.history().as_millis()).unwrap_or(i64::MAX);
+                tidecast_kafka::StartupMode::Back(millis)
+            }
         },
         lost_records: match options.lost_records {
             LostRecords::Skip => tidecast_kafka::LostRecords::Skip,

@@ -27,6 +27,9 @@ pub(crate) struct PartitionWork {
     /// Until this offset records only rebuild the state: what they trigger is out
     /// already. `None` from there on.
     replaying_until: Option<Offset>,
+    /// Whether records that are there already only fill the contexts: of a new pipeline
+    /// that is to begin warm.
+    is_warming: bool,
     /// Where reading begins, if what was committed says so.
     reads_from: Option<Offset>,
     /// How far everything is handed on.
@@ -136,6 +139,7 @@ impl PartitionWork {
             partition,
             windower,
             replaying_until: is_replaying,
+            is_warming: plan.warms_up() && resume.committed.is_none(),
             reads_from: read_from,
             checkpoint: Checkpoint::default(),
             windows,
@@ -147,14 +151,24 @@ impl PartitionWork {
         Ok((work, read_from))
     }
 
-    /// Takes records; `false` while they only rebuild. What they trigger is then to be
-    /// taken with [`take_part`](Self::take_part), to its end.
+    /// Takes records, which were there before the partition was caught up with if it is
+    /// `is_backfill`; `false` while they only rebuild. What they trigger is then to be taken with
+    /// [`take_part`](Self::take_part), to its end.
     ///
     /// # Errors
     /// If the batch does not follow the one before, or is not of the source's schema.
-    pub(crate) fn on_batch(&mut self, batch: SourceBatch) -> Result<bool, Failure> {
+    pub(crate) fn on_batch(
+        &mut self,
+        batch: SourceBatch,
+        is_backfill: bool,
+    ) -> Result<bool, Failure> {
         let first = batch.range.start();
         self.checkpoint.extend(&self.partition, batch.range).map_err(Failure::retriable)?;
+        if self.is_warming && is_backfill {
+            self.rebuild(&batch)?;
+            return Ok(false);
+        }
+        self.is_warming = false;
         let batch = match self.replaying_until {
             None => batch,
             Some(until) if batch.range.end() < until => {
@@ -189,6 +203,7 @@ impl PartitionWork {
         let Some(position) = self.position() else {
             return Ok(false);
         };
+        self.is_warming = false;
         match self.replaying_until.take() {
             // Nothing was written since the commit: all that is left to rebuild are
             // closes of the wall clock behind the last record.
@@ -331,7 +346,7 @@ impl PartitionWork {
 
     /// Whether records still only rebuild.
     pub(crate) fn is_replaying(&self) -> bool {
-        self.replaying_until.is_some()
+        self.is_warming || self.replaying_until.is_some()
     }
 }
 

@@ -93,7 +93,7 @@ impl WindowerActor {
         if let Some(rows) = &mut self.of_file {
             rows.came(batch.rows.num_rows() + batch.bad.len());
         }
-        if !self.work.on_batch(batch)? {
+        if !self.work.on_batch(batch, is_backfill)? {
             return Ok(());
         }
         if was_replaying {

@@ -124,6 +124,9 @@ pub enum StartupMode {
     Timestamp(i64),
     /// Nowhere: the group has to have a committed offset.
     GroupOffsets,
+    /// So many milliseconds back from now, by the records' own timestamps; at the oldest
+    /// record where none is as young.
+    Back(i64),
 }
 
 /// What to do where retention took records before they were read, or before a

@@ -95,7 +95,7 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
     } = &plan.source;
     page.line(1, &format!("source `{name}`"));
     match connector {
-        SourceConnector::Kafka(options) => kafka_source(page, options, &plan.name),
+        SourceConnector::Kafka(options) => kafka_source(page, options, plan),
         SourceConnector::Filesystem(options) => {
             page.setting("connector", "filesystem");
             page.setting("path", &options.path);
@@ -155,7 +155,8 @@ fn epoch_numbers(unit: Option<EpochUnit>, connector: &SourceConnector) -> String
     }
 }
 
-fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
+fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, plan: &PipelinePlan) {
+    let pipeline = &plan.name;
     page.setting("connector", "kafka");
     page.setting("topic", &options.topic);
     let servers = options.bootstrap_servers.as_deref();
@@ -179,6 +180,11 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, pipeline: &str) {
             format!("from the first record whose timestamp is {time} or later")
         }
         StartupMode::GroupOffsets => "the pipeline stops".to_owned(),
+        StartupMode::Warm => format!(
+            "from {} before now by the records' timestamps; what is there fills the contexts, and \
+             nothing of it is forecast",
+            format_duration(plan.history())
+        ),
     };
     page.setting("without a committed offset", &startup);
     let lost = match options.lost_records {

@@ -36,6 +36,22 @@ impl PipelinePlan {
         matches!(self.source.connector, SourceConnector::Filesystem(_))
     }
 
+    /// Whether what lies behind the start only fills contexts.
+    pub fn warms_up(&self) -> bool {
+        let SourceConnector::Kafka(options) = &self.source.connector else { return false };
+        options.startup == StartupMode::Warm
+    }
+
+    /// Returns how far back records have to be read to fill the contexts, by the length of
+    /// their steps, the window that is open and the watermark's delay, and a tenth more.
+    pub fn history(&self) -> Duration {
+        let steps = u64::try_from(self.forecast.context.saturating_add(2)).unwrap_or(u64::MAX);
+        let step = self.forecast.step.period().typical_micros().unsigned_abs();
+        let micros = steps.saturating_mul(step);
+        let length = Duration::from_micros(micros).saturating_add(self.source.watermark.delay);
+        length.saturating_add(length / 10)
+    }
+
     /// Returns what its forecasts look like.
     pub fn forecast_schema(&self) -> ForecastSchema {
         let view = self.window.output_schema();
@@ -158,6 +174,8 @@ pub enum StartupMode {
     Timestamp(EventTime),
     /// `'group-offsets'`: the group has to have committed.
     GroupOffsets,
+    /// `'warm'`: as far back as fills the contexts, of which nothing is forecast.
+    Warm,
 }
 
 /// What to do where records are gone.

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
             let to = (from / 10 + 1) * 10;
             let batch = self.batch(from, to);
             let mut stretches = Vec::new();
-            if work.on_batch(batch).expect("records are taken") {
+            if work.on_batch(batch, false).expect("records are taken") {
                 stretches.push(whole(work));
             }
             if is_calm && to == IDLE && work.on_close(false).expect("windows close") {

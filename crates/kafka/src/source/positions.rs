@@ -1,5 +1,7 @@
 //! Where reading begins, and begins again.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -60,6 +62,11 @@ impl KafkaSource {
             (None, StartupMode::Latest) => end,
             (None, StartupMode::Timestamp(millis)) => {
                 self.first_since(number, millis)?.unwrap_or(end)
+            }
+            (None, StartupMode::Back(millis)) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+                self.first_since(number, now.saturating_sub(millis).max(0))?.unwrap_or(first)
             }
             (None, StartupMode::GroupOffsets) => {
                 return Err(Verdict::user(format!(

@@ -331,6 +331,7 @@ fn startup(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Option<Sta
         ("latest-offset", StartupMode::Latest),
         ("timestamp", epoch),
         ("group-offsets", StartupMode::GroupOffsets),
+        ("warm", StartupMode::Warm),
     ];
     let mode = reader.choice("scan.startup.mode", &choices, &["specific-offsets"], problems);
     let said: Vec<&str> = TIMES.into_iter().filter(|name| reader.text(name).is_some()).collect();
