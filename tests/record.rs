@@ -108,6 +108,9 @@ fn a_new_pipeline_may_begin_warm_and_says_nothing_of_what_was() {
         producer.flush(LIMIT).unwrap();
     };
     send(0..60);
+    let at = Some(start + 59 * 60_000 + 1);
+    producer.send_to(&topics.source, Some(0), Some(b"A"), Some(b"warm"), at).unwrap();
+    producer.flush(LIMIT).unwrap();
     let run = |mode: &str, forecasts: &Topics| {
         let script = script(forecasts, &pipeline(), columns, "raw");
         // By its records alone.
@@ -129,6 +132,7 @@ fn a_new_pipeline_may_begin_warm_and_says_nothing_of_what_was() {
     send(60..64);
     let mut subscriber = Subscriber::new(broker.bootstrap(), &topics.forecasts);
     subscriber.await_distinct(4, &service);
+    assert!(service.log().contains("that contexts were filled from could not be used"));
     service.stop();
     subscriber.read_to_end();
     // Equal, but for the name, to what a pipeline says that has read it all.

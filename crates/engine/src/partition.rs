@@ -27,9 +27,9 @@ pub(crate) struct PartitionWork {
     /// Until this offset records only rebuild the state: what they trigger is out
     /// already. `None` from there on.
     replaying_until: Option<Offset>,
-    /// Whether records that are there already only fill the contexts: of a new pipeline
-    /// that is to begin warm.
-    is_warming: bool,
+    /// What records that are there already came to, while they only fill the contexts: of a
+    /// new pipeline that is to begin warm.
+    warming: Option<Warming>,
     /// Where reading begins, if what was committed says so.
     reads_from: Option<Offset>,
     /// How far everything is handed on.
@@ -61,6 +61,25 @@ struct Base {
     last: u32,
     /// Forecasts that an earlier owner has out, and those bits of the last of them.
     out: (u64, u32),
+}
+
+/// What records came to that only fill contexts.
+#[derive(Debug, Default)]
+struct Warming {
+    records: usize,
+    bad: usize,
+    /// Why the first of the bad ones is.
+    reason: String,
+}
+
+impl Warming {
+    fn add(&mut self, batch: &SourceBatch) {
+        self.records += batch.rows.num_rows();
+        if let Some(first) = batch.bad.first().filter(|_| self.bad == 0) {
+            self.reason.clone_from(&first.error);
+        }
+        self.bad += batch.bad.len();
+    }
 }
 
 /// What a stretch of a partition led to, or a part of it.
@@ -139,7 +158,7 @@ impl PartitionWork {
             partition,
             windower,
             replaying_until: is_replaying,
-            is_warming: plan.warms_up() && resume.committed.is_none(),
+            warming: (plan.warms_up() && resume.committed.is_none()).then(Warming::default),
             reads_from: read_from,
             checkpoint: Checkpoint::default(),
             windows,
@@ -164,11 +183,12 @@ impl PartitionWork {
     ) -> Result<bool, Failure> {
         let first = batch.range.start();
         self.checkpoint.extend(&self.partition, batch.range).map_err(Failure::retriable)?;
-        if self.is_warming && is_backfill {
+        if let Some(warming) = self.warming.as_mut().filter(|_| is_backfill) {
+            warming.add(&batch);
             self.rebuild(&batch)?;
             return Ok(false);
         }
-        self.is_warming = false;
+        self.end_warming();
         let batch = match self.replaying_until {
             None => batch,
             Some(until) if batch.range.end() < until => {
@@ -203,7 +223,7 @@ impl PartitionWork {
         let Some(position) = self.position() else {
             return Ok(false);
         };
-        self.is_warming = false;
+        self.end_warming();
         match self.replaying_until.take() {
             // Nothing was written since the commit: all that is left to rebuild are
             // closes of the wall clock behind the last record.
@@ -290,6 +310,22 @@ impl PartitionWork {
         self.base = Some(Base { offset, replay, close: None, passed: 0, last: 0, out });
     }
 
+    /// Says what the records came to that have only filled contexts, if that ends.
+    fn end_warming(&mut self) {
+        let Some(Warming { records, bad, reason }) = self.warming.take() else { return };
+        let (pipeline, partition) = (&self.pipeline, &self.partition);
+        tracing::info!(
+            %pipeline, %partition, records, series = self.windower.series(),
+            "contexts are filled from what was there; forecasts begin"
+        );
+        if bad > 0 {
+            tracing::warn!(
+                %pipeline, %partition, bad, reason,
+                "some of the records that contexts were filled from could not be used"
+            );
+        }
+    }
+
     /// Does again what the wall clock had begun when the last owner went.
     fn repeat_close(&mut self) -> Result<(), Failure> {
         match self.left.take().and_then(|part| part.close) {
@@ -346,7 +382,7 @@ impl PartitionWork {
 
     /// Whether records still only rebuild.
     pub(crate) fn is_replaying(&self) -> bool {
-        self.is_warming || self.replaying_until.is_some()
+        self.replaying_until.is_some()
     }
 }
 

@@ -58,7 +58,7 @@ impl Verdict {
             Code::MessageSizeTooLarge => Self::user(format!(
                 "{doing}: a message is larger than the broker at `{bootstrap}` takes ({said}); \
                  raise the topic's `max.message.bytes` and the sink's `message.max.bytes`, \
-                 or forecast fewer steps or quantiles"
+                 or forecast fewer steps, quantiles or samples"
             )),
             Code::BrokerTransportFailure
             | Code::AllBrokersDown

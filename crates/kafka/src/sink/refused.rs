@@ -141,7 +141,7 @@ impl KafkaSink {
                 .to_owned(),
         };
         Verdict::user(format!(
-            "{which}: {bytes} bytes, {limit}, or forecast fewer steps or quantiles"
+            "{which}: {bytes} bytes, {limit}, or forecast fewer steps, quantiles or samples"
         ))
     }
 }

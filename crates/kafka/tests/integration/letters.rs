@@ -252,7 +252,9 @@ fn a_forecast_that_the_topic_does_not_take_names_the_limit_in_few_words() {
         let error = sink.publish(transaction).unwrap_err();
         assert_eq!((error.blame, error.retriable), (Blame::User, false), "{error}");
         let topic = format!("`{}`", setting.output);
-        for part in [topic.as_str(), "20000", "`max.message.bytes`", "fewer steps or quantiles"] {
+        for part in
+            [topic.as_str(), "20000", "`max.message.bytes`", "fewer steps, quantiles or samples"]
+        {
             assert!(error.message.contains(part), "{part}: {error}");
         }
         assert!(error.message.len() < 600, "{error}");
