@@ -8,8 +8,9 @@
 //! the uniform numbers behind them are one stratified sample (Latin hypercube sampling,
 //! McKay, Beckman and Conover 1979): with `n` paths of `k` points each there is one
 //! in each of `n * k` equal parts of (0, 1), and each path's own are evenly spread. Which
-//! path has which part, and which of its points goes on, is shuffled anew at each step. So each point and each path alone has the model's distribution, as if
-//! it had been drawn by itself.
+//! path has which part, and which of its points goes on, is shuffled anew at each step.
+//! So each point and each path alone has the model's distribution, as if it had been
+//! drawn by itself.
 //!
 //! The shuffles are computed, not kept: a path's part follows from the seed and the place
 //! alone, whoever asks, on whatever device.
