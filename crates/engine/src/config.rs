@@ -37,6 +37,8 @@ pub struct KafkaConfig {
     pub group_prefix: String,
     /// Further librdkafka settings, for sources and sinks alike.
     pub properties: ClientProperties,
+    /// How the schema registry is reached; see [`tidecast_kafka::SchemaRegistry`].
+    pub schema_registry: ClientProperties,
 }
 
 /// `[pipeline]`: how pipelines run.
@@ -190,6 +192,7 @@ impl Default for KafkaConfig {
             bootstrap_servers: "localhost:9092".to_owned(),
             group_prefix: "tidecast".to_owned(),
             properties: ClientProperties::default(),
+            schema_registry: ClientProperties::default(),
         }
     }
 }

@@ -83,6 +83,7 @@ impl Connectors for SqlConnectors {
                     path: PathBuf::from(&options.path),
                     format: options.format,
                     schema: plan.source.schema.clone(),
+                    fields: plan.source.fields.clone(),
                     batch_rows: config.pipeline.max_batch_records,
                     timestamp_unit: plan.source.timestamp_unit,
                 };
@@ -160,7 +161,9 @@ fn kafka_source(
         },
         properties,
         timestamp_unit: plan.source.timestamp_unit,
-        format: options.format,
+        format: options.format.clone(),
+        schema_registry: config.kafka.schema_registry.overlaid(&options.schema_registry),
+        fields: plan.source.fields.clone(),
         tombstones: options.tombstones,
         metadata: plan.source.metadata.clone(),
         max_batch_records: config.pipeline.max_batch_records,

@@ -156,6 +156,9 @@ pub enum FileError {
         /// What does not fit, and what was expected.
         reason: String,
     },
+    /// The table's records cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] tidecast_formats::DecodeError),
     /// Something that should not happen did.
     #[error("cannot build a batch of rows: {0}")]
     Arrow(#[from] arrow::error::ArrowError),

@@ -303,7 +303,7 @@ fn infer_parquet(path: &Path) -> Result<InferredSchema, FileError> {
     };
     let readable: Vec<Field> = fields.iter().filter(|field| once(field)).cloned().collect();
     let sampled = Arc::new(Schema::new(readable));
-    let sample = read::open(path, FileFormat::Parquet, &sampled, 0)?.next(SAMPLE_ROWS)?;
+    let sample = read::open(path, FileFormat::Parquet, &sampled, &[], 0)?.next(SAMPLE_ROWS)?;
     let columns = fields.iter().map(|field| {
         let index = sampled.index_of(field.name()).ok();
         let column =

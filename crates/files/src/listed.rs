@@ -35,7 +35,7 @@ pub struct ListedSeries {
 /// type, or if a row lacks a value.
 pub fn read_listed_series(path: &Path) -> Result<Vec<ListedSeries>, FileError> {
     let schema = schema();
-    let mut reader = read::open(path, FileFormat::Parquet, &schema, 0)?;
+    let mut reader = read::open(path, FileFormat::Parquet, &schema, &[], 0)?;
     let mut series = Vec::new();
     while let Some(batch) = reader.next(crate::BATCH_ROWS)? {
         let columns = schema.fields().iter().zip(&batch.columns);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use tidecast_stream::{EpochUnit, FileFormat, Offset, Partition, Source, SourceError, SourceEvent};
+use tidecast_stream::{
+    EpochUnit, FieldColumn, FileFormat, Offset, Partition, Source, SourceError, SourceEvent,
+};
 
 use crate::conform::{ColumnRule, conform};
 use crate::error::FileError;
@@ -24,6 +26,8 @@ pub struct FileSourceConfig {
     pub format: FileFormat,
     /// The table's columns. All must be in the file, under the same names.
     pub schema: SchemaRef,
+    /// Of JSON, the columns that are fields inside of others.
+    pub fields: Vec<FieldColumn>,
     /// Most rows of one batch; [`BATCH_ROWS`] unless tested.
     pub batch_rows: usize,
     /// What numbers count in columns of times; `None`: told by the largest of each
@@ -67,9 +71,8 @@ impl FileSource {
     /// If the file is missing, is not in its format, lacks a column or has it
     /// twice, or if the numbers of a column of times are none.
     pub fn open(config: FileSourceConfig) -> Result<Self, FileError> {
-        read::open(&config.path, config.format, &config.schema, 0)?;
-        let (rules, dialect) =
-            rules(&config.path, config.format, &config.schema, config.timestamp_unit)?;
+        read::open(&config.path, config.format, &config.schema, &config.fields, 0)?;
+        let (rules, dialect) = rules(&config)?;
         let partition = Partition::new(config.path.to_string_lossy().as_ref(), 0);
         Ok(Self { config, partition, rules, dialect, state: State::New, is_held: false })
     }
@@ -113,9 +116,9 @@ impl Source for FileSource {
 
     fn start(&mut self, partition: &Partition, from: Option<Offset>) -> Result<(), SourceError> {
         if *partition == self.partition {
-            let FileSourceConfig { path, format, schema, .. } = &self.config;
+            let FileSourceConfig { path, format, schema, fields, .. } = &self.config;
             let start = from.map_or(0, |offset| offset.0.max(0));
-            self.state = State::Reading(read::open(path, *format, schema, start)?);
+            self.state = State::Reading(read::open(path, *format, schema, fields, start)?);
         }
         Ok(())
     }

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat, max, min};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use tidecast_formats::time::{AbsurdTimes, TimeRule};
-use tidecast_stream::{EpochUnit, FileFormat};
+use tidecast_stream::FileFormat;
 
 use crate::conform::{ColumnRule, is_missing, unpacked};
 use crate::error::FileError;
 use crate::numbers::{Decimal, Decision, Evidence, NumberStyle};
 use crate::read::{self, CsvReader, Delimiter, RawBatch, Reader};
+use crate::source::FileSourceConfig;
 
 /// Rows looked at.
 pub(crate) const SAMPLE_ROWS: usize = 10_000;
@@ -201,11 +202,10 @@ pub(crate) fn absurdity(column: &ArrayRef, rule: TimeRule) -> Option<AbsurdTimes
 /// # Errors
 /// If the file cannot be read, or a column of times holds numbers that are none.
 pub(crate) fn rules(
-    path: &Path,
-    format: FileFormat,
-    schema: &SchemaRef,
-    unit: Option<EpochUnit>,
+    config: &FileSourceConfig,
 ) -> Result<(Vec<ColumnRule>, Option<String>), FileError> {
+    let FileSourceConfig { path, schema, fields, .. } = config;
+    let (format, unit) = (config.format, config.timestamp_unit);
     if format == FileFormat::Csv {
         let survey = CsvSurvey::of(path)?;
         let mut rules: Vec<ColumnRule> =
@@ -225,7 +225,7 @@ pub(crate) fn rules(
         };
         return Ok((rules, survey.dialect(is_number)));
     }
-    let sample = read::open(path, format, schema, 0)?.next(SAMPLE_ROWS)?;
+    let sample = read::open(path, format, schema, fields, 0)?.next(SAMPLE_ROWS)?;
     let columns = sample.map(|sample| sample.columns).unwrap_or_default();
     let mut rules = Vec::with_capacity(schema.fields().len());
     let mut doubts: Vec<String> = Vec::new();

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidecast_formats::json::{JsonDecoder, Payload};
-use tidecast_formats::time::TimeRule;
+use tidecast_formats::{Decoder, DecoderConfig, Payload};
 
 /// As many records as a full batch of the source has.
 const BATCH: usize = 8_192;
@@ -91,7 +90,10 @@ fn main() -> Result<()> {
         let payloads: Vec<Payload<'_>> =
             records.iter().map(|record| Some(record.as_bytes())).collect();
         let schema = schema(kind.name.contains("whole"));
-        let mut ours = JsonDecoder::new(schema.clone(), BATCH, TimeRule::default())?;
+        let mut ours = Decoder::new(
+            DecoderConfig { capacity: BATCH, ..DecoderConfig::new(schema.clone()) },
+            None,
+        )?;
         let mut arrow =
             arrow_json::ReaderBuilder::new(schema).with_batch_size(BATCH + 1).build_decoder()?;
         let (mut our_times, mut arrow_times) = (Vec::new(), Vec::new());

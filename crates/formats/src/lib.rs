@@ -1,14 +1,31 @@
 //! What a value written by others means, and how forecasts are written: one rule for
 //! files and topics.
 //!
+//! - [`decode`]: records of any format as rows of a table.
 //! - [`time`]: texts and numbers that are times, and their unit.
-//! - [`json`]: JSON objects as rows of a table, and forecasts as JSON objects.
+//! - [`json`]: JSON objects, and forecasts as such.
+//! - [`schemas`]: schemas that records name and somebody else keeps.
 //!
 //! Architecture invariant: this crate knows bytes, Arrow and forecasts, not where they
 //! come from or go: no file, no broker, no SQL.
 
+mod avro;
+mod cells;
+mod column;
+mod csv;
+pub mod decode;
+mod explain;
+mod fields;
 pub mod json;
+mod names;
+mod protobuf;
+pub mod schemas;
 pub mod time;
+mod value;
+
+pub use decode::{
+    AbsentColumn, DecodeError, Decoded, Decoder, DecoderConfig, Payload, needs_registry,
+};
 
 /// Returns whether `text`, without blanks around it, says that a value is missing
 /// from a column that is not text: nothing at all, `NA`, `N/A`, `NaN`, `null`,

@@ -6,7 +6,9 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use tidecast_stream::secret::{self, HIDDEN};
-use tidecast_stream::{ClientProperties, EpochUnit, MetadataColumn, Tombstones, ValueFormat};
+use tidecast_stream::{
+    ClientProperties, EpochUnit, FieldColumn, MetadataColumn, Tombstones, ValueFormat,
+};
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct KafkaSourceConfig {
     pub tombstones: Tombstones,
     /// Columns that are a part of the record beside its value.
     pub metadata: Vec<MetadataColumn>,
+    /// Columns that are fields inside of others.
+    pub fields: Vec<FieldColumn>,
+    /// Where the schemas are that records name; see [`SchemaRegistry`](crate::SchemaRegistry).
+    pub schema_registry: ClientProperties,
     /// What numbers count in columns of times; `None`: told by their size.
     pub timestamp_unit: Option<EpochUnit>,
     /// Where to begin in a partition without a committed offset.
@@ -62,6 +68,8 @@ impl KafkaSourceConfig {
             format: ValueFormat::Json,
             tombstones: Tombstones::Bad,
             metadata: Vec::new(),
+            fields: Vec::new(),
+            schema_registry: ClientProperties::default(),
             timestamp_unit: None,
             startup: StartupMode::Earliest,
             lost_records: LostRecords::Skip,
@@ -238,6 +246,14 @@ pub enum ConfigError {
         /// Its value, unless that is secret.
         value: String,
         /// What librdkafka says.
+        reason: String,
+    },
+    /// A setting of the schema registry.
+    #[error("schema registry, `{name}`: {reason}")]
+    SchemaRegistry {
+        /// The setting.
+        name: String,
+        /// What is wrong with it, and what was expected.
         reason: String,
     },
     /// Kafka would not accept the name.

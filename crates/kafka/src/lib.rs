@@ -2,10 +2,11 @@
 //! sees rdkafka; the others exchange Arrow batches and forecast messages with it.
 //!
 //! - [`KafkaSource`] reads a topic as a member of a consumer group, in batches,
-//!   and decodes them (`tidecast_formats::json`) to the table's columns.
+//!   and decodes them (`tidecast_formats::decode`) to the table's columns.
 //! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
 //!   transaction or at least once. [`GroupCommitter`] is the source's half of
 //!   that; it also works alone, for sinks that are not Kafka.
+//! - [`SchemaRegistry`] has the schemas that records name.
 //! - [`tools`] is what a demonstration or a test needs besides: a broker, a producer,
 //!   a reader.
 //!
@@ -21,6 +22,7 @@ mod error;
 mod native;
 mod observe;
 mod rebalance;
+mod registry;
 mod sink;
 mod source;
 pub mod tools;
@@ -29,5 +31,6 @@ pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
 };
+pub use registry::SchemaRegistry;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

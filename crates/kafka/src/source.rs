@@ -13,10 +13,11 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
-use tidecast_formats::json::JsonDecoder;
+use tidecast_formats::schemas::SchemaSource;
 use tidecast_formats::time::TimeRule;
+use tidecast_formats::{Decoder, DecoderConfig};
 use tidecast_stream::{
-    Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent, ValueFormat,
+    Offset, Partition, PartitionCommit, SchemaText, Source, SourceError, SourceEvent,
 };
 use tracing::{debug, info, warn};
 
@@ -28,6 +29,7 @@ use crate::config::KafkaSourceConfig;
 use crate::error::{Verdict, sentence};
 use crate::native::{self, BatchQueue};
 use crate::rebalance::{Change, SourceContext};
+use crate::registry::SchemaRegistry;
 
 /// How long a wait for records may delay the report of a rebalance.
 const SLICE: Duration = Duration::from_millis(25);
@@ -53,7 +55,7 @@ pub struct KafkaSource {
     /// Before `consumer`, whose client it uses.
     queue: BatchQueue<SourceContext>,
     consumer: Arc<BaseConsumer<SourceContext>>,
-    decoder: JsonDecoder,
+    decoder: Decoder,
     absent: AbsentColumns,
     reading: BTreeMap<i32, Reading>,
     ready: VecDeque<SourceEvent>,
@@ -96,6 +98,36 @@ impl std::fmt::Debug for KafkaSource {
     }
 }
 
+/// Returns the decoder of a topic's records, or what is wrong with the table or a setting.
+fn decoder(config: &KafkaSourceConfig) -> Result<Decoder, String> {
+    let schemas = match tidecast_formats::needs_registry(&config.format) {
+        true => {
+            let registry = SchemaRegistry::new(&config.schema_registry, config.timeout);
+            Some(Box::new(registry.map_err(|error| error.to_string())?) as Box<dyn SchemaSource>)
+        }
+        false => None,
+    };
+    let own_schema = match config.format.schema() {
+        None => None,
+        Some(SchemaText::Inline(text)) => Some(text.clone().into_bytes()),
+        Some(SchemaText::File(path)) => {
+            let read = std::fs::read(path);
+            Some(read.map_err(|error| format!("the schema in `{path}` cannot be read: {error}"))?)
+        }
+    };
+    let decoder = DecoderConfig {
+        own_schema,
+        format: config.format.clone(),
+        capacity: config.max_batch_records,
+        rule: TimeRule { unit: config.timestamp_unit, compact: None },
+        beside: config.metadata.iter().map(|metadata| metadata.column).collect(),
+        fields: config.fields.clone(),
+        tombstones: config.tombstones,
+        ..DecoderConfig::new(config.schema.clone())
+    };
+    Decoder::new(decoder, schemas).map_err(|error| error.to_string())
+}
+
 impl KafkaSource {
     /// Connects to the brokers, checks that the topic is there and joins the group.
     ///
@@ -106,16 +138,8 @@ impl KafkaSource {
         let doing = format!("reading topic `{}`", config.topic);
         let verdict = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
         let settings = config.client_config().map_err(Verdict::from)?;
-        let rule = TimeRule { unit: config.timestamp_unit, compact: None };
-        let decoder = JsonDecoder::new(config.schema.clone(), config.max_batch_records, rule)
-            .map_err(|error| Verdict::user(format!("{doing}: {error}")))?;
-        let beside: Vec<usize> = config.metadata.iter().map(|it| it.column).collect();
-        let mut decoder = decoder.beside(&beside).tombstones(config.tombstones);
-        if config.format == ValueFormat::Raw {
-            let columns = 0..config.schema.fields().len();
-            let value = columns.into_iter().find(|column| !beside.contains(column));
-            decoder = decoder.bare(value.unwrap_or_default());
-        }
+        let decoder =
+            decoder(&config).map_err(|reason| Verdict::user(format!("{doing}: {reason}")))?;
         let consumer: BaseConsumer<SourceContext> = settings
             .create_with_context(SourceContext::new(&config.topic))
             .map_err(|error| verdict(&error))?;

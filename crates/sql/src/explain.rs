@@ -6,8 +6,8 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, HorizonAggregate, MetadataColumn, OptionKind,
-    OptionValue, TimeGrid, Tombstones, Unset, ValueFormat,
+    ClientProperties, DomainRule, EpochUnit, FieldColumn, HorizonAggregate, MetadataColumn,
+    OptionKind, OptionValue, SchemaFraming, SchemaText, TimeGrid, Tombstones, Unset, ValueFormat,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
@@ -87,6 +87,7 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
         name,
         schema,
         metadata,
+        fields,
         watermark,
         connector,
         max_future,
@@ -109,6 +110,13 @@ fn source(page: &mut Page, plan: &PipelinePlan) {
             format!("{name} from {}", it.from)
         };
         page.setting("of the record", &metadata.iter().map(one).collect::<Vec<_>>().join(", "));
+    }
+    if !fields.is_empty() {
+        let one = |it: &FieldColumn| {
+            let name = schema.fields().get(it.column).map_or("", |field| field.name());
+            format!("{name} at {}", it.path)
+        };
+        page.setting("inside of others", &fields.iter().map(one).collect::<Vec<_>>().join(", "));
     }
     page.setting("numbers as times", &epoch_numbers(*timestamp_unit, connector));
     let delay = match watermark.delay {
@@ -155,6 +163,37 @@ fn epoch_numbers(unit: Option<EpochUnit>, connector: &SourceConnector) -> String
     }
 }
 
+fn value_format(format: &ValueFormat) -> String {
+    let character = |byte: u8| match byte {
+        b'\t' => "\\t".to_owned(),
+        byte => char::from(byte).to_string(),
+    };
+    let name = format.name();
+    let schema = |schema: &Option<SchemaText>| match schema {
+        None => "each by the schema it was written with".to_owned(),
+        Some(SchemaText::Inline(_)) => "by the schema of the table".to_owned(),
+        Some(SchemaText::File(path)) => format!("by the schema in {path}"),
+    };
+    match format {
+        ValueFormat::Json => name.to_owned(),
+        ValueFormat::Raw => format!("{name}: a record's value is a column by itself"),
+        ValueFormat::DebeziumJson => {
+            format!("{name}: the row behind the change; a delete has none")
+        }
+        ValueFormat::Csv(dialect) => format!(
+            "{name}: columns in their order, `{}` between them, `{}` around",
+            character(dialect.delimiter),
+            character(dialect.quote)
+        ),
+        ValueFormat::Avro(avro) => format!("{name}: records are read {}", schema(&avro.schema)),
+        ValueFormat::Protobuf(protobuf) => {
+            let message = protobuf.message.as_ref();
+            let message = message.map_or_else(String::new, |name| format!(", message {name}"));
+            format!("{name}: records are read {}{message}", schema(&protobuf.schema))
+        }
+    }
+}
+
 fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, plan: &PipelinePlan) {
     let pipeline = &plan.name;
     page.setting("connector", "kafka");
@@ -166,13 +205,18 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, plan: &PipelinePl
         .clone()
         .unwrap_or_else(|| format!("tidecast-{pipeline}, unless the configuration names another"));
     page.setting("consumer group", &group);
-    page.setting(
-        "format",
-        match options.format {
-            ValueFormat::Json => "json",
-            ValueFormat::Raw => "raw: a record's value is a column by itself",
-        },
-    );
+    page.setting("format", &value_format(&options.format));
+    if options.format.framing() != SchemaFraming::None
+        && options.schema_registry.get("url").is_none()
+    {
+        page.setting("schema registry", FROM_CONFIGURATION);
+    }
+    for (name, value) in options.schema_registry.iter() {
+        page.setting(
+            &format!("schema registry, {name}"),
+            tidecast_stream::secret::shown(name, value),
+        );
+    }
     let startup = match options.startup {
         StartupMode::Earliest => "from the earliest".to_owned(),
         StartupMode::Latest => "from the latest".to_owned(),

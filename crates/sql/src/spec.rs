@@ -5,8 +5,8 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, EventTime, ForecastSchema, HorizonAggregate,
-    MetadataColumn, ModelFamily, ModelOptions, TimeGrid, Tombstones, ValueFormat,
+    ClientProperties, DomainRule, EpochUnit, EventTime, FieldColumn, ForecastSchema,
+    HorizonAggregate, MetadataColumn, ModelFamily, ModelOptions, TimeGrid, Tombstones, ValueFormat,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -92,6 +92,8 @@ pub struct SourceTable {
     pub schema: SchemaRef,
     /// Columns that are a part of the record beside its value (`METADATA FROM`).
     pub metadata: Vec<MetadataColumn>,
+    /// Columns that are fields inside of others (`'fields.<column>'`).
+    pub fields: Vec<FieldColumn>,
     /// `WATERMARK FOR column AS …`.
     pub watermark: WatermarkClause,
     /// Where records come from.
@@ -137,6 +139,9 @@ pub struct KafkaSourceOptions {
     pub topic: String,
     /// `'format'`.
     pub format: ValueFormat,
+    /// `'schema.registry.*'`: how the registry is reached of which records name schemas, the
+    /// prefix taken off; the configuration's where it does not say.
+    pub schema_registry: ClientProperties,
     /// `'tombstones'`: what a record without a value is; a bad one unless said.
     pub tombstones: Tombstones,
     /// `'bootstrap.servers'`, or Flink's `'properties.bootstrap.servers'`; the

@@ -14,6 +14,15 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
+    /// Returns its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "json",
+            Self::Parquet => "parquet",
+        }
+    }
+
     /// Returns the format that a file's name says, `.gz` taken off.
     ///
     /// ```

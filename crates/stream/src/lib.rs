@@ -32,6 +32,7 @@ pub mod series;
 pub mod sink;
 pub mod source;
 pub mod time;
+pub mod value_format;
 
 pub use aggregate::{AggregateFunction, HorizonAggregate, HorizonAggregateError};
 pub use batch::{BadRecord, RecordPosition, SourceBatch};
@@ -43,7 +44,7 @@ pub use forecast::{
     ForecastShapeError, ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
-pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, Tombstones, ValueFormat};
+pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, Tombstones};
 pub use model::{
     ModelCatalog, ModelFamily, ModelOption, ModelOptions, OptionKind, OptionValue, Requirement,
     Unset,
@@ -55,3 +56,7 @@ pub use series::{SeriesKey, printable};
 pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};
+pub use value_format::{
+    AvroFormat, CsvDialect, FieldColumn, FieldPath, FieldPathError, ProtobufFormat, SchemaFraming,
+    SchemaText, ValueFormat,
+};

@@ -70,16 +70,6 @@ impl FromStr for RecordMetadata {
     }
 }
 
-/// What the value of a topic's record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ValueFormat {
-    /// A JSON object, a field for each column.
-    #[default]
-    Json,
-    /// A text that is the one column by itself, as Flink's format `raw`.
-    Raw,
-}
-
 /// What a record without a value is, which in a compacted topic says that its key is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tombstones {

@@ -10,8 +10,9 @@ use serde::Deserialize;
 pub const HIDDEN: &str = "***";
 
 /// Parts of names that librdkafka's sensitive settings have, and Java's clients'
-/// (`sasl.jaas.config`), which people try.
-const PARTS: [&str; 8] = ["pass", "secret", "key", "token", "oauth", "pem", "username", "jaas"];
+/// (`sasl.jaas.config`, `basic.auth.user.info`), which people try.
+const PARTS: [&str; 9] =
+    ["pass", "secret", "key", "token", "oauth", "pem", "username", "user.info", "jaas"];
 
 /// Returns whether the value of a client's setting by this name is to be hidden.
 ///

@@ -11,8 +11,8 @@ use toml::{Table, Value};
 use super::error::ConfigError;
 use super::{Config, DEFAULTS, Setting};
 
-/// The one table whose keys are not ours.
-const PROPERTIES: (&str, &str) = ("kafka", "properties");
+/// The tables whose keys are not ours.
+const PROPERTIES: [(&str, &str); 2] = [("kafka", "properties"), ("kafka", "schema_registry")];
 const ENVIRONMENT_PREFIX: &str = "TIDECAST_";
 
 /// The settings so far, and who said each.
@@ -55,7 +55,7 @@ impl Layers {
                 let Some(value) = values.remove(key) else { continue };
                 match (content.get_ref(), value) {
                     (DeValue::Table(names), Value::Table(mut properties))
-                        if (section, key) == PROPERTIES =>
+                        if PROPERTIES.contains(&(section, key)) =>
                     {
                         for name in names.keys() {
                             let place = place(name.span().start);
@@ -179,7 +179,7 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         self.check_section(section, place)?;
         let (key, property) = match key.split_once(separator) {
-            Some((key, property)) if (section, key) == PROPERTIES => (key, Some(property)),
+            Some((key, property)) if PROPERTIES.contains(&(section, key)) => (key, Some(property)),
             _ => (key, None),
         };
         self.check_key(section, key, place)?;

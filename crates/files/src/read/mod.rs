@@ -9,7 +9,7 @@ use std::path::Path;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use tidecast_stream::FileFormat;
+use tidecast_stream::{FieldColumn, FileFormat};
 
 use crate::error::{FileError, nearest};
 
@@ -133,16 +133,17 @@ pub(crate) trait Reader: Send {
 }
 
 /// Opens `path` for reading from row `start`, having checked that every column
-/// of `schema` is there.
+/// of `schema` is there; `fields` are those of JSON that are inside of others.
 pub(crate) fn open(
     path: &Path,
     format: FileFormat,
     schema: &SchemaRef,
+    fields: &[FieldColumn],
     start: i64,
 ) -> Result<Box<dyn Reader>, FileError> {
     Ok(match format {
         FileFormat::Csv => Box::new(csv::CsvReader::open(path, schema, start)?),
-        FileFormat::JsonLines => Box::new(json::JsonReader::open(path, schema, start)?),
+        FileFormat::JsonLines => Box::new(json::JsonReader::open(path, schema, fields, start)?),
         FileFormat::Parquet => Box::new(parquet::ParquetReader::open(path, schema, start)?),
     })
 }

@@ -212,6 +212,7 @@ fn read_all(path: &Path, schema: &SchemaRef) -> Result<usize, String> {
         path: path.to_owned(),
         format,
         schema: schema.clone(),
+        fields: Vec::new(),
         batch_rows: 100,
         timestamp_unit: None,
     };

@@ -40,6 +40,7 @@ pub(crate) fn open(path: &Path, schema: &SchemaRef) -> Result<FileSource, String
         path: path.to_owned(),
         format: format_of(path).map_err(|error| error.to_string())?,
         schema: schema.clone(),
+        fields: Vec::new(),
         batch_rows: BATCH_ROWS,
         timestamp_unit: None,
     })

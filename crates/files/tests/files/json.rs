@@ -138,6 +138,7 @@ fn a_unit_that_was_said_goes_for_the_files_numbers() {
             path: path.to_owned(),
             format: format_of(path).unwrap(),
             schema: schema(&[("ts", TIME)]),
+            fields: Vec::new(),
             batch_rows: 10,
             timestamp_unit: Some(unit),
         })?;

@@ -44,6 +44,7 @@ pub(crate) fn open(
         path: path.to_owned(),
         format: format_of(path).map_err(|error| error.to_string())?,
         schema: schema.clone(),
+        fields: Vec::new(),
         batch_rows,
         timestamp_unit: None,
     })

@@ -1,6 +1,6 @@
 //! What stands around the JSON of a record.
 
-use super::explain::quote;
+use crate::explain::quote;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -8,12 +8,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// or the five bytes of a schema registry that some producers put in front.
 ///
 /// # Errors
-/// If there is no value, it is no text, or not JSON at all.
+/// If it is no text, or not JSON at all.
 #[inline]
-pub(super) fn open(payload: Option<&[u8]>) -> Result<&str, String> {
-    let Some(bytes) = payload else {
-        return Err("a tombstone (no value): expected a JSON object".to_owned());
-    };
+pub(crate) fn open(bytes: &[u8]) -> Result<&str, String> {
     match bytes.first() {
         Some(b'{') => text(bytes),
         _ => unwrap(bytes),
@@ -23,9 +20,8 @@ pub(super) fn open(payload: Option<&[u8]>) -> Result<&str, String> {
 /// Returns the text of a value that is no JSON.
 ///
 /// # Errors
-/// If there is no value, or it is no text.
-pub(super) fn bare(payload: Option<&[u8]>) -> Result<&str, String> {
-    let bytes = payload.ok_or_else(|| "a tombstone (no value): expected a text".to_owned())?;
+/// If it is no text.
+pub(crate) fn bare(bytes: &[u8]) -> Result<&str, String> {
     text(bytes).map_err(|error| format!("{error}: `{}`; expected a text", quote(bytes)))
 }
 
@@ -51,8 +47,8 @@ fn unwrap(bytes: &[u8]) -> Result<&str, String> {
     }
     Err(format!(
         "the value has a schema registry's header (magic byte 0, schema id {schema}) and no JSON \
-         object behind it: `{}`; expected JSON, as Avro and Protobuf are not read yet: have the \
-         producer write JSON (JSON Schema or `JsonConverter` with `schemas.enable=false`)",
+         object behind it: `{}`; expected JSON: Avro is 'format'='avro-confluent', Protobuf \
+         'protobuf-confluent'",
         quote(rest)
     ))
 }

@@ -5,51 +5,21 @@
 //! `Infinity` and `-Infinity` are values, since Python and others write them.
 
 use super::MAX_DEPTH;
-use super::explain::quote;
-
-/// A value as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token<'a> {
-    /// What stands between the quotes; whether it has escapes.
-    Text(&'a str, bool),
-    Number(&'a str),
-    /// `true` or `false`.
-    Truth(bool),
-    Null,
-    /// `NaN`.
-    NotANumber,
-    /// `Infinity` or `-Infinity`.
-    Infinite(&'a str),
-    /// An object or a list.
-    Nested(&'a str),
-}
-
-impl<'a> Token<'a> {
-    /// Returns the value as it is written.
-    pub(super) fn written(self) -> std::borrow::Cow<'a, str> {
-        match self {
-            Self::Text(text, _) => format!("\"{text}\"").into(),
-            Self::Number(text) | Self::Infinite(text) | Self::Nested(text) => text.into(),
-            Self::Truth(true) => "true".into(),
-            Self::Truth(false) => "false".into(),
-            Self::Null => "null".into(),
-            Self::NotANumber => "NaN".into(),
-        }
-    }
-}
+use crate::explain::quote;
+use crate::value::Value;
 
 /// A field's name as it is written, and whether it has escapes.
-pub(super) type Name<'a> = (&'a str, bool);
+pub(crate) type Name<'a> = (&'a str, bool);
 
 /// A record and how much of it is read.
 #[derive(Debug)]
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -58,9 +28,9 @@ impl<'a> Scanner<'a> {
     /// # Errors
     /// If it is something else, with the reason.
     #[inline]
-    pub(super) fn object(
+    pub(crate) fn object(
         mut self,
-        mut field: impl FnMut(Name<'a>, Token<'a>),
+        mut field: impl FnMut(Name<'a>, Value<'a>),
     ) -> Result<(), String> {
         self.open()?;
         while let Some(name) = self.name()? {
@@ -114,33 +84,33 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn value(&mut self) -> Result<Token<'a>, String> {
+    fn value(&mut self) -> Result<Value<'a>, String> {
         self.blanks();
         let start = self.at;
         match self.next() {
             Some(b'"') => {
                 let (text, has_escapes) = self.string()?;
-                Ok(Token::Text(text, has_escapes))
+                Ok(Value::Text(text, has_escapes))
             }
             Some(b'0'..=b'9') => Ok(self.number(start)),
             Some(b'-') if self.peek() == Some(b'I') => {
                 self.word("Infinity")?;
-                Ok(Token::Infinite(self.since(start)))
+                Ok(Value::Infinite(self.since(start)))
             }
             Some(b'-') => Ok(self.number(start)),
             Some(b'{' | b'[') => {
                 self.at = start;
                 self.nested()?;
-                Ok(Token::Nested(self.since(start)))
+                Ok(Value::Nested(self.since(start)))
             }
             Some(first) => {
                 self.at = start;
                 match first {
-                    b't' => self.word("true").map(|()| Token::Truth(true)),
-                    b'f' => self.word("false").map(|()| Token::Truth(false)),
-                    b'n' => self.word("null").map(|()| Token::Null),
-                    b'N' => self.word("NaN").map(|()| Token::NotANumber),
-                    b'I' => self.word("Infinity").map(|()| Token::Infinite("Infinity")),
+                    b't' => self.word("true").map(|()| Value::Truth(true)),
+                    b'f' => self.word("false").map(|()| Value::Truth(false)),
+                    b'n' => self.word("null").map(|()| Value::Null),
+                    b'N' => self.word("NaN").map(|()| Value::NotANumber),
+                    b'I' => self.word("Infinity").map(|()| Value::Infinite("Infinity")),
                     _ => Err(self.unexpected("where a value begins")),
                 }
             }
@@ -208,11 +178,11 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn number(&mut self, start: usize) -> Token<'a> {
+    fn number(&mut self, start: usize) -> Value<'a> {
         while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.peek() {
             self.at += 1;
         }
-        Token::Number(self.since(start))
+        Value::Number(self.since(start))
     }
 
     fn word(&mut self, word: &str) -> Result<(), String> {
@@ -281,7 +251,7 @@ impl<'a> Scanner<'a> {
 ///
 /// # Errors
 /// If an escape is none, or one half of a character.
-pub(super) fn unescape(text: &str) -> Result<String, String> {
+pub(crate) fn unescape(text: &str) -> Result<String, String> {
     let mut unescaped = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {

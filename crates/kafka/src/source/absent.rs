@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::Gauge;
-use tidecast_formats::json::JsonDecoder;
+use tidecast_formats::Decoder;
 use tracing::{info, warn};
 
 use crate::observe;
@@ -28,7 +28,7 @@ impl AbsentColumns {
 
     /// Looks at what `decoder` has seen: once, when there were enough records, and
     /// from then on as long as a column is absent.
-    pub(super) fn look(&mut self, decoder: &JsonDecoder) {
+    pub(super) fn look(&mut self, decoder: &Decoder) {
         if decoder.records() < ENOUGH_RECORDS || (self.has_looked && self.told.is_empty()) {
             return;
         }
@@ -71,7 +71,7 @@ impl Drop for AbsentColumns {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
-    use tidecast_formats::time::TimeRule;
+    use tidecast_formats::DecoderConfig;
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
     fn a_column_that_no_record_has_is_told_after_a_thousand_until_it_comes() {
         let fields = vec![Field::new("activepowr", DataType::Float64, true)];
         let schema = Arc::new(Schema::new(fields));
-        let mut decoder = JsonDecoder::new(schema, 1_000, TimeRule::default()).unwrap();
+        let mut decoder = Decoder::new(DecoderConfig::new(schema), None).unwrap();
         let mut watch = AbsentColumns::new("load", Arc::from("power"));
         let mut feed = |watch: &mut AbsentColumns, payload: &str, count: usize| {
             decoder.decode(&vec![Some(payload.as_bytes()); count]).unwrap();

@@ -7,7 +7,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use metrics::{Counter, Gauge};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
-use tidecast_formats::json::{Decoded, JsonDecoder, Payload};
+use tidecast_formats::{DecodeError, Decoded, Decoder, Payload};
 use tidecast_stream::{
     BadRecord, MetadataColumn, Offset, OffsetRange, Partition, RecordPosition, SourceBatch,
     SourceError, SourceEvent,
@@ -162,7 +162,7 @@ impl Reading {
     fn batch(
         &mut self,
         run: &Run<'_>,
-        decoder: &mut JsonDecoder,
+        decoder: &mut Decoder,
         metadata: &[MetadataColumn],
     ) -> Result<Option<SourceBatch>, SourceError> {
         // What was handed out is not handed out again.
@@ -181,7 +181,12 @@ impl Reading {
             }
         };
         let decoded = decoder.decode_beside(&payloads, value).map_err(|error| {
-            Verdict::internal(format!("decoding `{}` at {range}: {error}", self.partition))
+            let message = format!("decoding `{}` at {range}: {error}", self.partition);
+            match error {
+                DecodeError::Schema(error) if error.is_transient => Verdict::transient(message),
+                DecodeError::Schema(_) => Verdict::user(message),
+                DecodeError::Arrow(_) | DecodeError::Column { .. } => Verdict::internal(message),
+            }
         })?;
         self.meters.tombstones.increment(decoded.tombstones);
         let batch = assemble(&self.partition, range, messages, decoded);

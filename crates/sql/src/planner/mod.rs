@@ -12,6 +12,7 @@ mod checks;
 mod circles;
 mod columns;
 mod forecast;
+mod formats;
 mod lineage;
 mod models;
 mod options;

@@ -50,7 +50,7 @@ pub(super) fn model(
         known: &known,
         unsupported: family.unsupported,
         elsewhere: &elsewhere,
-        has_properties: false,
+        prefixes: &[],
     };
     let reader = OptionReader::new(&statement.options, rules, problems);
     let mut options = ModelOptions::default();

@@ -21,8 +21,8 @@ pub(super) struct OptionRules<'r> {
     pub(super) unsupported: &'r [&'r str],
     /// Returns whose option it is, where it is somebody else's.
     pub(super) elsewhere: &'r dyn Fn(&str) -> Option<Cow<'static, str>>,
-    /// Whether `properties.*` is passed on.
-    pub(super) has_properties: bool,
+    /// How options begin of which everybody names their own: `properties.`.
+    pub(super) prefixes: &'r [&'r str],
 }
 
 /// The options of one statement, being read.
@@ -42,8 +42,11 @@ impl<'a> OptionReader<'a> {
         let mut values = BTreeMap::new();
         for (key, value) in &list.pairs {
             let name = key.value.as_str();
-            let is_property = rules.has_properties && name.starts_with("properties.");
-            if !is_property && !rules.known.contains(&name) {
+            let is_own = rules
+                .prefixes
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()));
+            if !is_own && !rules.known.contains(&name) {
                 problems.push(Problem::new(key.span, rules.refusal(name)));
             } else if values.insert(name, (key.span, value)).is_some() {
                 problems.push(Problem::new(key.span, format!("option `{name}` is given twice")));
@@ -165,12 +168,17 @@ impl<'a> OptionReader<'a> {
         }
     }
 
-    /// Returns `properties.*`, the prefix taken off, with places.
-    pub(super) fn properties(&self) -> BTreeMap<&'a str, (Span, &'a Placed<String>)> {
+    /// Returns the options that begin with `prefix`, it taken off, with places.
+    pub(super) fn beginning(&self, prefix: &str) -> BTreeMap<&'a str, (Span, &'a Placed<String>)> {
         self.values
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("properties.")?, *value)))
+            .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, *value)))
             .collect()
+    }
+
+    /// Returns `properties.*`, the prefix taken off, with places.
+    pub(super) fn properties(&self) -> BTreeMap<&'a str, (Span, &'a Placed<String>)> {
+        self.beginning("properties.")
     }
 }
 
@@ -187,7 +195,7 @@ impl OptionRules<'_> {
             (None, None) => String::new(),
         };
         let wanted = one_of(self.known.iter().copied());
-        let properties = if self.has_properties { " or `properties.…`" } else { "" };
-        format!("unknown option `{name}` of {owner}, expected {wanted}{properties}{remedy}")
+        let own: String = self.prefixes.iter().map(|prefix| format!(" or `{prefix}…`")).collect();
+        format!("unknown option `{name}` of {owner}, expected {wanted}{own}{remedy}")
     }
 }

@@ -30,7 +30,7 @@ const PIPELINE: OptionRules<'_> = OptionRules {
     known: &["commit.interval"],
     unsupported: &["snapshot.interval", "checkpoint.interval", "max.lateness", "overload"],
     elsewhere: &|_| None,
-    has_properties: false,
+    prefixes: &[],
 };
 
 /// What a pipeline reads.

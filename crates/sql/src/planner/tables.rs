@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, ValueFormat};
+use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones};
 
 use super::columns::{metadata, schema, watermark};
+use super::formats;
 use super::options::{OptionReader, OptionRules};
 use crate::dialect::{ColumnList, OptionList, TableStatement};
 use crate::error::{Problem, did_you_mean, one_of};
@@ -34,6 +35,15 @@ const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "connector",
         "topic",
         "format",
+        "csv.field-delimiter",
+        "csv.quote-character",
+        "avro.schema",
+        "protobuf.schema",
+        "protobuf.message",
+        "schema.registry.url",
+        "schema.registry.basic.auth.user.info",
+        "schema.registry.bearer.auth.token",
+        "schema.registry.ssl.ca.location",
         "timestamp.unit",
         "bootstrap.servers",
         "group.id",
@@ -48,9 +58,9 @@ const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "late.topic",
         "bad.topic",
     ],
-    unsupported: &["value.format", "key.format", "schema.registry.url", "scan.bounded.mode"],
+    unsupported: &["value.format", "key.format", "scan.bounded.mode"],
     elsewhere: &elsewhere,
-    has_properties: true,
+    prefixes: &["properties.", "fields."],
 };
 
 const FILE_SOURCE: OptionRules<'_> = OptionRules {
@@ -58,7 +68,7 @@ const FILE_SOURCE: OptionRules<'_> = OptionRules {
     known: &["connector", "path", "format", "timestamp.unit"],
     unsupported: &["source.monitor-interval"],
     elsewhere: &elsewhere,
-    has_properties: false,
+    prefixes: &["fields."],
 };
 
 const KAFKA_SINK: OptionRules<'_> = OptionRules {
@@ -66,7 +76,7 @@ const KAFKA_SINK: OptionRules<'_> = OptionRules {
     known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
     unsupported: &["value.format", "key.format", "schema.registry.url"],
     elsewhere: &elsewhere,
-    has_properties: true,
+    prefixes: &["properties."],
 };
 
 const FILE_SINK: OptionRules<'_> = OptionRules {
@@ -74,7 +84,7 @@ const FILE_SINK: OptionRules<'_> = OptionRules {
     known: &["connector", "path", "format", "layout"],
     unsupported: &["partition.by"],
     elsewhere: &elsewhere,
-    has_properties: false,
+    prefixes: &[],
 };
 
 const STDOUT_SINK: OptionRules<'_> = OptionRules {
@@ -82,7 +92,7 @@ const STDOUT_SINK: OptionRules<'_> = OptionRules {
     known: &["connector", "format", "layout"],
     unsupported: &[],
     elsewhere: &elsewhere,
-    has_properties: false,
+    prefixes: &[],
 };
 
 /// Returns the kind of table that has this option.
@@ -100,6 +110,11 @@ fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
         | "scan.startup.timestamp-millis"
         | "lost.records"
         | "tombstones"
+        | "csv.field-delimiter"
+        | "csv.quote-character"
+        | "avro.schema"
+        | "protobuf.schema"
+        | "protobuf.message"
         | "idle.timeout"
         | "max.future"
         | "max.past"
@@ -142,7 +157,7 @@ pub(super) fn source_table(
     let place = statement.name.span;
     let options = &statement.options;
     let (mut max_future, mut max_past) = (None, None);
-    let timestamp_unit;
+    let (timestamp_unit, paths);
     let connector = match connector(options, place, &["kafka", "filesystem"], problems)? {
         "kafka" => {
             let reader = OptionReader::new(options, KAFKA_SOURCE, problems);
@@ -151,18 +166,34 @@ pub(super) fn source_table(
             max_past =
                 reader.duration("max.past", true, problems).unwrap_or(Some(DEFAULT_MAX_PAST));
             timestamp_unit = epoch_unit(&reader, problems);
-            kafka_source(&reader, place, fields, problems).map(SourceConnector::Kafka)
+            paths = formats::field_columns(&reader, columns, problems);
+            let options = kafka_source(&reader, place, fields, problems);
+            if let Some(options) = &options {
+                formats::check_paths(
+                    &reader,
+                    options.format.name(),
+                    options.format.is_nested(),
+                    problems,
+                );
+            }
+            options.map(SourceConnector::Kafka)
         }
         _ => {
             let reader = OptionReader::new(options, FILE_SOURCE, problems);
             timestamp_unit = epoch_unit(&reader, problems);
+            paths = formats::field_columns(&reader, columns, problems);
             let said = columns.columns.iter().find_map(|column| column.metadata.as_ref());
             if let Some(said) = said {
                 let message = "a row of a file has no key, headers or timestamp beside its columns, \
                                expected no METADATA in a filesystem table";
                 problems.push(Problem::new(said.span, message));
             }
-            file_options(&reader, place, problems).map(SourceConnector::Filesystem)
+            let options = file_options(&reader, place, problems);
+            if let Some(FileOptions { format, .. }) = &options {
+                let is_nested = *format == FileFormat::JsonLines;
+                formats::check_paths(&reader, format.name(), is_nested, problems);
+            }
+            options.map(SourceConnector::Filesystem)
         }
     };
     let (watermark, connector) = (watermark?, connector?);
@@ -171,6 +202,7 @@ pub(super) fn source_table(
         name,
         schema,
         metadata,
+        fields: paths,
         watermark,
         connector,
         max_future,
@@ -266,16 +298,7 @@ fn kafka_source(
     fields: usize,
     problems: &mut Vec<Problem>,
 ) -> Option<KafkaSourceOptions> {
-    let later = ["avro", "avro-confluent", "arrow", "arrow-ipc", "protobuf", "csv"];
-    let formats = [("json", ValueFormat::Json), ("raw", ValueFormat::Raw)];
-    let format = reader.choice("format", &formats, &later, problems).unwrap_or_default();
-    if format == ValueFormat::Raw && fields != 1 {
-        let message = format!(
-            "of format `raw` the value is one column, and this table has {fields} that are not \
-             METADATA of the record, expected one"
-        );
-        problems.push(Problem::new(reader.span("format").unwrap_or(place), message));
-    }
+    let format = formats::value_format(reader, place, fields, problems);
     let startup = startup(reader, problems);
     let lost_records = reader.choice(
         "lost.records",
@@ -310,6 +333,7 @@ fn kafka_source(
     Some(KafkaSourceOptions {
         topic,
         format,
+        schema_registry: formats::schema_registry(reader),
         tombstones: tombstones.unwrap_or_default(),
         bootstrap_servers,
         group_id,

@@ -19,7 +19,7 @@ mod query;
 mod types;
 
 use tidecast_stream::{
-    EpochUnit, MetadataColumn, MonthDay, Period, RecordMetadata, TimeGrid, ValueFormat,
+    EpochUnit, FieldColumn, MetadataColumn, MonthDay, Period, RecordMetadata, TimeGrid, ValueFormat,
 };
 
 pub(super) use self::expression::Columns;
@@ -71,6 +71,9 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
         let null = if field.is_nullable() { "" } else { ", required" };
         let from = plan.source.metadata.iter().find(|it| it.column == index);
         let from = from.map_or_else(String::new, |it| format!(", {}", metadata(&it.from)));
+        let path = plan.source.fields.iter().find(|it| it.column == index);
+        let from =
+            path.map_or(from, |it| format!(", {}", call("field", [quoted(&it.path.to_string())])));
         format!("column({}, {}{null}{from})", quoted(field.name()), data_type(field.data_type()))
     });
     [
@@ -99,8 +102,8 @@ pub fn state_identity(plan: &PipelinePlan) -> Vec<(String, String)> {
 /// Targets, covariates and the context's length are not in it: what contexts hold of them
 /// is built from the windows that are read again. Nor are the bounds that turn records
 /// away (`max.future`, `max.past`, `NOT NULL`): who has to move one, because a clock is
-/// off, has mended the source and not asked for other windows. JSON is the only format of a
-/// topic; options that make other values of the same bytes, as `timestamp.unit` does, belong here.
+/// off, has mended the source and not asked for other windows. Nor is
+/// the reader's schema of a format: it follows a topic's, which goes on. Options that make other values of the same bytes, as `timestamp.unit` does, belong here.
 pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 5] {
     [
         ("the watermark", watermark(plan)),
@@ -116,14 +119,19 @@ pub fn window_identity(plan: &PipelinePlan) -> [(&'static str, String); 5] {
 fn window_query(plan: &PipelinePlan) -> String {
     let mut form = plan.window.identity().to_owned();
     if let SourceConnector::Kafka(options) = &plan.source.connector
-        && options.format == ValueFormat::Raw
+        && options.format != ValueFormat::Json
     {
-        form.push_str("\nformat: raw");
+        form.push_str(&format!("\nformat: {}", options.format.name()));
     }
     for MetadataColumn { column, from } in &plan.source.metadata {
         let field = plan.source.schema.fields().get(*column);
         let name = field.map_or_else(String::new, |field| quoted(field.name()));
         form.push_str(&format!("\nmetadata: {}", call(&name, [metadata(from)])));
+    }
+    for FieldColumn { column, path } in &plan.source.fields {
+        let field = plan.source.schema.fields().get(*column);
+        let name = field.map_or_else(String::new, |field| quoted(field.name()));
+        form.push_str(&format!("\nfield: {}", call(&name, [quoted(&path.to_string())])));
     }
     form
 }

@@ -9,7 +9,7 @@ CREATE TABLE odd_connector (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='k
 CREATE TABLE from_stdout (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='stdout');
 CREATE TABLE no_topic (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka');
 CREATE TABLE options (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'Topic'='t',
-  'idel.timeout'='1s', 'colour'='blue', 'format'='avro', 'schema.registry.url'='http://x', 'topic'='u');
+  'idel.timeout'='1s', 'colour'='blue', 'format'='canal-json', 'value.format'='json', 'topic'='u');
 CREATE TABLE values_ (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t',
   'format'='jsonn', 'timestamp.unit'='m', 'scan.startup.mode'='earliest', 'idle.timeout'='30', 'max.future'='0s', 'late.topic'='', 'bad.topic'='t');
 CREATE TABLE later (ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'scan.startup.mode'='timestamp',

@@ -163,6 +163,7 @@ impl View {
                 name: "readings".to_owned(),
                 schema: schema(),
                 metadata: Vec::new(),
+                fields: Vec::new(),
                 watermark: WatermarkClause {
                     column: "ts".to_owned(),
                     delay: Duration::from_micros(self.delay_micros as u64),
@@ -171,6 +172,7 @@ impl View {
                 connector: SourceConnector::Kafka(tidecast_sql::KafkaSourceOptions {
                     topic: "readings".to_owned(),
                     format: tidecast_stream::ValueFormat::Json,
+                    schema_registry: tidecast_stream::ClientProperties::default(),
                     tombstones: tidecast_stream::Tombstones::Bad,
                     bootstrap_servers: None,
                     group_id: None,

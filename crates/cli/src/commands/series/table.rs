@@ -134,6 +134,7 @@ impl InputTable {
             path: path.to_owned(),
             format: self.format,
             schema: Arc::clone(&self.schema),
+            fields: Vec::new(),
             batch_rows: tidecast_files::BATCH_ROWS,
             timestamp_unit: self.timestamp_unit,
         })?;

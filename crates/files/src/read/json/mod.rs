@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidecast_formats::json::{Decoded, JsonDecoder, Payload};
-use tidecast_formats::time::TimeRule;
+use tidecast_formats::{Decoded, Decoder, DecoderConfig, Payload};
+use tidecast_stream::FieldColumn;
 
 use self::values::Values;
 use super::{RawBatch, Reader, Written, missing_column};
@@ -70,19 +70,29 @@ fn unreadable(path: &Path, reason: String) -> FileError {
 pub(crate) struct JsonReader {
     path: PathBuf,
     lines: Lines,
-    decoder: JsonDecoder,
+    decoder: Decoder,
     next_row: i64,
     is_checked: bool,
 }
 
 impl JsonReader {
-    pub(crate) fn open(path: &Path, schema: &SchemaRef, start: i64) -> Result<Self, FileError> {
+    pub(crate) fn open(
+        path: &Path,
+        schema: &SchemaRef,
+        fields: &[FieldColumn],
+        start: i64,
+    ) -> Result<Self, FileError> {
         let as_written = schema.fields().iter().map(|field| match field.data_type() {
             DataType::Timestamp(..) => Field::new(field.name(), DataType::Utf8, true),
             _ => field.as_ref().clone(),
         });
         let as_written = Arc::new(Schema::new(as_written.collect::<Vec<_>>()));
-        let decoder = JsonDecoder::new(as_written, crate::BATCH_ROWS, TimeRule::default())?;
+        let config = DecoderConfig {
+            capacity: crate::BATCH_ROWS,
+            fields: fields.to_vec(),
+            ..DecoderConfig::new(as_written)
+        };
+        let decoder = Decoder::new(config, None)?;
         let mut lines = Lines::open(path)?;
         let mut next_row = 0;
         while next_row < start && lines.next()?.is_some() {

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use arrow::datatypes::Schema;
-
-use super::scan::{Name, unescape};
+use crate::json::scan::{Name, unescape};
 
 /// Names listed at most.
 const LISTED: usize = 64;
@@ -15,7 +13,7 @@ const REMEMBERED: usize = 4_096;
 
 /// What a field's name says. A function of the name and the table alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Match {
+pub(crate) enum Match {
     /// The column of exactly this name.
     Exact(usize),
     /// Columns whose names differ from it in case only.
@@ -25,7 +23,7 @@ pub(super) enum Match {
 
 /// The table's names, and the fields that records have had.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     exact: HashMap<String, usize>,
     /// By the name in lower case.
     loose: HashMap<String, Vec<usize>>,
@@ -43,17 +41,16 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Returns the names of the columns that are fields of records: all but those `beside`
-    /// them.
-    pub(super) fn new(schema: &Schema, beside: &[usize]) -> Self {
-        let all = || schema.fields().iter().map(|field| field.name()).enumerate();
-        let names = || all().filter(|(index, _)| !beside.contains(index));
+    /// Returns the names of these columns, each with its place in the table.
+    pub(crate) fn new<'a>(columns: impl Iterator<Item = (&'a str, usize)>) -> Self {
+        let mut exact = HashMap::new();
         let mut loose: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, name) in names() {
+        for (name, index) in columns {
             loose.entry(name.to_lowercase()).or_default().push(index);
+            exact.insert(name.to_owned(), index);
         }
         Self {
-            exact: names().map(|(index, name)| (name.clone(), index)).collect(),
+            exact,
             loose,
             known: Vec::new(),
             index: HashMap::new(),
@@ -65,7 +62,7 @@ impl Names {
 
     /// Returns what the name of a record's `position`-th field says.
     #[inline]
-    pub(super) fn find(&mut self, position: usize, name: Name<'_>) -> &Match {
+    pub(crate) fn find(&mut self, position: usize, name: Name<'_>) -> &Match {
         let last = self.last.get(position).copied().unwrap_or(usize::MAX);
         let index = match self.known.get(last) {
             Some((known, _)) if known == name.0 => last,
@@ -101,7 +98,8 @@ impl Names {
         index
     }
 
-    fn meet(&mut self, name: String) -> Match {
+    /// Returns what a name says, and remembers that records had it.
+    pub(crate) fn meet(&mut self, name: String) -> Match {
         let found = match self.exact.get(&name) {
             Some(column) => Match::Exact(*column),
             None => match self.loose.get(&name.to_lowercase()) {
@@ -116,12 +114,12 @@ impl Names {
     }
 
     /// Returns the names of fields that records have had, in order, up to 64.
-    pub(super) fn seen(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &String> {
         self.seen.iter()
     }
 
     /// Returns the name among those seen that is nearest to `column`.
-    pub(super) fn nearest(&self, column: &str) -> Option<&String> {
+    pub(crate) fn nearest(&self, column: &str) -> Option<&String> {
         let lower = column.to_lowercase();
         let likeness = |name: &String| strsim::jaro_winkler(&lower, &name.to_lowercase());
         let names = self.seen.iter().filter(|name| !self.exact.contains_key(*name));

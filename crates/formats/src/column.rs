@@ -14,27 +14,27 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::error::ArrowError;
 use tidecast_stream::EventTime;
 
-use super::explain::{quote, unfit};
-use super::scan::{Token, unescape};
+use crate::explain::{quote, unfit};
 use crate::is_missing;
+use crate::json::scan::unescape;
 use crate::time::{Decimal, TimeRule};
+use crate::value::Value;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A column under way. After an error it has not grown.
-pub(super) trait Column: Send {
+pub(crate) trait Column: Send {
     /// Appends a value; the error says what was expected.
-    fn push(&mut self, token: Token<'_>) -> Result<(), Unfit>;
+    fn push(&mut self, value: Value<'_>) -> Result<(), Unfit>;
     fn push_null(&mut self);
     /// Returns the column and begins anew.
     fn finish(&mut self) -> ArrayRef;
 }
 
 /// Why a value is none of its column.
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// Nothing there, where the table says NOT NULL.
     Missing,
     /// Of another kind.
@@ -44,22 +44,18 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    pub(super) fn explain(self, field: &Field, token: Token<'_>) -> String {
+    pub(crate) fn explain(self, field: &Field, value: Value<'_>) -> String {
         let name = field.name();
         match self {
             Self::Missing => format!("column `{name}` is NOT NULL but missing or null"),
-            Self::Kind => unfit(name, field.data_type(), token),
+            Self::Kind => unfit(name, field.data_type(), value),
             Self::Because(reason) => format!("column `{name}`: {reason}"),
         }
     }
 }
 
-/// Returns the builder of `field`'s column.
-pub(super) fn column(
-    field: &Field,
-    capacity: usize,
-    rule: TimeRule,
-) -> Result<Box<dyn Column>, ArrowError> {
+/// Returns the builder of `field`'s column; `None` if no record can fill one of its type.
+pub(crate) fn column(field: &Field, capacity: usize, rule: TimeRule) -> Option<Box<dyn Column>> {
     macro_rules! numbers {
         ($kind:ty, $read:expr) => {
             Box::new(Primitive {
@@ -72,11 +68,11 @@ pub(super) fn column(
     }
     macro_rules! times {
         ($kind:ty, $unit:expr) => {
-            numbers!($kind, move |token: Token<'_>| in_unit(time(token, &rule)?, $unit))
+            numbers!($kind, move |value: Value<'_>| in_unit(time(value, &rule)?, $unit))
         };
     }
     let is_nullable = field.is_nullable();
-    Ok(match field.data_type() {
+    Some(match field.data_type() {
         DataType::Boolean => {
             Box::new(Truths { builder: BooleanBuilder::with_capacity(capacity), is_nullable })
         }
@@ -97,22 +93,22 @@ pub(super) fn column(
         DataType::Float64 => numbers!(Float64Type, float64),
         DataType::Decimal128(precision, scale) => {
             let (precision, scale) = (*precision, *scale);
-            numbers!(Decimal128Type, move |token: Token<'_>| decimal::<Decimal128Type>(
-                token, precision, scale
+            numbers!(Decimal128Type, move |value: Value<'_>| decimal::<Decimal128Type>(
+                value, precision, scale
             ))
         }
         DataType::Decimal256(precision, scale) => {
             let (precision, scale) = (*precision, *scale);
-            numbers!(Decimal256Type, move |token: Token<'_>| decimal::<Decimal256Type>(
-                token, precision, scale
+            numbers!(Decimal256Type, move |value: Value<'_>| decimal::<Decimal256Type>(
+                value, precision, scale
             ))
         }
-        DataType::Date32 => numbers!(Date32Type, move |token: Token<'_>| {
-            let days = days(token, &rule)?;
+        DataType::Date32 => numbers!(Date32Type, move |value: Value<'_>| {
+            let days = days(value, &rule)?;
             days.map(|days| i32::try_from(days).map_err(|_| Unfit::Kind)).transpose()
         }),
-        DataType::Date64 => numbers!(Date64Type, move |token: Token<'_>| {
-            Ok(days(token, &rule)?.map(|days| days.saturating_mul(DAY_MICROS / 1_000)))
+        DataType::Date64 => numbers!(Date64Type, move |value: Value<'_>| {
+            Ok(days(value, &rule)?.map(|days| days.saturating_mul(DAY_MICROS / 1_000)))
         }),
         DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, TimeUnit::Second),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
@@ -124,12 +120,7 @@ pub(super) fn column(
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             times!(TimestampNanosecondType, TimeUnit::Nanosecond)
         }
-        other => {
-            return Err(ArrowError::NotYetImplemented(format!(
-                "column `{}` of type {other} cannot be read from JSON",
-                field.name()
-            )));
-        }
+        _ => return None,
     })
 }
 
@@ -145,11 +136,11 @@ struct Primitive<T: ArrowPrimitiveType, F> {
 impl<T, F> Column for Primitive<T, F>
 where
     T: ArrowPrimitiveType,
-    F: FnMut(Token<'_>) -> Read<T::Native> + Send,
+    F: FnMut(Value<'_>) -> Read<T::Native> + Send,
 {
     #[inline]
-    fn push(&mut self, token: Token<'_>) -> Result<(), Unfit> {
-        match (self.read)(token)? {
+    fn push(&mut self, value: Value<'_>) -> Result<(), Unfit> {
+        match (self.read)(value)? {
             Some(value) => self.builder.append_value(value),
             None if self.is_nullable => self.builder.append_null(),
             None => return Err(Unfit::Missing),
@@ -172,8 +163,8 @@ struct Truths {
 }
 
 impl Column for Truths {
-    fn push(&mut self, token: Token<'_>) -> Result<(), Unfit> {
-        match truth(token)? {
+    fn push(&mut self, value: Value<'_>) -> Result<(), Unfit> {
+        match truth(value)? {
             Some(value) => self.builder.append_value(value),
             None if self.is_nullable => self.builder.append_null(),
             None => return Err(Unfit::Missing),
@@ -204,8 +195,8 @@ impl<O: OffsetSizeTrait> Texts<O> {
 
 impl<O: OffsetSizeTrait> Column for Texts<O> {
     #[inline]
-    fn push(&mut self, token: Token<'_>) -> Result<(), Unfit> {
-        match verbatim(token)? {
+    fn push(&mut self, value: Value<'_>) -> Result<(), Unfit> {
+        match verbatim(value)? {
             Some(text) => self.builder.append_value(text),
             None if self.is_nullable => self.builder.append_null(),
             None => return Err(Unfit::Missing),
@@ -228,8 +219,8 @@ struct Views {
 }
 
 impl Column for Views {
-    fn push(&mut self, token: Token<'_>) -> Result<(), Unfit> {
-        match verbatim(token)? {
+    fn push(&mut self, value: Value<'_>) -> Result<(), Unfit> {
+        match verbatim(value)? {
             Some(text) => self.builder.append_value(text),
             None if self.is_nullable => self.builder.append_null(),
             None => return Err(Unfit::Missing),
@@ -248,12 +239,16 @@ impl Column for Views {
 
 /// Text as it is, and what else is plain by its characters: an id is its text,
 /// with every zero that somebody wrote.
-fn verbatim<'a>(token: Token<'a>) -> Read<Cow<'a, str>> {
-    match token {
-        Token::Text(text, false) => Ok(Some(text.into())),
-        Token::Text(text, true) => Ok(Some(unescape(text).map_err(Unfit::Because)?.into())),
-        Token::Null | Token::NotANumber => Ok(None),
-        Token::Nested(_) => Err(Unfit::Kind),
+fn verbatim<'a>(value: Value<'a>) -> Read<Cow<'a, str>> {
+    match value {
+        Value::Text(text, false) => Ok(Some(text.into())),
+        Value::Text(text, true) => Ok(Some(unescape(text).map_err(Unfit::Because)?.into())),
+        Value::Null | Value::NotANumber => Ok(None),
+        Value::Nested(_) | Value::Other(_) => Err(Unfit::Kind),
+        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text.into())),
+            Err(_) => Err(Unfit::Because("expected a text, got bytes that are not UTF-8".into())),
+        },
         plain => Ok(Some(plain.written())),
     }
 }
@@ -261,67 +256,87 @@ fn verbatim<'a>(token: Token<'a>) -> Read<Cow<'a, str>> {
 /// The characters of a plain value that is no text: a number's, quoted or not.
 /// `None` where they say that nothing is there.
 #[inline]
-fn plain(token: Token<'_>) -> Read<Cow<'_, str>> {
-    match token {
-        Token::Number(text) => Ok(Some(text.into())),
-        Token::Null | Token::NotANumber => Ok(None),
-        Token::Text(text, false) => {
+fn plain(value: Value<'_>) -> Read<Cow<'_, str>> {
+    match value {
+        Value::Number(text) => Ok(Some(text.into())),
+        Value::Null | Value::NotANumber => Ok(None),
+        Value::Text(text, false) => {
             let text = text.trim();
             Ok((!is_missing(text)).then_some(text.into()))
         }
-        Token::Text(text, true) => {
+        Value::Text(text, true) => {
             let text = unescape(text).map_err(Unfit::Because)?;
             let text = text.trim();
             Ok((!is_missing(text)).then(|| text.to_owned().into()))
         }
-        Token::Truth(_) | Token::Infinite(_) | Token::Nested(_) => Err(Unfit::Kind),
+        Value::Whole(_) | Value::Unsigned(_) | Value::Real(_) | Value::Single(_) => {
+            Ok(Some(value.written()))
+        }
+        Value::Truth(_)
+        | Value::Infinite(_)
+        | Value::Nested(_)
+        | Value::Time(_)
+        | Value::Date(_)
+        | Value::Bytes(_)
+        | Value::Other(_) => Err(Unfit::Kind),
     }
 }
 
-fn truth(token: Token<'_>) -> Read<bool> {
-    match token {
-        Token::Truth(value) => Ok(Some(value)),
-        Token::Text(..) => {
-            let Some(text) = plain(token)? else { return Ok(None) };
+fn truth(value: Value<'_>) -> Read<bool> {
+    match value {
+        Value::Truth(value) => Ok(Some(value)),
+        Value::Text(..) => {
+            let Some(text) = plain(value)? else { return Ok(None) };
             match text {
                 text if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
                 text if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
                 _ => Err(Unfit::Kind),
             }
         }
-        Token::Null | Token::NotANumber => Ok(None),
+        Value::Null | Value::NotANumber => Ok(None),
         _ => Err(Unfit::Kind),
     }
 }
 
-fn float64(token: Token<'_>) -> Read<f64> {
-    float(token, f64::is_finite)
+fn float64(value: Value<'_>) -> Read<f64> {
+    match value {
+        Value::Real(number) => Ok(Some(number)),
+        Value::Single(number) => Ok(Some(number.into())),
+        Value::Whole(number) => Ok(Some(number as f64)),
+        value => float(value, f64::is_finite),
+    }
 }
 
-fn float32(token: Token<'_>) -> Read<f32> {
-    float(token, f32::is_finite)
+fn float32(value: Value<'_>) -> Read<f32> {
+    match value {
+        Value::Single(number) => Ok(Some(number)),
+        value => float(value, f32::is_finite),
+    }
 }
 
 #[inline]
-fn float<T: std::str::FromStr + Copy>(token: Token<'_>, is_finite: fn(T) -> bool) -> Read<T> {
-    if let Token::Infinite(_) = token {
-        return Err(not_finite(token));
+fn float<T: std::str::FromStr + Copy>(value: Value<'_>, is_finite: fn(T) -> bool) -> Read<T> {
+    if let Value::Infinite(_) = value {
+        return Err(not_finite(value));
     }
-    let Some(text) = plain(token)? else { return Ok(None) };
+    let Some(text) = plain(value)? else { return Ok(None) };
     match text.parse::<T>() {
         Ok(value) if is_finite(value) => Ok(Some(value)),
-        Ok(_) => Err(not_finite(token)),
+        Ok(_) => Err(not_finite(value)),
         Err(_) => Err(Unfit::Kind),
     }
 }
 
-fn not_finite(token: Token<'_>) -> Unfit {
-    Unfit::Because(format!("`{}` is not a finite number", quote(token.written().as_bytes())))
+fn not_finite(value: Value<'_>) -> Unfit {
+    Unfit::Because(format!("`{}` is not a finite number", quote(value.written().as_bytes())))
 }
 
 #[inline]
-fn whole<T: std::str::FromStr + TryFrom<i128>>(token: Token<'_>) -> Read<T> {
-    let Some(text) = plain(token)? else { return Ok(None) };
+fn whole<T: std::str::FromStr + TryFrom<i128>>(value: Value<'_>) -> Read<T> {
+    if let Value::Whole(number) = value {
+        return T::try_from(number.into()).map(Some).map_err(|_| Unfit::Kind);
+    }
+    let Some(text) = plain(value)? else { return Ok(None) };
     if let Ok(number) = text.parse() {
         return Ok(Some(number));
     }
@@ -337,19 +352,22 @@ fn whole<T: std::str::FromStr + TryFrom<i128>>(token: Token<'_>) -> Read<T> {
     }
 }
 
-fn decimal<T: DecimalType>(token: Token<'_>, precision: u8, scale: i8) -> Read<T::Native> {
-    let Some(text) = plain(token)? else { return Ok(None) };
+fn decimal<T: DecimalType>(value: Value<'_>, precision: u8, scale: i8) -> Read<T::Native> {
+    let Some(text) = plain(value)? else { return Ok(None) };
     let is_number = Decimal::parse(&text).is_some() && !text.contains(',');
     let value = parse_decimal::<T>(&text, precision, scale).ok().filter(|_| is_number);
     value.map(Some).ok_or(Unfit::Kind)
 }
 
 /// Days since 1970: a number of them, or a date or time as text.
-fn days(token: Token<'_>, rule: &TimeRule) -> Read<i64> {
-    let Some(text) = plain(token)? else { return Ok(None) };
-    if let Token::Number(_) = token {
-        return whole::<i64>(token);
+fn days(value: Value<'_>, rule: &TimeRule) -> Read<i64> {
+    match value {
+        Value::Date(days) => return Ok(Some(days.into())),
+        Value::Time(time) => return Ok(Some(time.as_micros().div_euclid(DAY_MICROS))),
+        Value::Number(_) | Value::Whole(_) => return whole::<i64>(value),
+        _ => {}
     }
+    let Some(text) = plain(value)? else { return Ok(None) };
     if let Some(days) = Date32Type::parse(&text) {
         return Ok(Some(days.into()));
     }
@@ -358,22 +376,28 @@ fn days(token: Token<'_>, rule: &TimeRule) -> Read<i64> {
 }
 
 #[inline]
-fn time(token: Token<'_>, rule: &TimeRule) -> Read<EventTime> {
+fn time(value: Value<'_>, rule: &TimeRule) -> Read<EventTime> {
     let problem = |problem: crate::time::TimeProblem| Unfit::Because(problem.to_string());
-    match token {
-        Token::Text(text, false) => {
+    match value {
+        Value::Text(text, false) => {
             if let Some(time) = TimeRule::common(text) {
                 return Ok(Some(time));
             }
         }
-        Token::Number(text) => {
+        Value::Number(text) => {
             if let Ok(number) = text.parse() {
                 return rule.of_number(number).map(Some).map_err(problem);
             }
         }
+        Value::Time(time) => return Ok(Some(time)),
+        Value::Whole(number) => return rule.of_number(number).map(Some).map_err(problem),
+        Value::Real(number) => return rule.of_float(number).map(Some).map_err(problem),
+        Value::Date(days) => {
+            return Ok(Some(EventTime::from_micros(i64::from(days).saturating_mul(DAY_MICROS))));
+        }
         _ => {}
     }
-    let Some(text) = plain(token)? else { return Ok(None) };
+    let Some(text) = plain(value)? else { return Ok(None) };
     rule.parse(&text).map(Some).map_err(problem)
 }
 

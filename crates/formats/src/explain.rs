@@ -2,18 +2,18 @@
 
 use arrow::datatypes::DataType;
 
-use super::scan::Token;
+use crate::value::Value;
 
 /// The longest piece of a payload that a message repeats, in characters.
 const MAX_QUOTE: usize = 80;
 
 /// Says that a value is none of its column.
-pub(super) fn unfit(column: &str, data_type: &DataType, token: Token<'_>) -> String {
+pub(crate) fn unfit(column: &str, data_type: &DataType, token: Value<'_>) -> String {
     let got = quote(token.written().as_bytes());
     format!("column `{column}`: expected {}, got `{got}`", describe(data_type))
 }
 
-pub(super) fn describe(data_type: &DataType) -> String {
+pub(crate) fn describe(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "true or false".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "a string".to_owned(),

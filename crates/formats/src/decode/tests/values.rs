@@ -229,7 +229,11 @@ fn all_kinds_of_text_columns_hold_the_same() {
 fn a_unit_that_was_said_goes_for_numbers_quoted_or_not() {
     let fields = vec![Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), false)];
     let rule = TimeRule::in_unit(tidecast_stream::EpochUnit::Milliseconds);
-    let mut decoder = JsonDecoder::new(Arc::new(Schema::new(fields)), 4, rule).unwrap();
+    let mut decoder = Decoder::new(
+        DecoderConfig { rule, ..DecoderConfig::new(Arc::new(Schema::new(fields))) },
+        None,
+    )
+    .unwrap();
     for payload in [r#"{"ts":86400000}"#, r#"{"ts":"86400000"}"#, r#"{"ts":"1970-01-02"}"#] {
         let decoded = decoder.decode(&[Some(payload.as_bytes())]).unwrap();
         let shown = array_value_to_string(decoded.rows.column(0), 0).unwrap();
@@ -254,6 +258,6 @@ fn values_of_other_fields_are_passed_over() {
 fn a_type_that_json_cannot_give_is_refused_by_column() {
     let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
     let schema = Arc::new(Schema::new(vec![Field::new("x", list, true)]));
-    let error = JsonDecoder::new(schema, 4, TimeRule::default()).unwrap_err();
+    let error = Decoder::new(DecoderConfig::new(schema), None).unwrap_err();
     assert!(error.to_string().contains("column `x`"), "{error}");
 }

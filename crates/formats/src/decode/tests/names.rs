@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn table(names: &[&str]) -> JsonDecoder {
+fn table(names: &[&str]) -> Decoder {
     let fields: Vec<Field> =
         names.iter().map(|name| Field::new(*name, DataType::Float64, true)).collect();
     decoder(Arc::new(Schema::new(fields)))
@@ -10,7 +10,7 @@ fn table(names: &[&str]) -> JsonDecoder {
 
 /// The first column's values of records decoded alone and together, which agree.
 fn first_column(names: &[&str], payloads: &[&str]) -> Vec<Option<f64>> {
-    let values = |decoder: &mut JsonDecoder, payloads: &[&str]| -> Vec<Option<f64>> {
+    let values = |decoder: &mut Decoder, payloads: &[&str]| -> Vec<Option<f64>> {
         let payloads: Vec<Payload<'_>> =
             payloads.iter().map(|text| Some(text.as_bytes())).collect();
         let decoded = decoder.decode(&payloads).unwrap();

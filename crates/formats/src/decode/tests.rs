@@ -1,6 +1,7 @@
 //! The decoder as a whole: batches, records that are none, names.
 
 mod faults;
+mod formats;
 mod laws;
 mod names;
 mod values;
@@ -23,8 +24,8 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn decoder(schema: SchemaRef) -> JsonDecoder {
-    JsonDecoder::new(schema, 16, TimeRule::default()).unwrap()
+fn decoder(schema: SchemaRef) -> Decoder {
+    Decoder::new(DecoderConfig { capacity: 16, ..DecoderConfig::new(schema) }, None).unwrap()
 }
 
 fn decode(payloads: &[Payload<'_>]) -> Decoded {
@@ -98,8 +99,8 @@ fn columns_from_beside_the_value_are_read_as_texts_are() {
         Field::new("kw", DataType::Float64, true),
         Field::new("level", DataType::Int64, true),
     ]));
-    let decoder = JsonDecoder::new(schema, 8, TimeRule::default()).unwrap();
-    let mut decoder = decoder.beside(&[0, 2]);
+    let config = DecoderConfig { beside: vec![0, 2], ..DecoderConfig::new(schema) };
+    let mut decoder = Decoder::new(config, None).unwrap();
     let payloads: Vec<Payload<'_>> = vec![
         Some(br#"{"site":"field","kw":1.5,"LEVEL":9}"#),
         Some(b"{}"),
@@ -129,8 +130,8 @@ fn columns_from_beside_the_value_are_read_as_texts_are() {
 #[test]
 fn a_bare_value_is_read_as_a_text_is() {
     let schema = Arc::new(Schema::new(vec![Field::new("kw", DataType::Float64, true)]));
-    let decoder = JsonDecoder::new(schema, 8, TimeRule::default()).unwrap();
-    let mut decoder = decoder.bare(0);
+    let config = DecoderConfig { format: ValueFormat::Raw, ..DecoderConfig::new(schema) };
+    let mut decoder = Decoder::new(config, None).unwrap();
     let payloads: Vec<Payload<'_>> =
         vec![Some(b"1.5"), Some(b" -2e3 "), Some(b"NaN"), Some(b"{}"), Some(b"\xff"), None];
     let decoded = decoder.decode(&payloads).unwrap();

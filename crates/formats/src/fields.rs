@@ -1,0 +1,129 @@
+//! Where in a record the table's columns stand.
+
+use std::borrow::Cow;
+
+use arrow::datatypes::Schema;
+use tidecast_stream::FieldColumn;
+
+use crate::json::scan::{Scanner, unescape};
+use crate::names::{Match, Names};
+use crate::value::Value;
+
+/// A field that may be a column's value.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Slot<'a> {
+    pub(crate) exact: Option<Value<'a>>,
+    /// A field whose name differs in case, by its name; with another such it is
+    /// neither.
+    loose: Option<(&'a str, Value<'a>)>,
+    is_ambiguous: bool,
+}
+
+impl<'a> Slot<'a> {
+    pub(crate) fn value(&self) -> Option<Value<'a>> {
+        let loose = self.loose.map(|(_, value)| value).filter(|_| !self.is_ambiguous);
+        self.exact.or(loose)
+    }
+}
+
+/// The fields of an object that columns are filled with, those of objects inside of it
+/// included.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    pub(crate) names: Names,
+    /// By the name of the field that they are inside of.
+    inside: Vec<(String, Fields)>,
+}
+
+impl Fields {
+    /// Returns where the table's columns stand: those `beside` a record nowhere, those with
+    /// a path there, all others under their name.
+    pub(crate) fn new(schema: &Schema, beside: &[usize], paths: &[FieldColumn]) -> Self {
+        let outer = schema.fields().iter().enumerate().filter(|(index, _)| {
+            !beside.contains(index) && !paths.iter().any(|path| path.column == *index)
+        });
+        let named = outer.map(|(index, field)| (std::slice::from_ref(field.name()), index));
+        let paths = paths.iter().map(|path| (path.path.segments(), path.column));
+        Self::of(&named.chain(paths).collect::<Vec<_>>())
+    }
+
+    fn of(columns: &[(&[String], usize)]) -> Self {
+        let here = columns.iter().filter_map(|(path, index)| match path {
+            [name] => Some((name.as_str(), *index)),
+            _ => None,
+        });
+        let names = Names::new(here);
+        let mut deeper: Vec<(String, Vec<(&[String], usize)>)> = Vec::new();
+        for (path, index) in columns {
+            let [first, rest @ ..] = path else { continue };
+            if rest.is_empty() {
+                continue;
+            }
+            match deeper.iter_mut().find(|(name, _)| name == first) {
+                Some((_, columns)) => columns.push((rest, *index)),
+                None => deeper.push((first.clone(), vec![(rest, *index)])),
+            }
+        }
+        let inside = deeper.into_iter().map(|(name, columns)| (name, Self::of(&columns)));
+        Self { names, inside: inside.collect() }
+    }
+
+    /// Finds the values of columns in a JSON object.
+    #[inline]
+    pub(crate) fn scan<'a>(&mut self, text: &'a str, slots: &mut [Slot<'a>]) -> Result<(), String> {
+        let Self { names, inside } = self;
+        let mut position = 0;
+        let mut objects: Vec<Option<&'a str>> = vec![None; inside.len()];
+        Scanner::new(text).object(|name, value| {
+            match names.find(position, name) {
+                Match::Exact(column) => {
+                    if let Some(slot) = slots.get_mut(*column) {
+                        slot.exact = Some(value);
+                    }
+                }
+                Match::Loose(columns) => {
+                    for column in columns {
+                        let Some(slot) = slots.get_mut(*column) else { continue };
+                        slot.is_ambiguous |= slot.loose.is_some_and(|(known, _)| known != name.0);
+                        slot.loose = Some((name.0, value));
+                    }
+                }
+                Match::None => {}
+            }
+            position += 1;
+            if !inside.is_empty() {
+                let (name, has_escapes) = name;
+                let name = match has_escapes {
+                    true => unescape(name).ok().map(Cow::Owned),
+                    false => Some(Cow::Borrowed(name)),
+                };
+                let at = inside.iter().position(|(outer, _)| name.as_deref() == Some(outer));
+                if let Some(object) = at.and_then(|at| objects.get_mut(at)) {
+                    *object = match value {
+                        Value::Nested(text) if text.starts_with('{') => Some(text),
+                        _ => None,
+                    };
+                }
+            }
+        })?;
+        for (object, (_, fields)) in objects.iter().zip(inside) {
+            if let Some(text) = object {
+                fields.scan(text, slots)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where `column` of this name is looked for: the names of its object, and its own
+    /// there.
+    pub(crate) fn place<'a>(&'a self, path: &'a [String]) -> Option<(&'a Names, &'a str)> {
+        match path {
+            [] => None,
+            [name] => Some((&self.names, name)),
+            [first, rest @ ..] => {
+                let (_, fields) = self.inside.iter().find(|(name, _)| name == first)?;
+                fields.place(rest)
+            }
+        }
+    }
+}

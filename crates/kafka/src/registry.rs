@@ -1,0 +1,268 @@
+//! A schema registry, asked for the schemas that records name.
+//!
+//! What is spoken is the REST interface of Confluent's, which the others have as well:
+//! Apicurio (under `/apis/ccompat/v7`), Karapace, Redpanda.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tidecast_formats::schemas::{RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
+use tidecast_stream::ClientProperties;
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::config::ConfigError;
+
+/// For so long a schema that was not there is not asked for again.
+const ABSENT_FOR: Duration = Duration::from_secs(30);
+
+/// Schemas that one may refer to, itself and those behind it included.
+const MOST_REFERENCES: usize = 1_000;
+
+/// The largest answer that is read.
+const MOST_BYTES: u64 = 16 << 20;
+
+const URL: &str = "url";
+const USER_INFO: &str = "basic.auth.user.info";
+const TOKEN: &str = "bearer.auth.token";
+const CA: &str = "ssl.ca.location";
+
+/// A schema registry.
+///
+/// Its settings, under the names that Confluent's clients have: `url` (several separated by
+/// commas are asked in turn), `basic.auth.user.info` (`user:password`),
+/// `bearer.auth.token`, and `ssl.ca.location` (PEM; without it the certificates of the
+/// public authorities count).
+#[derive(Debug)]
+pub struct SchemaRegistry {
+    urls: Vec<String>,
+    agent: Agent,
+    authorization: Option<tidecast_stream::Secret>,
+    /// When schemas were asked for that were not there.
+    absent: BTreeMap<u32, Instant>,
+}
+
+impl SchemaRegistry {
+    /// The names of its settings.
+    pub const SETTINGS: [&str; 4] = [URL, USER_INFO, TOKEN, CA];
+
+    /// Returns the registry that `settings` describe; a request may take `timeout`.
+    ///
+    /// # Errors
+    /// If there is no address, or a setting is unknown, contradicts another or names a file
+    /// that is no certificate.
+    pub fn new(settings: &ClientProperties, timeout: Duration) -> Result<Self, ConfigError> {
+        let wrong = |name: &str, reason: String| ConfigError::SchemaRegistry {
+            name: name.to_owned(),
+            reason,
+        };
+        if let Some((name, _)) = settings.iter().find(|(name, _)| !Self::SETTINGS.contains(name)) {
+            let known = Self::SETTINGS.map(|name| format!("`{name}`")).join(", ");
+            return Err(wrong(name, format!("there is no such setting, expected one of {known}")));
+        }
+        let urls: Vec<String> = settings
+            .get(URL)
+            .unwrap_or_default()
+            .split(',')
+            .map(|url| url.trim().trim_end_matches('/').to_owned())
+            .filter(|url| !url.is_empty())
+            .collect();
+        if urls.is_empty() {
+            let reason = "it is missing, expected the registry's address: \
+                          'schema.registry.url'='http://host:8081' in the table, or `url` under \
+                          `[kafka.schema_registry]` in the configuration";
+            return Err(wrong(URL, reason.to_owned()));
+        }
+        if let Some(url) = urls.iter().find(|url| {
+            !["http://", "https://"].iter().any(|scheme| url.to_lowercase().starts_with(scheme))
+        }) {
+            let reason = format!("`{url}` is no address, expected http://… or https://…");
+            return Err(wrong(URL, reason));
+        }
+        if urls.iter().any(|url| url.contains('@')) {
+            // An address is shown in logs and errors.
+            let reason = format!("it has a login in it, expected `{USER_INFO}` to have that");
+            return Err(wrong(URL, reason));
+        }
+        let authorization = match (settings.get(USER_INFO), settings.get(TOKEN)) {
+            (Some(_), Some(_)) => {
+                let reason = format!("`{USER_INFO}` is set as well, expected one of them");
+                return Err(wrong(TOKEN, reason));
+            }
+            (Some(user), None) if !user.contains(':') => {
+                return Err(wrong(USER_INFO, "expected `user:password`".to_owned()));
+            }
+            (Some(user), None) => Some(format!("Basic {}", STANDARD.encode(user))),
+            (None, Some(token)) => Some(format!("Bearer {token}")),
+            (None, None) => None,
+        };
+        let mut config = Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .user_agent("tidecast");
+        if let Some(path) = settings.get(CA) {
+            let roots = certificates(path).map_err(|reason| wrong(CA, reason))?;
+            let roots = RootCerts::new_with_certs(&roots);
+            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        }
+        Ok(Self {
+            urls,
+            agent: config.build().new_agent(),
+            authorization: authorization.map(tidecast_stream::Secret::new),
+            absent: BTreeMap::new(),
+        })
+    }
+
+    /// Returns what stands at `path`, from the first address that answers; `None` if nothing
+    /// does.
+    fn get(&self, path: &str) -> Result<Option<Value>, SchemaError> {
+        let mut last = None;
+        for url in &self.urls {
+            match self.get_from(url, path) {
+                Err(error) if error.is_transient => last = Some(error),
+                answer => return answer,
+            }
+        }
+        Err(last.unwrap_or_else(|| SchemaError::lasting("no schema registry")))
+    }
+
+    fn get_from(&self, url: &str, path: &str) -> Result<Option<Value>, SchemaError> {
+        let place = format!("the schema registry at `{url}`");
+        let mut request = self
+            .agent
+            .get(format!("{url}{path}"))
+            .header("accept", "application/vnd.schemaregistry.v1+json, application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.reveal());
+        }
+        let mut response = request.call().map_err(|error| {
+            SchemaError::transient(format!(
+                "{place} does not answer ({error}); check 'schema.registry.url' and that it runs"
+            ))
+        })?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
+        let body = body.map_err(|error| {
+            SchemaError::transient(format!("{place} broke off its answer to {path} ({error})"))
+        })?;
+        let answer = serde_json::from_str::<Value>(&body).ok();
+        match (status, answer) {
+            (200..=299, Some(answer)) => Ok(Some(answer)),
+            (404, Some(answer)) if answer.get("error_code").is_some() => Ok(None),
+            (401 | 403, _) => Err(SchemaError::lasting(format!(
+                "{place} refused access (status {status}); check \
+                 'schema.registry.basic.auth.user.info' or 'schema.registry.bearer.auth.token', \
+                 and that this user may read schemas"
+            ))),
+            // A proxy, or the page of something else, is no word on a schema.
+            (200..=499, None) | (404, Some(_)) => Err(SchemaError::lasting(format!(
+                "{place} is none: it answers {path} with status {status} and `{}`; check \
+                 'schema.registry.url' (of Apicurio it ends in /apis/ccompat/v7)",
+                crate::error::readable(body.as_bytes())
+            ))),
+            (status, _) => Err(SchemaError::transient(format!(
+                "{place} answers {path} with status {status}: `{}`",
+                crate::error::readable(body.as_bytes())
+            ))),
+        }
+    }
+
+    /// Adds the schemas that `answer` refers to, those behind them first.
+    fn follow(&self, answer: &Value, found: &mut Vec<(String, String)>) -> Result<(), SchemaError> {
+        let references = answer.get("references").and_then(Value::as_array);
+        for reference in references.map(Vec::as_slice).unwrap_or_default() {
+            let text = |name: &str| reference.get(name).and_then(Value::as_str);
+            let version = reference.get("version").and_then(Value::as_i64);
+            let (Some(name), Some(subject), Some(version)) =
+                (text("name"), text("subject"), version)
+            else {
+                return Err(SchemaError::lasting("a reference without name, subject or version"));
+            };
+            if found.iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            if found.len() >= MOST_REFERENCES {
+                let message = format!("more than {MOST_REFERENCES} references");
+                return Err(SchemaError::lasting(message));
+            }
+            let subject: String = subject.bytes().map(escaped).collect();
+            let path = format!("/subjects/{subject}/versions/{version}");
+            let Some(answer) = self.get(&path)? else {
+                let message = format!("a reference that the registry does not have: {path}");
+                return Err(SchemaError::lasting(message));
+            };
+            let schema = schema_text(&answer)?;
+            // Before those behind it: a circle ends at what is known.
+            found.push((name.to_owned(), schema));
+            self.follow(&answer, found)?;
+        }
+        Ok(())
+    }
+}
+
+impl SchemaSource for SchemaRegistry {
+    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+        if self.absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT_FOR) {
+            return Ok(None);
+        }
+        let Some(answer) = self.get(&format!("/schemas/ids/{id}"))? else {
+            // Numbers made of garbage must not fill the memory.
+            self.absent.retain(|_, since| since.elapsed() < ABSENT_FOR);
+            if self.absent.len() < MOST_REFERENCES {
+                self.absent.insert(id, Instant::now());
+            }
+            return Ok(None);
+        };
+        let kind = match answer.get("schemaType").and_then(Value::as_str) {
+            // As the registry was before it knew others.
+            None | Some("AVRO") => SchemaKind::Avro,
+            Some("JSON") => SchemaKind::Json,
+            Some("PROTOBUF") => SchemaKind::Protobuf,
+            Some(other) => {
+                let other = crate::error::readable(other.as_bytes());
+                let message = format!("schema {id} is in a language that is not known: `{other}`");
+                return Err(SchemaError::lasting(message));
+            }
+        };
+        let mut references = Vec::new();
+        self.follow(&answer, &mut references)?;
+        Ok(Some(RegisteredSchema { kind, text: schema_text(&answer)?, references }))
+    }
+}
+
+fn schema_text(answer: &Value) -> Result<String, SchemaError> {
+    let text = answer.get("schema").and_then(Value::as_str).map(str::to_owned);
+    text.ok_or_else(|| SchemaError::lasting("the schema registry's answer has no `schema`"))
+}
+
+/// Returns a byte of a path's segment as it may stand in an address.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    }
+}
+
+fn certificates(path: &str) -> Result<Vec<Certificate<'static>>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("`{path}`: {error}"))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(format!("`{path}` is no PEM: {error}")),
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(format!("`{path}` has no certificate, expected PEM")),
+        false => Ok(certificates),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Against a registry of a few routes; the real one is asked in the project's own tests.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::*;
+
+/// Answers requests and keeps them: path and `authorization`.
+struct Stub {
+    url: String,
+    requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+}
+
+impl Stub {
+    fn start(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&requests);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let first = lines.next().unwrap().unwrap();
+                let path = first.split(' ').nth(1).unwrap().to_owned();
+                let mut authorization = None;
+                for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                    if let Some((name, value)) = line.split_once(": ")
+                        && name.eq_ignore_ascii_case("authorization")
+                    {
+                        authorization = Some(value.to_owned());
+                    }
+                }
+                let (status, body) = answer(&path);
+                kept.lock().unwrap().push((path, authorization));
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn registry(&self, more: &[(&str, &str)]) -> SchemaRegistry {
+        let pairs = [(URL, self.url.as_str())].into_iter().chain(more.iter().copied());
+        SchemaRegistry::new(&pairs.collect(), Duration::from_secs(10)).unwrap()
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.requests.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+    }
+}
+
+fn not_found() -> (u16, String) {
+    (404, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned())
+}
+
+#[test]
+fn a_schema_comes_with_all_that_it_refers_to() {
+    let stub = Stub::start(|path| {
+        let reference = |name: &str, subject: &str| {
+            format!(r#"[{{"name":"{name}","subject":"{subject}","version":2}}]"#)
+        };
+        match path {
+            "/schemas/ids/7" => {
+                let references = reference("a.Place", "place value");
+                (200, format!(r#"{{"schema":"\"int\"","references":{references}}}"#))
+            }
+            "/subjects/place%20value/versions/2" => {
+                let references = reference("a.City", "city/x");
+                (200, format!(r#"{{"id":1,"schema":"\"long\"","references":{references}}}"#))
+            }
+            "/subjects/city%2Fx/versions/2" => {
+                // In a circle.
+                let references = reference("a.Place", "place value");
+                (200, format!(r#"{{"schema":"\"null\"","references":{references}}}"#))
+            }
+            "/schemas/ids/8" => (200, r#"{"schema":"x","schemaType":"PROTOBUF"}"#.to_owned()),
+            _ => not_found(),
+        }
+    });
+    let mut registry = stub.registry(&[(USER_INFO, "me:pass")]);
+    let schema = registry.schema(7).unwrap().unwrap();
+    assert_eq!((schema.kind, schema.text.as_str()), (SchemaKind::Avro, "\"int\""));
+    let names: Vec<&str> = schema.references.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a.Place", "a.City"]);
+    assert_eq!(registry.schema(8).unwrap().unwrap().kind, SchemaKind::Protobuf);
+    assert_eq!(stub.requests.lock().unwrap()[0].1.as_deref(), Some("Basic bWU6cGFzcw=="));
+    assert!(!format!("{registry:?}").contains("bWU6cGFzcw"), "a secret is shown");
+}
+
+#[test]
+fn a_schema_that_is_not_there_is_asked_for_once() {
+    let stub = Stub::start(|_| not_found());
+    let mut registry = stub.registry(&[(TOKEN, "t")]);
+    for _ in 0..3 {
+        assert_eq!(registry.schema(9), Ok(None));
+    }
+    assert_eq!(stub.paths(), ["/schemas/ids/9"]);
+    assert_eq!(stub.requests.lock().unwrap()[0].1.as_deref(), Some("Bearer t"));
+}
+
+#[test]
+fn what_is_wrong_with_a_registry_is_said_and_whether_it_may_mend() {
+    let stub = Stub::start(|path| match path {
+        "/schemas/ids/1" => (401, "who are you".to_owned()),
+        "/schemas/ids/2" => (404, "<html>".to_owned()),
+        "/schemas/ids/3" => (503, String::new()),
+        "/schemas/ids/4" => (200, "{}".to_owned()),
+        _ => (500, r#"{"error_code":50001,"message":"store timed out"}"#.to_owned()),
+    });
+    let mut registry = stub.registry(&[]);
+    for (id, is_transient, reason) in [
+        (1, false, "refused access (status 401)"),
+        (2, false, "is none"),
+        (3, true, "status 503"),
+        (4, false, "no `schema`"),
+        (5, true, "store timed out"),
+    ] {
+        let error = registry.schema(id).unwrap_err();
+        assert!(error.message.contains(reason), "{error}");
+        assert_eq!(error.is_transient, is_transient, "{error}");
+    }
+}
+
+#[test]
+fn the_next_address_is_asked_where_one_does_not_answer() {
+    let stub = Stub::start(|_| (200, r#"{"schema":"\"int\""}"#.to_owned()));
+    // A port that nobody listens on.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = format!("http://{closed}/, {}/", stub.url);
+    let settings = |url: &str| [(URL, url.to_owned())].into_iter().collect::<ClientProperties>();
+    let new = |url: &str| SchemaRegistry::new(&settings(url), Duration::from_secs(10));
+    assert!(new(&both).unwrap().schema(1).unwrap().is_some());
+    let error = new(&format!("http://{closed}")).unwrap().schema(1).unwrap_err();
+    assert!(error.is_transient && error.message.contains("does not answer"), "{error}");
+    // A scheme in capitals, as some write it, is one.
+    assert!(new(&stub.url.replace("http", "HTTP")).is_ok());
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_by_name() {
+    for (settings, reason) in [
+        (vec![], "`url`: it is missing"),
+        (vec![(URL, "registry:8081")], "`registry:8081` is no address"),
+        (vec![(URL, "http://a"), ("ulr", "b")], "`ulr`: there is no such setting"),
+        (vec![(URL, "http://me:pass@a")], "`url`: it has a login in it"),
+        (vec![(URL, "http://a"), (USER_INFO, "me")], "expected `user:password`"),
+        (vec![(URL, "http://a"), (USER_INFO, "a:b"), (TOKEN, "t")], "is set as well"),
+        (vec![(URL, "https://a"), (CA, "/nowhere.pem")], "`/nowhere.pem`"),
+        (vec![(URL, "https://a"), (CA, "Cargo.toml")], "no certificate"),
+    ] {
+        let settings: ClientProperties = settings.into_iter().collect();
+        let error = SchemaRegistry::new(&settings, Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+}
