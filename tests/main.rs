@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod errors;
 mod faults;
+mod formats;
 mod group;
 mod kafka_cases;
 mod model;

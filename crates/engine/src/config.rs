@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use tidecast_actors::{Bounds, RestartPolicy};
-use tidecast_sql::{KafkaSourceOptions, PipelinePlan, SourceConnector};
+use tidecast_sql::{PipelinePlan, SourceConnector};
 use tidecast_stream::ClientProperties;
 
 /// Settings shared by all pipelines of a process.
@@ -138,12 +138,11 @@ pub enum StatePlace {
 impl EngineConfig {
     /// Returns the consumer group of a pipeline that reads Kafka.
     pub fn group_id(&self, plan: &PipelinePlan) -> String {
-        match &plan.source.connector {
-            SourceConnector::Kafka(KafkaSourceOptions { group_id: Some(group_id), .. }) => {
-                group_id.clone()
-            }
-            _ => format!("{}-{}", self.kafka.group_prefix, plan.name),
-        }
+        let said = match &plan.source.connector {
+            SourceConnector::Kafka(options) => options.group_id.clone(),
+            SourceConnector::Filesystem(_) => None,
+        };
+        said.unwrap_or_else(|| format!("{}-{}", self.kafka.group_prefix, plan.name))
     }
 }
 

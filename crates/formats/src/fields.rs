@@ -26,6 +26,9 @@ impl<'a> Slot<'a> {
     }
 }
 
+/// The way to a column's field, and the column.
+type Way<'a> = (&'a [String], usize);
+
 /// The fields of an object that columns are filled with, those of objects inside of it
 /// included.
 #[derive(Debug)]
@@ -47,13 +50,13 @@ impl Fields {
         Self::of(&named.chain(paths).collect::<Vec<_>>())
     }
 
-    fn of(columns: &[(&[String], usize)]) -> Self {
+    fn of(columns: &[Way<'_>]) -> Self {
         let here = columns.iter().filter_map(|(path, index)| match path {
             [name] => Some((name.as_str(), *index)),
             _ => None,
         });
         let names = Names::new(here);
-        let mut deeper: Vec<(String, Vec<(&[String], usize)>)> = Vec::new();
+        let mut deeper: Vec<(String, Vec<Way<'_>>)> = Vec::new();
         for (path, index) in columns {
             let [first, rest @ ..] = path else { continue };
             if rest.is_empty() {

@@ -48,7 +48,10 @@ struct Plan {
 }
 
 /// The records of a batch: for each the values of columns, or why it is none.
-pub(crate) struct Rows(Vec<Result<Vec<Option<Owned>>, String>>);
+pub(crate) struct Rows(Vec<Result<Values, String>>);
+
+/// For each column of the table its value, if there is such a field.
+type Values = Vec<Option<Owned>>;
 
 /// A field's value.
 enum Owned {
@@ -136,12 +139,11 @@ impl ProtobufReader {
         Ok(Rows(rows))
     }
 
-    #[allow(clippy::type_complexity, reason = "a record's outcome within the batch's")]
     fn record(
         &mut self,
         payload: &[u8],
         names: &mut Names,
-    ) -> Result<Result<Vec<Option<Owned>>, String>, SchemaError> {
+    ) -> Result<Result<Values, String>, SchemaError> {
         let table = &self.table;
         let place = match table.is_framed {
             true => schemas::framed(payload, "a Protobuf message")
@@ -256,7 +258,7 @@ fn zigzag(bytes: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 impl Plan {
-    fn read(&self, body: &[u8]) -> Result<Vec<Option<Owned>>, String> {
+    fn read(&self, body: &[u8]) -> Result<Values, String> {
         let message = DynamicMessage::decode(self.message.clone(), body).map_err(|error| {
             format!("no Protobuf message of type `{}`: {error}", self.message.full_name())
         })?;

@@ -127,7 +127,7 @@ pub struct WatermarkClause {
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceConnector {
     /// `'connector'='kafka'`.
-    Kafka(KafkaSourceOptions),
+    Kafka(Box<KafkaSourceOptions>),
     /// `'connector'='filesystem'`.
     Filesystem(FileOptions),
 }

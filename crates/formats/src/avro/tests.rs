@@ -153,7 +153,7 @@ fn a_bad_record_costs_itself_alone() {
         Vec::new(),
         vec![0, 0, 0, 0, 7],
         vec![0, 0, 0, 0, 7, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
-        good.clone(),
+        good,
     ];
     let decoded = decode(&mut decoder, &all);
     assert_eq!(decoded.indices, [0, 2, 12]);

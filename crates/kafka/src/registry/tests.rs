@@ -7,10 +7,13 @@ use std::thread;
 
 use super::*;
 
-/// Answers requests and keeps them: path and `authorization`.
+/// A request's path and `authorization`.
+type Asked = (String, Option<String>);
+
+/// Answers requests and keeps them.
 struct Stub {
     url: String,
-    requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    requests: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Stub {

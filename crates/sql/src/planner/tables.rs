@@ -176,7 +176,7 @@ pub(super) fn source_table(
                     problems,
                 );
             }
-            options.map(SourceConnector::Kafka)
+            options.map(|options| SourceConnector::Kafka(Box::new(options)))
         }
         _ => {
             let reader = OptionReader::new(options, FILE_SOURCE, problems);

@@ -169,7 +169,7 @@ impl View {
                     delay: Duration::from_micros(self.delay_micros as u64),
                     condition: None,
                 },
-                connector: SourceConnector::Kafka(tidecast_sql::KafkaSourceOptions {
+                connector: SourceConnector::Kafka(Box::new(tidecast_sql::KafkaSourceOptions {
                     topic: "readings".to_owned(),
                     format: tidecast_stream::ValueFormat::Json,
                     schema_registry: tidecast_stream::ClientProperties::default(),
@@ -182,7 +182,7 @@ impl View {
                     late_topic: None,
                     bad_topic: None,
                     properties: tidecast_stream::ClientProperties::default(),
-                }),
+                })),
                 max_past: None,
                 max_future: self.max_future_micros.map(|bound| Duration::from_micros(bound as u64)),
                 timestamp_unit: None,
