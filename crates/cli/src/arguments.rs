@@ -37,6 +37,8 @@ pub struct Arguments {
 pub enum Command {
     /// Show forecasts of a live stream: broker, replayed data and pipeline in one process.
     Demo(DemoArguments),
+    /// Look at a topic and propose a pipeline for it.
+    Init(InitArguments),
     /// Run pipelines as a service until SIGTERM or Ctrl-C.
     Run(RunArguments),
     /// Check pipeline files and configuration without starting anything.
@@ -77,6 +79,44 @@ pub struct ConfigArguments {
     /// Set one key, over file and environment: `--set kafka.bootstrap_servers=broker:9092`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// `tidecast init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidecast init --kafka broker:9092 --topic readings --output readings.sql
+  tidecast init --topic readings --registry http://registry:8081
+  tidecast check readings.sql && tidecast run readings.sql
+
+Looked at are the newest records of each partition: what format they are of, which field is the time, which
+names the series and which is the value, and how far values are apart. What was guessed is said, and stands
+in the file's comments. Nothing is committed or written to Kafka.")]
+pub struct InitArguments {
+    /// The topic.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: String,
+    /// The brokers to ask, `host:port` separated by commas; the configuration's without it.
+    #[arg(long, value_name = "BROKERS")]
+    pub kafka: Option<String>,
+    /// The schema registry of Avro and Protobuf records; the configuration's without it.
+    #[arg(long, value_name = "URL")]
+    pub registry: Option<String>,
+    /// Records to look at.
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub records: usize,
+    /// The pipeline's name; `<topic>_forecast` without it.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write it to this file instead of the terminal.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
 }
 
 /// `tidecast state`.

@@ -44,6 +44,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let log = arguments.log.as_deref();
     match &arguments.command {
         Command::Demo(demo) => commands::demo::run(demo, log),
+        Command::Init(init) => commands::init::run(init),
         Command::Run(run) => commands::run::run(run, log),
         Command::Check(check) => commands::plan::check(check),
         Command::Explain(explain) => commands::plan::explain_plans(explain),

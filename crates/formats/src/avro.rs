@@ -12,18 +12,19 @@ mod schema;
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
-use tidecast_stream::{FieldColumn, SchemaFraming};
+use tidecast_stream::{FieldColumn, FieldPath, SchemaFraming};
 
 use self::schema::RecordSchema;
 use crate::cells::Cells;
 use crate::decode::{DecoderConfig, Payload};
 use crate::fields::Slot;
 use crate::names::Names;
-use crate::schemas::{self, Known, SchemaError, SchemaKind, SchemaSource};
+use crate::outline::{self, OutlinedField};
+use crate::schemas::{self, Known, RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
 
 /// The bytes in front of a record: a zero, and the schema's number.
 const FRAME: usize = 5;
@@ -339,6 +340,59 @@ impl Rows {
             slot.exact = cells.as_ref().map(|cells| cells.value(row));
         }
         Ok(())
+    }
+}
+
+/// Tells the text of a schema, with all that it refers to, and the fields of its records.
+///
+/// # Errors
+/// If the schema is of no use.
+pub(crate) fn outline(
+    found: &RegisteredSchema,
+    remarks: &mut Vec<String>,
+) -> Result<(String, Vec<OutlinedField>), String> {
+    let schema = RecordSchema::read(&found.text, &found.references)?;
+    // What arrow-avro cannot read is none of ours either.
+    let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
+    let read = |error: ArrowError| error.to_string();
+    store.set(Fingerprint::Id(0), AvroSchema::new(schema.text.clone())).map_err(read)?;
+    let decoder = ReaderBuilder::new()
+        .with_writer_schema_store(store)
+        .with_active_fingerprint(Fingerprint::Id(0))
+        .build_decoder()
+        .map_err(read)?;
+    let mut fields = Vec::new();
+    outline_fields(decoder.schema().fields(), &mut Vec::new(), &mut fields, remarks);
+    Ok((schema.text, fields))
+}
+
+fn outline_fields(
+    of: &Fields,
+    names: &mut Vec<String>,
+    fields: &mut Vec<OutlinedField>,
+    remarks: &mut Vec<String>,
+) {
+    for field in of {
+        names.push(field.name().clone());
+        match field.data_type() {
+            DataType::Struct(inner) if !outline::is_deep(names) => {
+                outline_fields(inner, names, fields, remarks);
+            }
+            DataType::Boolean => outline::add(fields, names, DataType::Boolean),
+            DataType::Timestamp(..) => outline::add(fields, names, outline::time()),
+            whole if whole.is_integer() => outline::add(fields, names, DataType::Int64),
+            number if number.is_numeric() => outline::add(fields, names, DataType::Float64),
+            DataType::Date32 => outline::add(fields, names, DataType::Date32),
+            DataType::Utf8 | DataType::Dictionary(..) | DataType::FixedSizeBinary(16) => {
+                outline::add(fields, names, DataType::Utf8);
+            }
+            other => {
+                if let Some(path) = FieldPath::of(names.clone()) {
+                    remarks.push(format!("`{path}` is {other}, which no column can be"));
+                }
+            }
+        }
+        names.pop();
     }
 }
 

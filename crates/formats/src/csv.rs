@@ -25,6 +25,23 @@ pub(crate) struct Parsed {
     records: Vec<Result<Vec<Range<usize>>, String>>,
 }
 
+impl Parsed {
+    /// Returns whether it is a record.
+    pub(crate) fn is_record(&self, index: usize) -> bool {
+        matches!(self.records.get(index), Some(Ok(_)))
+    }
+
+    /// Returns the fields of a record, of what is none nothing.
+    pub(crate) fn texts(&self, index: usize) -> impl Iterator<Item = &str> {
+        let ranges = self.records.get(index).and_then(|record| record.as_ref().ok());
+        let ranges = ranges.map(Vec::as_slice).unwrap_or_default().iter();
+        ranges.map(|range| {
+            let bytes = self.text.get(range.clone()).unwrap_or_default();
+            std::str::from_utf8(bytes).unwrap_or_default()
+        })
+    }
+}
+
 impl CsvReader {
     pub(crate) fn new(dialect: CsvDialect, columns: Vec<usize>) -> Self {
         Self { dialect, columns }

@@ -4,6 +4,7 @@
 //! - [`decode`]: records of any format as rows of a table.
 //! - [`time`]: texts and numbers that are times, and their unit.
 //! - [`json`]: JSON objects, and forecasts as such.
+//! - [`outline`]: what records of a topic hold, told from a sample.
 //! - [`schemas`]: schemas that records name and somebody else keeps.
 //!
 //! Architecture invariant: this crate knows bytes, Arrow and forecasts, not where they
@@ -18,6 +19,7 @@ mod explain;
 mod fields;
 pub mod json;
 mod names;
+pub mod outline;
 mod protobuf;
 pub mod schemas;
 pub mod time;

@@ -8,17 +8,19 @@
 
 mod schema;
 
+use arrow::datatypes::DataType;
 use prost_reflect::{
     DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
     Value as Datum,
 };
-use tidecast_stream::{EventTime, FieldColumn, SchemaFraming};
+use tidecast_stream::{EventTime, FieldColumn, FieldPath, SchemaFraming};
 
 use self::schema::Messages;
 use crate::decode::{DecoderConfig, Payload};
 use crate::fields::Slot;
 use crate::names::Names;
-use crate::schemas::{self, Known, SchemaError, SchemaKind, SchemaSource};
+use crate::outline::{self, OutlinedField};
+use crate::schemas::{self, Known, RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
 use crate::value::Value;
 
 /// Reads Protobuf records of one topic.
@@ -357,6 +359,62 @@ impl Rows {
             Some(Err(reason)) => Err(reason.clone()),
             None => Err("no record".to_owned()),
         }
+    }
+}
+
+/// Tells the fields of records of a schema, of the message that `record` is, a record without
+/// the schema's number.
+///
+/// # Errors
+/// If the schema is of no use, or the record of none of its messages.
+pub(crate) fn outline(
+    found: &RegisteredSchema,
+    record: &[u8],
+    remarks: &mut Vec<String>,
+) -> Result<Vec<OutlinedField>, String> {
+    let messages = Messages::of_text(&found.text, &found.references)?;
+    let (indexes, _) = message_indexes(record)?;
+    let mut fields = Vec::new();
+    outline_fields(&messages.at(&indexes)?, &mut Vec::new(), &mut fields, remarks);
+    Ok(fields)
+}
+
+fn outline_fields(
+    message: &MessageDescriptor,
+    names: &mut Vec<String>,
+    fields: &mut Vec<OutlinedField>,
+    remarks: &mut Vec<String>,
+) {
+    for field in message.fields() {
+        names.push(field.name().to_owned());
+        let kind = field.kind();
+        let wrapped = match &kind {
+            Kind::Message(inner) if inner.full_name().starts_with("google.protobuf.") => {
+                inner.get_field_by_name("value").map(|field| field.kind())
+            }
+            _ => None,
+        };
+        match wrapped.unwrap_or(kind) {
+            _ if field.is_list() || field.is_map() => {
+                if let Some(path) = FieldPath::of(names.clone()) {
+                    remarks.push(format!("`{path}` is a list or map, which no column can be"));
+                }
+            }
+            Kind::Message(inner) if inner.full_name() == "google.protobuf.Timestamp" => {
+                outline::add(fields, names, outline::time());
+            }
+            Kind::Message(inner) => {
+                if !outline::is_deep(names) {
+                    outline_fields(&inner, names, fields, remarks);
+                }
+            }
+            Kind::Double | Kind::Float => outline::add(fields, names, DataType::Float64),
+            Kind::Bool => outline::add(fields, names, DataType::Boolean),
+            Kind::String | Kind::Enum(_) => outline::add(fields, names, DataType::Utf8),
+            Kind::Bytes => {}
+            _ => outline::add(fields, names, DataType::Int64),
+        }
+        names.pop();
     }
 }
 

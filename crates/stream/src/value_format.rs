@@ -142,6 +142,12 @@ pub enum SchemaFraming {
 pub struct FieldPath(Vec<String>);
 
 impl FieldPath {
+    /// Returns the path of these names, from outside to inside; `None` if there are none, or
+    /// one is empty.
+    pub fn of(names: Vec<String>) -> Option<Self> {
+        (!names.is_empty() && names.iter().all(|name| !name.is_empty())).then_some(Self(names))
+    }
+
     /// Returns the names on the way, at least one.
     pub fn segments(&self) -> &[String] {
         &self.0

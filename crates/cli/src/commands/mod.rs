@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod bench;
 pub mod demo;
 pub mod forecast;
+pub mod init;
 pub mod model;
 pub mod model_bench;
 mod model_usage;

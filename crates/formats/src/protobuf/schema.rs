@@ -1,5 +1,7 @@
 //! Protobuf's schemas: the text of a `.proto` file, or descriptors that `protoc` made of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
@@ -12,15 +14,21 @@ pub(super) struct Messages {
     file: FileDescriptor,
 }
 
-/// Files that are texts.
+/// Files that are texts, or descriptors in Base64, which some registries hand out as they
+/// got them.
 struct Texts(Vec<(String, String)>);
 
 impl FileResolver for Texts {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match self.0.iter().find(|(known, _)| known == name) {
-            Some((_, text)) => File::from_source(name, text),
-            None => Err(protox::Error::file_not_found(name)),
-        }
+        let found = self.0.iter().find(|(known, _)| known == name);
+        let Some((_, text)) = found else { return Err(protox::Error::file_not_found(name)) };
+        let Ok(bytes) = STANDARD.decode(text.trim()) else {
+            return File::from_source(name, text);
+        };
+        let file = File::decode_file_descriptor_proto(bytes.as_slice());
+        let mut descriptor = file.map_err(protox::Error::new)?.file_descriptor_proto().clone();
+        descriptor.name = Some(name.to_owned());
+        Ok(File::from_file_descriptor_proto(descriptor))
     }
 }
 

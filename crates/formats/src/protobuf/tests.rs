@@ -8,7 +8,10 @@ use arrow::datatypes::{
     DataType, Field, Float64Type, Int64Type, Schema as ArrowSchema, TimeUnit,
     TimestampMicrosecondType,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use prost_reflect::prost::Message as _;
 use tidecast_stream::{ProtobufFormat, ValueFormat};
 
 use super::*;
@@ -201,8 +204,8 @@ fn without_a_registry_the_table_says_schema_and_message() {
         };
         Decoder::new(config, None)
     };
-    let mut set = protox::Compiler::with_file_resolver(Text(text));
-    let set = set.open_file("a.proto").unwrap().encode_file_descriptor_set();
+    let mut compiler = protox::Compiler::with_file_resolver(Text(text));
+    let set = compiler.open_file("a.proto").unwrap().encode_file_descriptor_set();
     for (schema, message) in [(text.as_bytes(), "A"), (&set, "m.A")] {
         let mut decoder = new(Some(schema), Some(message)).unwrap();
         let decoded = decode(&mut decoder, &[[double(1, 0.5), bytes(2, b"x")].concat()]);
@@ -219,6 +222,22 @@ fn without_a_registry_the_table_says_schema_and_message() {
         let error = new(schema, message).unwrap_err().to_string();
         assert!(error.contains(reason), "{reason}: {error}");
     }
+}
+
+/// Confluent's serializers for Python register descriptors rather than their text.
+#[test]
+fn a_registry_may_hand_out_descriptors_in_base64() {
+    let encoded = |compiler: &mut protox::Compiler, name: &str| {
+        let file = compiler.open_file(name).unwrap().files().last().unwrap();
+        let file: protox::file::File = file.file_descriptor_proto().clone().into();
+        STANDARD.encode(file.file_descriptor_proto().encode_to_vec())
+    };
+    let mut compiler = protox::Compiler::with_file_resolver(Text(UNITS));
+    let units = encoded(&mut compiler, "units.proto");
+    let messages = Messages::of_text(READINGS, &[("units.proto".to_owned(), units)]).unwrap();
+    assert_eq!(messages.at(&[1, 0]).unwrap().full_name(), "meters.Reading.Inner");
+    let error = Messages::of_text("AAAA", &[]).err().unwrap();
+    assert!(error.contains("does not compile"), "{error}");
 }
 
 struct Text(&'static str);

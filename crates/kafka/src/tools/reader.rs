@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tidecast_stream::ClientProperties;
 
 use super::KafkaToolError;
 use crate::client::{self, LastError, TopicState};
@@ -63,6 +64,8 @@ pub enum ReadFrom {
     Beginning,
     /// Behind the newest record.
     End,
+    /// So many records, gaps counted, before the end of each partition.
+    Newest(i64),
 }
 
 /// Which records of transactions a [`TopicReader`] sees.
@@ -79,6 +82,7 @@ pub struct TopicReader {
     consumer: BaseConsumer<ReaderState>,
     topic: String,
     bootstrap: String,
+    partitions: usize,
     /// Partitions that have not been read to their end.
     behind: std::collections::BTreeSet<i32>,
 }
@@ -115,6 +119,20 @@ impl TopicReader {
         from: ReadFrom,
         isolation: Isolation,
     ) -> Result<Self, KafkaToolError> {
+        Self::open_with(bootstrap, topic, from, isolation, &ClientProperties::default())
+    }
+
+    /// Opens `topic` with further settings of librdkafka's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if a setting is wrong.
+    pub fn open_with(
+        bootstrap: &str,
+        topic: &str,
+        from: ReadFrom,
+        isolation: Isolation,
+        properties: &ClientProperties,
+    ) -> Result<Self, KafkaToolError> {
         let doing = format!("reading topic `{topic}`");
         let verdict = |error: &KafkaError| Verdict::of(&doing, bootstrap, error);
         let level = match isolation {
@@ -122,6 +140,9 @@ impl TopicReader {
             Isolation::ReadUncommitted => "read_uncommitted",
         };
         let mut config = ClientConfig::new();
+        for (name, value) in properties.iter() {
+            config.set(name, value);
+        }
         config
             .set("bootstrap.servers", bootstrap)
             // librdkafka assigns partitions only to members of a group; this
@@ -145,10 +166,14 @@ impl TopicReader {
             let offset = match from {
                 ReadFrom::Beginning => KafkaOffset::Beginning,
                 // Now, not when the first fetch goes out.
-                ReadFrom::End => {
+                ReadFrom::End | ReadFrom::Newest(_) => {
                     let timeout = Duration::from_secs(15);
                     let bounds = consumer.fetch_watermarks(topic, partition, timeout);
-                    KafkaOffset::Offset(bounds.map_err(|error| verdict(&error))?.1)
+                    let (start, end) = bounds.map_err(|error| verdict(&error))?;
+                    KafkaOffset::Offset(match from {
+                        ReadFrom::Newest(count) => end.saturating_sub(count).max(start),
+                        _ => end,
+                    })
                 }
             };
             list.add_partition_offset(topic, partition, offset).map_err(|error| verdict(&error))?;
@@ -158,6 +183,7 @@ impl TopicReader {
             consumer,
             topic: topic.to_owned(),
             bootstrap: bootstrap.to_owned(),
+            partitions: usize::try_from(partitions).unwrap_or_default(),
             behind: (0..partitions).collect(),
         })
     }
@@ -213,6 +239,32 @@ impl TopicReader {
             }
         }
         Ok(records)
+    }
+
+    /// Returns records up to the end of every partition, or as many as `most`, or those that
+    /// come within `wait`.
+    ///
+    /// # Errors
+    /// If the topic cannot be read.
+    pub fn sample(&mut self, most: usize, wait: Duration) -> Result<Vec<Record>, KafkaToolError> {
+        let deadline = Instant::now() + wait;
+        let mut records = Vec::new();
+        while !self.behind.is_empty() && records.len() < most && Instant::now() < deadline {
+            match self.consumer.poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => records.push(Record::of(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.behind.remove(&partition);
+                }
+                Some(Err(error)) => self.verdict(&error)?,
+                None => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// Returns how many partitions the topic has.
+    pub fn partitions(&self) -> usize {
+        self.partitions
     }
 
     /// Passes on what librdkafka does not mend by itself.
