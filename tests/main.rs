@@ -17,6 +17,7 @@ mod errors;
 mod faults;
 mod formats;
 mod group;
+mod init;
 mod kafka_cases;
 mod model;
 mod one_meaning;

@@ -228,9 +228,8 @@ fn without_a_registry_the_table_says_schema_and_message() {
 #[test]
 fn a_registry_may_hand_out_descriptors_in_base64() {
     let encoded = |compiler: &mut protox::Compiler, name: &str| {
-        let file = compiler.open_file(name).unwrap().files().last().unwrap();
-        let file: protox::file::File = file.file_descriptor_proto().clone().into();
-        STANDARD.encode(file.file_descriptor_proto().encode_to_vec())
+        let set = compiler.open_file(name).unwrap().file_descriptor_set();
+        STANDARD.encode(set.file.last().unwrap().encode_to_vec())
     };
     let mut compiler = protox::Compiler::with_file_resolver(Text(UNITS));
     let units = encoded(&mut compiler, "units.proto");

@@ -142,7 +142,7 @@ pub(super) struct Choice {
 fn likeness(name: &str, known: &[&str]) -> usize {
     let parts: BTreeSet<&str> = name.split('_').collect();
     let fits = |known: &&str| parts.contains(known) || (known.len() > 3 && name.contains(*known));
-    known.iter().position(|known| fits(&known)).map_or(0, |place| known.len() - place)
+    known.iter().position(fits).map_or(0, |place| known.len() - place)
 }
 
 impl Choice {

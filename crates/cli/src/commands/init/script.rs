@@ -1,7 +1,5 @@
 //! The pipeline as text, with its reasons.
 
-use std::fmt::Write;
-
 use arrow::datatypes::DataType;
 use tidecast_formats::outline::Outline;
 use tidecast_stream::column_type::sql_name;
@@ -126,21 +124,17 @@ pub(super) fn write(
         .kafka
         .map_or_else(String::new, |kafka| format!(",\n  'bootstrap.servers' = {}", quoted(kafka)));
     let forecasts = quoted(&format!("{topic}.forecasts"));
-    let _ = write!(
-        text,
-        "-- Where forecasts go: one message for each series and step.\n\
+    text.push_str(&format!("-- Where forecasts go: one message for each series and step.\n\
          CREATE TABLE {table}_forecasts WITH (\n  'connector' = 'kafka',\n  'topic' = {forecasts}{brokers}\n);\n\n\
          -- The model that comes with the program, on the GPU if there is one.\n\
-         CREATE MODEL tiny WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny', 'device' = 'auto');\n\n"
-    );
+         CREATE MODEL tiny WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny', 'device' = 'auto');\n\n"));
     view(&mut text, choice, &table, &series, &time, &target);
     let series: Vec<String> = series.iter().map(|name| quoted(&bare(name))).collect();
     let series = match series.as_slice() {
         [only] => only.clone(),
         several => format!("[{}]", several.join(", ")),
     };
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "-- Whenever a step of a series closes, its next {horizon} steps.\n\
          CREATE PIPELINE {pipeline} AS\nINSERT INTO {table}_forecasts\nSELECT * FROM forecast(\n  \
            TABLE {table}_steps,\n  model => 'tiny',\n  series => {series},\n  time => 'step',\n  \
@@ -148,7 +142,7 @@ pub(super) fn write(
            quantiles => [0.1, 0.5, 0.9]\n);\n",
         horizon = choice.horizon,
         target = quoted(&bare(&target)),
-    );
+    ));
     text
 }
 
@@ -164,17 +158,16 @@ fn named(sample: &Sample, place: usize) -> Option<String> {
 
 fn head(text: &mut String, names: &Names<'_>, sample: &Sample, choice: &Choice) {
     let topic = names.topic;
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "-- Forecasts of topic {topic}: proposed from its {} newest records in {} partition{},\n\
          -- which hold {} series. What was guessed:\n",
         sample.rows(),
         names.partitions,
         if names.partitions == 1 { "" } else { "s" },
         choice.count,
-    );
+    ));
     for doubt in &choice.doubts {
-        let _ = writeln!(text, "--   {}", doubt.replace('\n', " "));
+        text.push_str(&format!("--   {}\n", doubt.replace('\n', " ")));
     }
     text.push('\n');
 }
@@ -195,7 +188,7 @@ fn source(
             || matches!(&choice.series, SeriesFrom::Columns(places) if places.contains(&place))
     };
     let is_positional = Sample::is_positional(&outline.format);
-    let _ = writeln!(text, "-- Where records come from.\nCREATE TABLE {table} (");
+    text.push_str(&format!("-- Where records come from.\nCREATE TABLE {table} (\n"));
     let mut paths = Vec::new();
     let mut left_out = Vec::new();
     for (place, column) in sample.columns.iter().enumerate() {
@@ -216,7 +209,7 @@ fn source(
             },
         };
         let not_null = if is_time || is_series { " NOT NULL" } else { "" };
-        let _ = writeln!(text, "  {} {data_type}{not_null},", identifier(&column.name));
+        text.push_str(&format!("  {} {data_type}{not_null},\n", identifier(&column.name)));
         if let Some(path) = &column.path {
             paths.push(format!(
                 "  {} = {}",
@@ -226,18 +219,20 @@ fn source(
         }
     }
     if choice.series == SeriesFrom::Key {
-        let _ = writeln!(text, "  {KEY} VARCHAR NOT NULL METADATA FROM 'key',");
+        text.push_str(&format!("  {KEY} VARCHAR NOT NULL METADATA FROM 'key',\n"));
     }
     if choice.time == TimeFrom::Record {
-        let _ = writeln!(text, "  {TIME} TIMESTAMP NOT NULL METADATA FROM 'timestamp',");
+        text.push_str(&format!("  {TIME} TIMESTAMP NOT NULL METADATA FROM 'timestamp',\n"));
     }
-    let _ = writeln!(text, "  WATERMARK FOR {time} AS {time} - INTERVAL {}", choice.delay);
-    let _ =
-        writeln!(text, ") WITH (\n  'connector' = 'kafka',\n  'topic' = {},", quoted(names.topic));
+    text.push_str(&format!("  WATERMARK FOR {time} AS {time} - INTERVAL {}\n", choice.delay));
+    text.push_str(&format!(
+        ") WITH (\n  'connector' = 'kafka',\n  'topic' = {},\n",
+        quoted(names.topic)
+    ));
     if let Some(kafka) = names.kafka {
-        let _ = writeln!(text, "  'bootstrap.servers' = {},", quoted(kafka));
+        text.push_str(&format!("  'bootstrap.servers' = {},\n", quoted(kafka)));
     }
-    let _ = writeln!(text, "  'format' = {},", quoted(outline.format.name()));
+    text.push_str(&format!("  'format' = {},\n", quoted(outline.format.name())));
     if let ValueFormat::Csv(dialect) = &outline.format
         && dialect.delimiter != b','
     {
@@ -245,39 +240,35 @@ fn source(
             b'\t' => "\\t".to_owned(),
             other => char::from(other).to_string(),
         };
-        let _ = writeln!(text, "  'csv.field-delimiter' = {},", quoted(&delimiter));
+        text.push_str(&format!("  'csv.field-delimiter' = {},\n", quoted(&delimiter)));
     }
     if let Some(registry) = names.registry
         && outline.format.framing() != SchemaFraming::None
     {
-        let _ = writeln!(text, "  'schema.registry.url' = {},", quoted(registry));
+        text.push_str(&format!("  'schema.registry.url' = {},\n", quoted(registry)));
     }
     if let Some(SchemaText::Inline(schema)) = outline.format.schema() {
-        let _ = writeln!(
-            text,
-            "  -- The newest schema, to which records of older ones are resolved.\n  'avro.schema' = {},",
-            quoted(schema)
-        );
+        text.push_str(&format!("  -- The newest schema, to which records of older ones are resolved.\n  'avro.schema' = {},\n",
+            quoted(schema)));
     }
     for path in &paths {
-        let _ = writeln!(text, "{path},");
+        text.push_str(&format!("{path},\n"));
     }
     if sample.tombstones > 0 {
-        let _ = writeln!(text, "  'tombstones' = 'skip',");
+        text.push_str("  'tombstones' = 'skip',\n");
     }
     let topic = names.topic;
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "  -- Enough of what is there fills the contexts; nothing of it is forecast.\n  \
            'scan.startup.mode' = 'warm',\n  \
            -- Records that cannot be read, and rows that come too late: add topics for them.\n  \
            -- 'bad.topic' = {},\n  -- 'late.topic' = {},\n  'idle.timeout' = '30s'\n);\n",
         quoted(&format!("{topic}.bad")),
         quoted(&format!("{topic}.late")),
-    );
+    ));
     if !left_out.is_empty() {
         let more: Vec<String> = left_out.iter().take(40).map(|column| described(column)).collect();
-        let _ = writeln!(text, "-- Fields that are not in it: {}", more.join(", "));
+        text.push_str(&format!("-- Fields that are not in it: {}\n", more.join(", ")));
     }
     text.push('\n');
 }
@@ -302,12 +293,9 @@ fn view(
         _ => (list.clone(), format!("{list}, window_start")),
     };
     let aggregate = if choice.is_sum { "sum" } else { "avg" };
-    let _ = write!(
-        text,
-        "-- One row for each series and step. Any expression, WHERE and aggregate of SQL may stand here.\n\
+    text.push_str(&format!("-- One row for each series and step. Any expression, WHERE and aggregate of SQL may stand here.\n\
          CREATE VIEW {table}_steps AS\n\
          SELECT {select}, window_start AS step, {aggregate}({target}) AS {target}\n\
          FROM TUMBLE(TABLE {table}, DESCRIPTOR({time}), INTERVAL {})\nGROUP BY {group};\n\n",
-        choice.step
-    );
+        choice.step));
 }

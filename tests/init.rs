@@ -1,0 +1,109 @@
+//! `tidecast init`: a pipeline proposed from what is in a topic.
+
+use serde_json::json;
+use tidecast_kafka::tools::{Producer, create_topics};
+
+use crate::support::broker;
+use crate::support::command::run;
+use crate::support::messages::Subscriber;
+use crate::support::service::Service;
+
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn minutes_ago(minutes: i64) -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (i64::try_from(now.as_secs() / 60).unwrap() - minutes) * 60_000
+}
+
+#[test]
+fn a_topic_of_nested_json_is_forecast_by_what_init_writes() {
+    let Some(broker) = broker::shared() else { return };
+    let topic = broker::unique("gateways");
+    let forecasts = format!("{topic}.forecasts");
+    create_topics(broker.bootstrap(), &[(topic.as_str(), 2), (forecasts.as_str(), 1)]).unwrap();
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let start = minutes_ago(40);
+    for minute in 0..30 {
+        for (partition, meter) in [(0, "007"), (1, "Kiel's"), (1, "9")] {
+            // Now and then one that is a little late.
+            let at = start + (minute - i64::from(minute % 10 == 5) * 2) * 60_000;
+            let values = json!({"powerKW": 1.5 + minute as f64, "volts": 230});
+            let record = json!({"device": {"meterId": meter, "fw": "1.2.3"}, "eventTime": at,
+                "payload": {"values": values}});
+            let value = record.to_string();
+            let (value, at) = (Some(value.as_bytes()), Some(at));
+            producer.send_to(&topic, Some(partition), None, value, at).unwrap();
+        }
+    }
+    producer.send_to(&topic, Some(0), Some(b"007"), None, None).unwrap();
+    producer.flush(LIMIT).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.sql");
+    let file = file.to_str().unwrap();
+    let init = ["init", "--kafka", broker.bootstrap(), "--topic", &topic, "--output", file];
+    let said = run(&init);
+    said.succeeded();
+    assert!(said.stderr.contains("could also be `volts`"), "{}", said.stderr);
+    let script = std::fs::read_to_string(file).unwrap();
+    for part in [
+        "meterid VARCHAR NOT NULL",
+        "eventtime TIMESTAMP NOT NULL",
+        "powerkw DOUBLE",
+        "'fields.meterid' = '$.device.meterId'",
+        "'fields.powerkw' = '$.payload.values.powerKW'",
+        "'tombstones' = 'skip'",
+        "eventtime - INTERVAL '1' MINUTE",
+        "avg(powerkw) AS powerkw",
+        "INTERVAL '1' MINUTE",
+        "which hold 3 series",
+    ] {
+        assert!(script.contains(part), "{part}:\n{script}");
+    }
+    run(&["check", file]).succeeded();
+    // What is there already is not written over.
+    let again = run(&init);
+    assert!(again.refused().contains("is there already"), "{}", again.stderr);
+    // And it runs.
+    let script = script.replace("'warm'", "'earliest-offset'").replace("'30s'", "'500ms'");
+    let script = script.replace("context => 512", "context => 512, min_context => 20");
+    let script = script.replace("horizon => 60", "horizon => 2");
+    let service = Service::start(&script, broker.bootstrap(), &["state.url=off"]);
+    let mut subscriber = Subscriber::new(broker.bootstrap(), &forecasts);
+    subscriber.await_distinct(3 * 27, &service);
+    service.stop();
+    let series: std::collections::BTreeSet<String> = subscriber
+        .messages
+        .iter()
+        .filter(|message| message.status() == "ok")
+        .map(|message| message.body["series"]["meterid"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(series.into_iter().collect::<Vec<_>>(), ["007", "9", "Kiel's"]);
+}
+
+#[test]
+fn a_topic_that_cannot_be_proposed_for_says_why() {
+    let Some(broker) = broker::shared() else { return };
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let init = |topic: &str| {
+        let ended = run(&["init", "--kafka", broker.bootstrap(), "--topic", topic]);
+        assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+        ended.refused().to_owned()
+    };
+    for (records, reason) in [
+        (vec![], "has no records to look at"),
+        (vec![r#"{"site":"a"}"#, r#"{"site":"a"}"#], "no field is a number"),
+        (vec!["\0\0\0\0\u{7}x"], "name schema 7; say where the registry is: --registry"),
+        (vec!["what is this"], "of no format that is known"),
+    ] {
+        let topic = broker::unique("unfit");
+        create_topics(broker.bootstrap(), &[(topic.as_str(), 1)]).unwrap();
+        for record in &records {
+            let value = Some(record.as_bytes());
+            producer.send_to(&topic, Some(0), None, value, None).unwrap();
+        }
+        producer.flush(LIMIT).unwrap();
+        let error = init(&topic);
+        assert!(error.contains(reason) && error.contains(&topic), "{reason}: {error}");
+    }
+    assert!(init("no-such-topic").contains("does not exist"));
+}
