@@ -106,14 +106,14 @@ fn cut(weights: impl Iterator<Item = usize>, limit: usize) -> Vec<std::ops::Rang
 }
 
 /// What a context leaves behind.
-struct Context {
-    scalings: Vec<Scaling>,
+pub(super) struct Context {
+    pub(super) scalings: Vec<Scaling>,
     /// The head's rows of the newest token of each target variate.
-    head: Vec<f32>,
+    pub(super) head: Vec<f32>,
     /// By target variate, how closely steps hang together, where that is asked.
-    coupling: Vec<Coupling>,
+    pub(super) coupling: Vec<Coupling>,
     /// By layer.
-    memory: Vec<PackedMemory>,
+    pub(super) memory: Vec<PackedMemory>,
 }
 
 impl Context {
@@ -217,10 +217,10 @@ fn units<'a>(
     units
 }
 
-struct Network<'a> {
-    model: &'a MoiraiMoe,
-    patch_index: usize,
-    threads: usize,
+pub(super) struct Network<'a> {
+    pub(super) model: &'a MoiraiMoe,
+    pub(super) patch_index: usize,
+    pub(super) threads: usize,
 }
 
 impl Network<'_> {
@@ -229,7 +229,7 @@ impl Network<'_> {
     }
 
     /// Encodes the contexts of some series together.
-    fn encode_contexts(&self, jobs: &[Job<'_>]) -> Result<Vec<Context>> {
+    pub(super) fn encode_contexts(&self, jobs: &[Job<'_>]) -> Result<Vec<Context>> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         let device = Device::Cpu;
         let scalings: Vec<Vec<Scaling>> =

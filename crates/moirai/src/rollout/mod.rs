@@ -7,6 +7,7 @@
 
 pub(crate) mod cached;
 pub(crate) mod exact;
+pub mod grid;
 #[cfg(test)]
 mod tests;
 
