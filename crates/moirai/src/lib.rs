@@ -62,7 +62,6 @@ pub use crate::expert_usage::{ExpertUsage, LayerUsage};
 pub use crate::options::{Rollout, UnknownRollout};
 pub use crate::precision::{Precision, UnknownDtype};
 pub use crate::provider::{Moirai, load, load_with};
-pub use crate::rollout::grid;
 pub use crate::sampler::{Sampling, UnknownSampling};
 
 /// The family: its name, its options, its loader.

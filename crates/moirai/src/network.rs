@@ -25,10 +25,6 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
     /// Returns the experts of a layer.
     fn experts(&self) -> usize;
 
-    fn on_processor(&self) -> Option<&MoiraiMoe> {
-        None
-    }
-
     /// Returns the bytes of the weights in memory.
     fn bytes(&self) -> usize;
 
@@ -105,10 +101,6 @@ pub(crate) trait Network: fmt::Debug + Send + Sync {
 }
 
 impl Network for MoiraiMoe {
-    fn on_processor(&self) -> Option<&MoiraiMoe> {
-        Some(self)
-    }
-
     fn config(&self) -> &Config {
         &self.config
     }

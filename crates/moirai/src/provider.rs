@@ -171,14 +171,6 @@ impl Moirai {
         })
     }
 
-    pub(crate) fn in_threads<R: Send>(
-        &self,
-        work: impl FnOnce(&crate::model::MoiraiMoe, usize) -> candle_core::Result<R> + Send,
-    ) -> candle_core::Result<R> {
-        let Some(network) = self.network.on_processor() else { candle_core::bail!("a card") };
-        self.threads.install(|| work(network, self.patch_index))
-    }
-
     /// Returns the patch sizes that the weights were trained for, in steps.
     pub fn patch_sizes(&self) -> &[usize] {
         &self.network.config().patch_sizes

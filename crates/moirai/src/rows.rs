@@ -138,22 +138,6 @@ impl Rotary {
         }
         Self { cos, sin, pairs }
     }
-    /// Returns those of several tokens at one time, which may lie between two.
-    pub(crate) fn at(time: f32, tokens: usize, head_dim: usize) -> Self {
-        let pairs = head_dim / 4;
-        let rotated = (2 * pairs) as f32;
-        let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for _ in 0..tokens {
-            for pair in 0..pairs {
-                let frequency = 1.0 / 10_000f32.powf(2.0 * pair as f32 / rotated);
-                let (s, c) = (time * frequency).sin_cos();
-                cos.push(c);
-                sin.push(s);
-            }
-        }
-        Self { cos, sin, pairs }
-    }
-
     /// Returns the rows of some tokens.
     pub(crate) fn of(&self, tokens: &[usize]) -> Self {
         let pairs = self.pairs;

@@ -38,11 +38,6 @@ pub(crate) struct PackedMemory {
 }
 
 impl PackedMemory {
-    /// Returns the bytes it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.heads.iter().map(|(keys, values)| keys.bytes() + values.bytes()).sum()
-    }
-
     fn new(projected: &[f32], shape: Heads<'_>) -> Self {
         let (width, head_dim, stride) = (shape.width, shape.head_dim(), shape.stride());
         let length = projected.len() / stride;

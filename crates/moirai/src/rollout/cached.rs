@@ -106,14 +106,14 @@ fn cut(weights: impl Iterator<Item = usize>, limit: usize) -> Vec<std::ops::Rang
 }
 
 /// What a context leaves behind.
-pub(super) struct Context {
-    pub(super) scalings: Vec<Scaling>,
+struct Context {
+    scalings: Vec<Scaling>,
     /// The head's rows of the newest token of each target variate.
-    pub(super) head: Vec<f32>,
+    head: Vec<f32>,
     /// By target variate, how closely steps hang together, where that is asked.
-    pub(super) coupling: Vec<Coupling>,
+    coupling: Vec<Coupling>,
     /// By layer.
-    pub(super) memory: Vec<PackedMemory>,
+    memory: Vec<PackedMemory>,
 }
 
 impl Context {
@@ -217,10 +217,10 @@ fn units<'a>(
     units
 }
 
-pub(super) struct Network<'a> {
-    pub(super) model: &'a MoiraiMoe,
-    pub(super) patch_index: usize,
-    pub(super) threads: usize,
+struct Network<'a> {
+    model: &'a MoiraiMoe,
+    patch_index: usize,
+    threads: usize,
 }
 
 impl Network<'_> {
@@ -229,7 +229,7 @@ impl Network<'_> {
     }
 
     /// Encodes the contexts of some series together.
-    pub(super) fn encode_contexts(&self, jobs: &[Job<'_>]) -> Result<Vec<Context>> {
+    fn encode_contexts(&self, jobs: &[Job<'_>]) -> Result<Vec<Context>> {
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         let device = Device::Cpu;
         let scalings: Vec<Vec<Scaling>> =

@@ -7,7 +7,6 @@
 
 pub(crate) mod cached;
 pub(crate) mod exact;
-pub mod grid;
 #[cfg(test)]
 mod tests;
 
