@@ -300,6 +300,7 @@ fn truth(value: Value<'_>) -> Read<bool> {
 
 fn float64(value: Value<'_>) -> Read<f64> {
     match value {
+        Value::Number(_) => float(value, f64::is_finite),
         Value::Real(number) => Ok(Some(number)),
         Value::Single(number) => Ok(Some(number.into())),
         Value::Whole(number) => Ok(Some(number as f64)),

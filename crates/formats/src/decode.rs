@@ -328,6 +328,22 @@ impl Decoder {
         prepared: &'a Prepared,
         slots: &mut [Slot<'a>],
     ) -> Result<Found, String> {
+        // Most are this, and each record passes here.
+        if let Reader::Json = self.reader {
+            return self.fields.scan(envelope::open(payload)?, slots).map(|()| Found::Row);
+        }
+        self.find_other(index, payload, prepared, slots)
+    }
+
+    /// Finds them in a record that is no JSON object by itself.
+    #[inline(never)]
+    fn find_other<'a>(
+        &mut self,
+        index: usize,
+        payload: &'a [u8],
+        prepared: &'a Prepared,
+        slots: &mut [Slot<'a>],
+    ) -> Result<Found, String> {
         match (&self.reader, prepared) {
             (Reader::Raw(column), _) => {
                 let value = envelope::bare(payload)?;

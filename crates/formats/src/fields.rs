@@ -20,6 +20,7 @@ pub(crate) struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
+    #[inline]
     pub(crate) fn value(&self) -> Option<Value<'a>> {
         let loose = self.loose.map(|(_, value)| value).filter(|_| !self.is_ambiguous);
         self.exact.or(loose)

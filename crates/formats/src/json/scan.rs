@@ -63,9 +63,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    // Inlined whoever calls: a call for each name and value costs a tenth of decoding.
+
     /// Returns the next field's name, having passed the colon; `None` at the end
     /// of the object.
-    #[inline]
+    #[inline(always)]
     fn name(&mut self) -> Result<Option<Name<'a>>, String> {
         self.blanks_and_commas();
         match self.next() {
@@ -83,7 +85,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Result<Value<'a>, String> {
         self.blanks();
         let start = self.at;
@@ -158,7 +160,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads to the closing quote.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<(&'a str, bool), String> {
         let start = self.at;
         let mut has_escapes = false;
