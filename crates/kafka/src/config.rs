@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use tidecast_stream::secret::{self, HIDDEN};
+use tidecast_stream::secret::{self, HIDDEN, PropertyFileError};
 use tidecast_stream::{ClientProperties, EpochUnit, MetadataColumn, Tombstones, ValueFormat};
 
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
@@ -246,16 +246,9 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
-    /// The property is about TLS, which this program was built without.
-    #[error(
-        "property `{name}` = `{value}` needs TLS, which this program was built without; build it with `--features ssl`"
-    )]
-    WithoutTls {
-        /// The property.
-        name: String,
-        /// Its value.
-        value: String,
-    },
+    /// The file with the value of a property gives none.
+    #[error(transparent)]
+    File(#[from] PropertyFileError),
     /// The property would break what the source or sink promises.
     #[error("property `{name}` cannot be set: {reason}; remove it")]
     Reserved {
@@ -311,7 +304,9 @@ fn apply(
     properties: &ClientProperties,
     reserved: &[(&'static str, &'static str)],
 ) -> Result<(), ConfigError> {
-    for (name, value) in properties.iter() {
+    // Now and not when the settings were read: a secret that was changed holds from the
+    // next generation on.
+    for (name, value) in properties.with_files_read()?.iter() {
         if let Some((_, reason)) = reserved.iter().find(|(taken, _)| *taken == name) {
             return Err(ConfigError::Reserved { name: name.to_owned(), reason });
         }
@@ -331,10 +326,6 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
                 false => reason,
             };
             let value = secret::shown(&name, &value).to_owned();
-            // librdkafka's words for a build without the feature `ssl`.
-            if reason.contains("OpenSSL not available") {
-                return Err(ConfigError::WithoutTls { name, value });
-            }
             Err(ConfigError::Property { name, value, reason: tidy(&reason) })
         }
         Err(other) => Err(ConfigError::Property {
@@ -376,16 +367,45 @@ mod tests {
         assert!(error.contains("no such configuration property"), "{error}");
     }
 
+    /// librdkafka's build leaves out what it finds no library for, without an error.
     #[test]
-    fn tls_without_the_feature_names_the_feature() {
-        let settings = source(&[("security.protocol", "ssl")]);
-        if cfg!(feature = "ssl") {
-            assert!(settings.is_ok());
-        } else {
-            let error = settings.unwrap_err().to_string();
-            assert!(error.contains("`security.protocol` = `ssl`"), "{error}");
-            assert!(error.contains("--features ssl"), "{error}");
+    fn what_hosted_brokers_ask_for_is_in_this_build() {
+        for protocol in ["ssl", "sasl_ssl", "sasl_plaintext"] {
+            source(&[("security.protocol", protocol)]).unwrap();
         }
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+            source(&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", mechanism)]).unwrap();
+        }
+        source(&[
+            ("sasl.oauthbearer.method", "oidc"),
+            ("sasl.oauthbearer.token.endpoint.url", "https://login.example/token"),
+            ("https.ca.location", "/ca.pem"),
+        ])
+        .unwrap();
+        let features = ClientConfig::new().create_native_config().unwrap();
+        let features = features.get("builtin.features").unwrap();
+        for feature in ["ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer", "oidc"] {
+            assert!(features.split(',').any(|it| it.trim() == feature), "{feature}: {features}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_when_a_generation_begins() {
+        let path = std::env::temp_dir().join(format!("tidecast-password-{}", std::process::id()));
+        let file = path.display().to_string();
+        for password in ["one", "two"] {
+            std::fs::write(&path, format!("{password}\n")).unwrap();
+            let config = source(&[("sasl.password.file", &file)]).unwrap();
+            assert_eq!(config.get("sasl.password"), Some(password));
+            assert_eq!(config.get("sasl.password.file"), None);
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = source(&[("sasl.password.file", &file)]).unwrap_err().to_string();
+        assert!(error.contains("`sasl.password.file`") && error.contains(&file), "{error}");
+        std::fs::write(&path, "group").unwrap();
+        let error = source(&[("group.id.file", &file)]).unwrap_err();
+        assert!(matches!(error, ConfigError::Reserved { .. }), "{error}");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
