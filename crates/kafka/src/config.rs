@@ -1,5 +1,6 @@
 //! What a source or a sink needs to know, and librdkafka's settings made of it.
 
+use std::fs::File;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -240,6 +241,18 @@ pub enum ConfigError {
         /// What librdkafka says.
         reason: String,
     },
+    /// A property names a file that cannot be read.
+    #[error(
+        "property `{name}`: cannot read `{path}`: {reason}; expected a file that this process may read"
+    )]
+    Unreadable {
+        /// The property.
+        name: &'static str,
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
     /// Kafka would not accept the name.
     #[error("topic `{name}`: expected 1 to 249 letters, digits, `.`, `_` or `-`")]
     Topic {
@@ -315,8 +328,29 @@ fn apply(
     Ok(())
 }
 
+/// Properties that name files, of which librdkafka says "system lib" where they are missing.
+const FILES: [&str; 7] = [
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "https.ca.location",
+    "sasl.oauthbearer.assertion.private.key.file",
+];
+
 /// Asks librdkafka whether it accepts every setting.
 fn check(config: &ClientConfig) -> Result<(), ConfigError> {
+    for name in FILES {
+        // Of authorities it may also be told to look for them where systems have them.
+        let path = config.get(name).filter(|path| !["", "probe"].contains(path));
+        if let Some(path) = path
+            && let Err(error) = File::open(path)
+        {
+            let reason = error.to_string();
+            return Err(ConfigError::Unreadable { name, path: path.to_owned(), reason });
+        }
+    }
     match config.create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, name, value)) => {
@@ -379,7 +413,7 @@ mod tests {
         source(&[
             ("sasl.oauthbearer.method", "oidc"),
             ("sasl.oauthbearer.token.endpoint.url", "https://login.example/token"),
-            ("https.ca.location", "/ca.pem"),
+            ("https.ca.location", "probe"),
         ])
         .unwrap();
         let features = ClientConfig::new().create_native_config().unwrap();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, ValueFormat};
+use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, ValueFormat, secret};
 
 use super::columns::{metadata, schema, watermark};
 use super::options::{OptionReader, OptionRules};
@@ -411,9 +411,14 @@ fn own_properties(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Cli
                     "librdkafka's `{name}` is set by Tidecast, expected no such property: {instead}"
                 ),
             ));
-        } else {
-            properties.insert(name, value.value.clone());
+            continue;
         }
+        let other = secret::other_name(name);
+        if properties.get(&other).is_some() {
+            let message = format!("`properties.{name}` says again what `properties.{other}` says");
+            problems.push(Problem::new(span, format!("{message}, expected one")));
+        }
+        properties.insert(name, value.value.clone());
     }
     properties
 }

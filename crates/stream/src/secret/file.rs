@@ -98,13 +98,13 @@ fn content(name: &str, path: &str) -> Result<String, PropertyFileError> {
         fault,
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| PropertyFileError::Unreadable {
+    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)).map_err(
+        |error| PropertyFileError::Unreadable {
             name: name.to_owned(),
             path: path.to_owned(),
             reason: error.to_string(),
-        })?;
+        },
+    )?;
     if bytes.len() as u64 > MOST_BYTES {
         return Err(fault("is larger than 1 MiB"));
     }
@@ -127,7 +127,8 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("tidecast-{name}-{}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("tidecast-{name}-{}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             Self(folder)
         }
@@ -146,7 +147,8 @@ mod tests {
     }
 
     fn read(name: &str, path: &str) -> Result<ClientProperties, String> {
-        let properties: ClientProperties = [(name, path), ("client.id", "me")].into_iter().collect();
+        let properties: ClientProperties =
+            [(name, path), ("client.id", "me")].into_iter().collect();
         properties.with_files_read().map_err(|error| error.to_string())
     }
 
