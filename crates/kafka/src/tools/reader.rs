@@ -133,11 +133,13 @@ impl TopicReader {
             .set("isolation.level", level);
         let consumer: BaseConsumer<ReaderState> =
             config.create_with_context(ReaderState::default()).map_err(|error| verdict(&error))?;
-        let found = client::find_topic(consumer.client(), topic, Duration::from_secs(15), || {});
+        let last_error = &consumer.context().0;
+        let patience = Duration::from_secs(15);
+        let found = client::find_topic(consumer.client(), topic, patience, last_error, || {});
         let partitions = match found {
             TopicState::Partitions(count) => i32::try_from(count).unwrap_or(i32::MAX),
-            TopicState::Failed(code) => {
-                return Err(Verdict::of_code(&doing, bootstrap, code).into());
+            TopicState::Failed(failure) => {
+                return Err(Verdict::of_failure(&doing, bootstrap, &failure).into());
             }
         };
         let mut list = TopicPartitionList::new();
