@@ -319,13 +319,26 @@ fn apply(
 ) -> Result<(), ConfigError> {
     // Now and not when the settings were read: a secret that was changed holds from the
     // next generation on.
-    for (name, value) in properties.with_files_read()?.iter() {
+    let properties = properties.with_files_read()?;
+    if cfg!(feature = "openssl-vendored") {
+        find_authorities(config, &properties);
+    }
+    for (name, value) in properties.iter() {
         if let Some((_, reason)) = reserved.iter().find(|(taken, _)| *taken == name) {
             return Err(ConfigError::Reserved { name: name.to_owned(), reason });
         }
         config.set(name, value);
     }
     Ok(())
+}
+
+/// Lets the requests for tokens look for the system's authorities, as librdkafka's own
+/// connections do: an OpenSSL that came with the program knows no place of this system.
+fn find_authorities(config: &mut ClientConfig, properties: &ClientProperties) {
+    let is_oidc = properties.get("sasl.oauthbearer.method") == Some("oidc");
+    if is_oidc && properties.get("https.ca.pem").is_none() {
+        config.set("https.ca.location", "probe");
+    }
 }
 
 /// Properties that name files, of which librdkafka says "system lib" where they are missing.
@@ -399,6 +412,41 @@ mod tests {
         let error = source(&[("fetch.mx.bytes", "1")]).unwrap_err().to_string();
         assert!(error.contains("`fetch.mx.bytes`"), "{error}");
         assert!(error.contains("no such configuration property"), "{error}");
+    }
+
+    #[test]
+    fn tokens_are_fetched_with_the_systems_authorities() {
+        let found = |pairs: &[(&str, &str)]| {
+            let mut config = ClientConfig::new();
+            let properties: ClientProperties = pairs.iter().copied().collect();
+            find_authorities(&mut config, &properties);
+            config.get("https.ca.location").map(str::to_owned)
+        };
+        let oidc = ("sasl.oauthbearer.method", "oidc");
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[oidc]).as_deref(), Some("probe"));
+        assert_eq!(found(&[oidc, ("https.ca.pem", "…")]), None);
+    }
+
+    #[test]
+    fn every_property_in_the_documents_is_one() {
+        let mut lines = 0;
+        for line in include_str!("../../../docs/kafka.md").lines() {
+            let Some((name, value)) =
+                line.strip_prefix('"').and_then(|it| it.split_once("\" = \""))
+            else {
+                continue;
+            };
+            let value = value.trim_end_matches('"');
+            let (name, value) = match secret::property_of_file(name) {
+                Some(property) => (property, "content"),
+                None => (name, value),
+            };
+            let set = ClientConfig::new().set(name, value).create_native_config();
+            assert!(set.is_ok(), "{line}: {:?}", set.err());
+            lines += 1;
+        }
+        assert!(lines > 30, "{lines} lines were found");
     }
 
     /// librdkafka's build leaves out what it finds no library for, without an error.
