@@ -139,6 +139,16 @@ pub(crate) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 /// Returns what to look at after a TLS failure of which librdkafka says `said`.
 fn tls_remedy(said: &str) -> &'static str {
     let has = |words: &str| said.contains(words);
+    if has("it expired at") || has("it is valid only from") {
+        return "give the broker a new certificate, or set this machine's clock";
+    } else if has("its authority is none of") {
+        return "name the certificate of the authority that signed the broker's in \
+                `ssl.ca.location`, or the system's authorities by leaving it out";
+    } else if has("it is not for host") {
+        return "name the broker as its certificate does, in 'bootstrap.servers' and in the broker's \
+                `advertised.listeners`, or give it a certificate with this name in its \
+                subjectAltName";
+    }
     if has("certificate verify failed") || has("verify broker certificate") {
         "the broker's certificate is not of a CA in `ssl.ca.location`, has expired, or is for \
          another host than 'bootstrap.servers' and `advertised.listeners` name (`openssl s_client \

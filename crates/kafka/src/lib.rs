@@ -13,6 +13,7 @@
 //! thread that may block.
 
 mod admin;
+mod certificate;
 mod client;
 mod committer;
 mod config;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use self::deliveries::{Deliveries, Refusal};
 use self::limits::Limits;
 use self::outbox::Outbox;
+use crate::certificate;
 use crate::client::{self, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::{Delivery, KafkaSinkConfig};
@@ -82,7 +83,7 @@ impl KafkaSink {
         let settings = config.client_config().map_err(Verdict::from)?;
         let limits = Limits::of(&settings);
         let producer = producer(&config, &settings)?;
-        find_topics(&config, &producer)?;
+        find_topics(&config, &producer, &settings)?;
         let config = Arc::new(config);
         let sink = Self { producer, committer, config, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
@@ -366,6 +367,7 @@ fn limited_producer(
 fn find_topics(
     config: &KafkaSinkConfig,
     producer: &BaseProducer<Deliveries>,
+    settings: &ClientConfig,
 ) -> Result<(), Verdict> {
     for topic in config.topics() {
         let serve = || {
@@ -374,6 +376,7 @@ fn find_topics(
         let last_error = &producer.context().last_error;
         let found = client::find_topic(producer.client(), topic, config.timeout, last_error, serve);
         if let TopicState::Failed(failure) = found {
+            let failure = certificate::looked_into(failure, settings);
             let is = |letters: &Option<String>| letters.as_deref() == Some(topic);
             let option = match topic {
                 _ if is(&config.bad_topic) => " ('bad.topic' of the source table)",

@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use self::absent::AbsentColumns;
 use self::positions::Beginning;
+use crate::certificate;
 use crate::client::{self, Refusals, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::KafkaSourceConfig;
@@ -135,6 +136,7 @@ impl KafkaSource {
                 info!(topic = %config.topic, partitions, group = %config.group_id, "topic found");
             }
             TopicState::Failed(failure) => {
+                let failure = certificate::looked_into(failure, &settings);
                 let bootstrap = &config.bootstrap_servers;
                 return Err(Verdict::of_failure(&doing, bootstrap, &failure).into());
             }
