@@ -452,15 +452,12 @@ fn a_right_to_look_is_none_to_read_or_write() {
     let topics = Topics::create(broker.address("bootstrap.servers"), 1);
     let Topics { source: read, bad: written, .. } = &topics;
     let group = unique("group");
-    let login = sasl(broker, "PLAIN", "limited", "hush-limited");
+    let login = sasl(broker, "PLAIN", "looking", "hush-looking");
     let address = broker.address("sasl");
-    for rule in [
-        format!("--operation Describe --topic {read}"),
-        format!("--operation Describe --topic {written}"),
-        format!("--operation Read --group {group}"),
-    ] {
-        broker.acl(&format!("--add --allow-principal User:limited {rule}"));
-    }
+    let allow = |rule: &str| broker.acl(&format!("--add --allow-principal User:looking {rule}"));
+    allow(&format!("--operation Describe --topic {read}"));
+    allow(&format!("--operation Describe --topic {written}"));
+    allow(&format!("--operation Read --group {group}"));
     topics.send(&[(0, b"{}".to_vec())]);
 
     let config = KafkaSourceConfig { group_id: group, ..source(address, read, &login) };
@@ -474,18 +471,24 @@ fn a_right_to_look_is_none_to_read_or_write() {
     assert!(error.message.contains(&format!("`Read` on topic `{read}`")), "{error}");
     assert_eq!((error.blame, error.retriable), (Blame::User, false));
 
-    let config = KafkaSinkConfig {
-        properties: login.iter().cloned().collect(),
-        delivery: Delivery::AtLeastOnce,
-        bad_topic: Some(written.clone()),
-        ..KafkaSinkConfig::new(address, written)
+    let assert_refused = || {
+        let config = KafkaSinkConfig {
+            properties: login.iter().cloned().collect(),
+            delivery: Delivery::AtLeastOnce,
+            bad_topic: Some(written.clone()),
+            ..KafkaSinkConfig::new(address, written)
+        };
+        let mut writing = KafkaSink::connect(config, None).unwrap();
+        let position =
+            RecordPosition { partition: Partition::new(read.as_str(), 0), offset: Offset(0) };
+        let letter = BadRecord { position, key: None, payload: None, error: "no JSON".to_owned() };
+        let transaction = Transaction { bad: vec![letter], ..Transaction::default() };
+        let error = writing.publish(transaction).unwrap_err();
+        assert!(error.message.contains(&format!("`Write` on topic `{written}`")), "{error}");
+        assert_eq!((error.blame, error.retriable), (Blame::User, false), "{error}");
     };
-    let mut writing = KafkaSink::connect(config, None).unwrap();
-    let position =
-        RecordPosition { partition: Partition::new(read.as_str(), 0), offset: Offset(0) };
-    let letter = BadRecord { position, key: None, payload: None, error: "no JSON".to_owned() };
-    let transaction = Transaction { bad: vec![letter], ..Transaction::default() };
-    let error = writing.publish(transaction).unwrap_err();
-    assert!(error.message.contains(&format!("`Write` on topic `{written}`")), "{error}");
-    assert_eq!((error.blame, error.retriable), (Blame::User, false));
+    // Who may write nothing at all is refused before the topic is of interest.
+    assert_refused();
+    allow(&format!("--operation Write --topic {}", topics.late));
+    assert_refused();
 }

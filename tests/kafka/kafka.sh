@@ -17,7 +17,7 @@
 #   kafka.sh tool CLASS ARG…   runs a Kafka console tool, for example
 #                              kafka.sh tool org.apache.kafka.tools.TopicCommand --bootstrap-server … --list
 #
-# Needs Java 17 or newer, and once Maven with access to Maven Central. `serve 1` takes Docker
+# Needs Java 17 or newer (`serve secure` a JDK and openssl), and once Maven with access to Maven Central. `serve 1` takes Docker
 # instead where KAFKA_VIA=docker is set.
 #
 # Settings (environment):
@@ -172,7 +172,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:service;User:CN=client
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.sasl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required \
-  user_service="hush-plain" user_limited="hush-limited";
+  user_service="hush-plain" user_limited="hush-limited" user_looking="hush-looking";
 listener.name.sasl.scram-sha-256.sasl.jaas.config=$login.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
 listener.name.sasl.oauthbearer.sasl.jaas.config=$login.oauthbearer.OAuthBearerLoginModule required \

@@ -63,29 +63,44 @@ impl Failure {
 /// The last error that belongs to no call of ours, such as a refused login: the
 /// call it makes fail only times out.
 #[derive(Debug, Default)]
-pub(crate) struct LastError(Mutex<Option<Failure>>);
+pub(crate) struct LastError(Mutex<Option<(Failure, Instant)>>);
 
 impl LastError {
+    /// For how long an error explains others. librdkafka says the same again every half
+    /// a minute, while it lasts.
+    const RECENT: Duration = Duration::from_secs(90);
+
     pub(crate) fn keep(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         debug!(target: "librdkafka", ?code, "{reason}");
+        self.put(Failure::new(code, reason), Instant::now());
+    }
+
+    fn put(&self, new: Failure, now: Instant) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Failure::new(code, reason);
         // "All brokers are down" follows the error that brought them down. And a name that
         // has two addresses has one, often, where nobody listens: that one refused the login
         // at the other says more.
         let says_more = match &*last {
-            None => true,
-            Some(_) if code == RDKafkaErrorCode::AllBrokersDown => false,
-            Some(before) => new.is_refusal() || !before.is_refusal(),
+            Some((before, at)) if now.duration_since(*at) < Self::RECENT => {
+                new.code != RDKafkaErrorCode::AllBrokersDown
+                    && (new.is_refusal() || !before.is_refusal())
+            }
+            _ => true,
         };
         if says_more {
-            *last = Some(new);
+            *last = Some((new, now));
         }
     }
 
     pub(crate) fn get(&self) -> Option<Failure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.recent(Instant::now())
+    }
+
+    fn recent(&self, now: Instant) -> Option<Failure> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = last.as_ref().filter(|(_, at)| now.duration_since(*at) < Self::RECENT);
+        last.map(|(failure, _)| failure.clone())
     }
 
     /// Returns why a call failed with `code`: the last error, where the call only waited
@@ -219,26 +234,29 @@ fn is_unknown(code: RDKafkaErrorCode) -> bool {
 mod tests {
     use super::*;
 
-    fn global(code: RDKafkaErrorCode) -> KafkaError {
-        KafkaError::Global(code)
-    }
-
     #[test]
     fn a_refused_login_says_more_than_what_follows_it() {
+        use RDKafkaErrorCode as Code;
         let last = LastError::default();
-        last.keep(&global(RDKafkaErrorCode::BrokerTransportFailure), "connect failed");
-        last.keep(
-            &global(RDKafkaErrorCode::Authentication),
-            "wrong password (after 5ms in state X)",
+        let start = Instant::now();
+        last.put(Failure::new(Code::BrokerTransportFailure, "connect failed"), start);
+        last.put(
+            Failure::new(Code::Authentication, "wrong password (after 5ms in state X)"),
+            start,
         );
-        last.keep(&global(RDKafkaErrorCode::BrokerTransportFailure), "connect failed");
-        last.keep(&global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
-        let refused = last.behind(RDKafkaErrorCode::OperationTimedOut);
-        let expected =
-            Failure { code: RDKafkaErrorCode::Authentication, reason: "wrong password".to_owned() };
-        assert_eq!(refused, expected);
-        let other = RDKafkaErrorCode::TopicAuthorizationFailed;
+        last.put(Failure::new(Code::BrokerTransportFailure, "connect failed"), start);
+        last.put(Failure::new(Code::AllBrokersDown, "1/1 brokers are down"), start);
+        let refused = Failure { code: Code::Authentication, reason: "wrong password".to_owned() };
+        assert_eq!(last.behind(Code::OperationTimedOut), refused);
+        let other = Code::TopicAuthorizationFailed;
         assert_eq!(last.behind(other), Failure::from(other), "it did not only wait");
+
+        let later = start + Duration::from_secs(600);
+        assert_eq!(last.recent(later), None, "who was let in since has another trouble");
+        last.put(Failure::new(Code::BrokerTransportFailure, "connect failed"), later);
+        let failed =
+            Failure { code: Code::BrokerTransportFailure, reason: "connect failed".to_owned() };
+        assert_eq!(last.recent(later), Some(failed));
     }
 
     #[test]

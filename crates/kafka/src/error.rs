@@ -78,8 +78,8 @@ impl Verdict {
             | Code::MessageTimedOut
             | Code::RequestTimedOut => Self::transient(format!(
                 "{doing}: no broker answers at `{bootstrap}` ({said}); \
-                 check 'bootstrap.servers', that the broker runs, and that `security.protocol` is \
-                 that of its listener"
+                 check 'bootstrap.servers' and that the broker runs, and that `security.protocol` \
+                 is that of its listener"
             )),
             Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
                 Self::transient(format!(

@@ -135,6 +135,12 @@ impl KafkaSink {
         }
     }
 
+    /// Judges what the producer has ended of: the cause of whatever else went wrong.
+    fn fatal(&self) -> Option<Verdict> {
+        let (code, _) = self.producer.client().fatal_error()?;
+        Some(Verdict::of_code(doing(&self.config), &self.config.bootstrap_servers, code))
+    }
+
     /// Judges what a call gave.
     fn verdict(&self, doing: &Doing, error: &KafkaError) -> Verdict {
         match code_of(error) {
@@ -186,15 +192,15 @@ impl KafkaSink {
                 // A transaction takes no more once it has to be aborted.
                 break;
             } else {
-                return Err(Verdict::of(outbox.describe(index), bootstrap, &error));
+                let verdict = || Verdict::of(outbox.describe(index), bootstrap, &error);
+                return Err(self.fatal().unwrap_or_else(verdict));
             }
         }
         while self.producer.in_flight_count() > 0 {
             self.producer.serve(WAIT);
         }
-        // A fatal error is the cause of whatever else went wrong.
-        if let Some((code, _)) = self.producer.client().fatal_error() {
-            return Err(Verdict::of_code(doing(&self.config), bootstrap, code));
+        if let Some(fatal) = self.fatal() {
+            return Err(fatal);
         }
         let refused = deliveries.take();
         match refused.iter().find(|refusal| !refusal.is_about_the_message()) {
