@@ -4,7 +4,7 @@
 FROM rust:1.95-slim-bookworm AS build
 # librdkafka and zstd are compiled from C.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc g++ make pkg-config perl \
+    && apt-get install -y --no-install-recommends gcc g++ make cmake pkg-config libssl-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
@@ -15,9 +15,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/tidecast /usr/local/bin/tidecast
 
 FROM debian:bookworm-slim
-# Certificates are for brokers that speak TLS.
+# Certificates are for brokers that speak TLS; OpenSSL is linked.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home --uid 10001 tidecast \
     && install -d -o tidecast /var/lib/tidecast

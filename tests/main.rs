@@ -23,6 +23,7 @@ mod model;
 mod one_meaning;
 mod record;
 mod repository;
+mod secure;
 mod service;
 mod slow_model;
 mod state;

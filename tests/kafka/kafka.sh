@@ -4,6 +4,11 @@
 #   kafka.sh serve [NODES]     in the foreground, on free ports, with data in a temporary folder;
 #                              prints "bootstrap.servers=…", ends and cleans up when its standard
 #                              input closes (Ctrl-D) or it is interrupted. The tests use this.
+#   kafka.sh serve secure      the same with an authorizer and further listeners: TLS with and
+#                              without a client's certificate, SASL, and bad certificates.
+#                              Prints where they are and the folder of the certificates
+#                              (certificates.sh). Each line of standard input is then the
+#                              arguments of a kafka-acls.sh, answered with `ok`
 #   kafka.sh start [NODES]     in the background; prints the bootstrap servers. 1 (default) or 3 nodes
 #   kafka.sh bootstrap         prints the bootstrap servers of what `start` started
 #   kafka.sh kill N | up N     kills node N without warning; brings it back
@@ -12,7 +17,7 @@
 #   kafka.sh tool CLASS ARG…   runs a Kafka console tool, for example
 #                              kafka.sh tool org.apache.kafka.tools.TopicCommand --bootstrap-server … --list
 #
-# Needs Java 17 or newer, and once Maven with access to Maven Central. `serve 1` takes Docker
+# Needs Java 17 or newer (`serve secure` a JDK and openssl), and once Maven with access to Maven Central. `serve 1` takes Docker
 # instead where KAFKA_VIA=docker is set.
 #
 # Settings (environment):
@@ -135,11 +140,55 @@ controlled.shutdown.enable=$([ "$count" -gt 1 ] && echo true || echo false)
 C
 }
 
+# The listeners of `serve secure`, beside those of `configure`, in the order of their ports.
+# Super users: the broker itself, which has no name here, `service`, and the client of client.pem.
+secure_listeners=(ssl mtls sasl expired elsewhere)
+secure() { # PORT…
+  local tls=$run/tls list='' advertised='' map='' name certificate i=0
+  mkdir -p "$tls"
+  "$here/certificates.sh" "$tls"
+  for name in "${secure_listeners[@]}"; do
+    list+=,${name^^}://127.0.0.1:${*:i+1:1}
+    advertised+=,${name^^}://localhost:${*:i+1:1}
+    case $name in sasl) map+=,SASL:SASL_SSL ;; *) map+=,${name^^}:SSL ;; esac
+    i=$((i + 1))
+  done
+  local file=$run/node1/server.properties login=org.apache.kafka.common.security
+  # A later line stands for an earlier one.
+  sed -n "s|^listeners=.*|&$list|p; s|^advertised.listeners=.*|&$advertised|p" "$file" > "$file.more"
+  sed -n "s|^listener.security.protocol.map=.*|&$map|p" "$file" >> "$file.more"
+  for name in "${secure_listeners[@]}"; do
+    case $name in expired | elsewhere) certificate=broker-$name ;; *) certificate=broker ;; esac
+    cat <<C
+listener.name.$name.ssl.keystore.type=PEM
+listener.name.$name.ssl.keystore.location=$tls/$certificate.pem
+listener.name.$name.ssl.truststore.type=PEM
+listener.name.$name.ssl.truststore.location=$tls/ca.pem
+C
+  done >> "$file.more"
+  cat >> "$file.more" <<C
+listener.name.mtls.ssl.client.auth=required
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:service;User:CN=client
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required \
+  user_service="hush-plain" user_limited="hush-limited" user_looking="hush-looking";
+listener.name.sasl.scram-sha-256.sasl.jaas.config=$login.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
+listener.name.sasl.oauthbearer.sasl.jaas.config=$login.oauthbearer.OAuthBearerLoginModule required \
+  unsecuredLoginStringClaim_sub="broker";
+C
+  cat "$file.more" >> "$file"
+  scram=(--add-scram 'SCRAM-SHA-256=[name=service,password=hush-256]'
+    --add-scram 'SCRAM-SHA-512=[name=service,password=hush-512]')
+}
+scram=()
+
 format() {
   local folder=$run/node$1
   [ -f "$folder/data/meta.properties" ] && return 0
   (LEVEL=WARN java_exec kafka.tools.StorageTool format -t "$cluster_id" \
-    -c "$folder/server.properties") > "$folder/format.log" 2>&1 \
+    -c "$folder/server.properties" "${scram[@]}") > "$folder/format.log" 2>&1 \
     || { cat "$folder/format.log" >&2; die "formatting the storage of node $1 failed"; }
 }
 
@@ -167,8 +216,15 @@ wait_ready() {
 
 launch() {
   local count=$1 node ports
-  read -r -a ports <<< "$(free_ports $((2 * count)))"
-  for node in $(seq 1 "$count"); do configure "$node" "$count" "${ports[@]}"; format "$node"; done
+  read -r -a ports <<< "$(free_ports $((2 * count + ${#secure_listeners[@]})))"
+  for node in $(seq 1 "$count"); do
+    configure "$node" "$count" "${ports[@]}"
+    if [ -n "${SECURE:-}" ]; then
+      secure_ports=("${ports[@]:2 * count}")
+      secure "${secure_ports[@]}"
+    fi
+    format "$node"
+  done
   for node in $(seq 1 "$count"); do up "$node"; done
   for node in $(seq 1 "$count"); do wait_ready "$node" || return 1; done
 }
@@ -214,6 +270,20 @@ serve() {
   wait_for_end
 }
 
+serve_secure() {
+  local i line
+  run=$(mktemp -d "${TMPDIR:-/tmp}/tidecast-kafka.XXXXXX")
+  trap 'halt; rm -rf "$run"' EXIT
+  trap 'exit 0' INT TERM HUP
+  SECURE=1 GUARD=1 start 1
+  line="bootstrap.servers=$(bootstrap) certificates=$run/tls"
+  for i in "${!secure_listeners[@]}"; do
+    line+=" ${secure_listeners[i]}=localhost:${secure_ports[i]}"
+  done
+  echo "$line"
+  (GUARD=1 LEVEL=WARN java_exec "$here/Acls.java" "$(bootstrap)")
+}
+
 # Returns when standard input closes.
 wait_for_end() { while read -r _; do :; done; }
 
@@ -249,7 +319,7 @@ serve_docker() {
 
 case ${1:-} in
   jars) jars ;;
-  serve) if [ "${KAFKA_VIA:-jars}" = docker ]; then serve_docker; else serve "${2:-1}"; fi ;;
+  serve) if [ "${2:-}" = secure ]; then serve_secure; elif [ "${KAFKA_VIA:-jars}" = docker ]; then serve_docker; else serve "${2:-1}"; fi ;;
   start) [ -d "$run/node1" ] && die "$run is in use: stop first"; start "${2:-1}"; bootstrap ;;
   bootstrap) bootstrap ;;
   kill) alive "${2:?which node?}" && kill -9 "$(cat "$run/node$2/pid")"; rm -f "$run/node$2/pid" ;;

@@ -11,12 +11,13 @@
 #![allow(clippy::expect_used, reason = "without a broker or a clock there is no test")]
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// A Kafka that tests may talk to.
 pub trait TestBroker: Send + Sync {
@@ -35,6 +36,36 @@ pub fn shared() -> Option<&'static dyn TestBroker> {
     BROKER.get_or_init(start).as_deref()
 }
 
+/// Returns the broker with TLS, SASL and an authorizer, starting it at the first call.
+///
+/// It comes from jars alone, for it is made of certificates that are made with it. `None`
+/// where the user asked for these tests to be left out, or runs another broker for them
+/// and has no Java.
+///
+/// # Panics
+/// If it cannot be had, with what to do about it.
+pub fn secure() -> Option<&'static SecureBroker> {
+    static BROKER: OnceLock<Option<SecureBroker>> = OnceLock::new();
+    let start = || {
+        if is_left_out() {
+            return None;
+        }
+        if setting("TIDECAST_TEST_BOOTSTRAP").is_some() && Via::Jars.obstacle().is_some() {
+            eprintln!("left out: without Java there is no broker with TLS");
+            return None;
+        }
+        match SecureBroker::start() {
+            Ok(broker) => Some(broker),
+            Err(failure) => panic!(
+                "these tests need an Apache Kafka of their own ({failure}). Install a JDK of Java \
+                 17 or newer, Maven and openssl. To leave these tests out, set \
+                 TIDECAST_SKIP_KAFKA_TESTS=1"
+            ),
+        }
+    };
+    BROKER.get_or_init(start).as_ref()
+}
+
 /// Returns `prefix` with a suffix that no other test or run uses.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -43,14 +74,25 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}-{number}", since_epoch.as_micros(), std::process::id())
 }
 
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether the user does without a broker, which CI never does.
+fn is_left_out() -> bool {
+    let in_ci = setting("CI").is_some_and(|value| value != "false");
+    let is_left_out = setting("TIDECAST_SKIP_KAFKA_TESTS").as_deref() == Some("1") && !in_ci;
+    if is_left_out {
+        eprintln!("left out: TIDECAST_SKIP_KAFKA_TESTS=1");
+    }
+    is_left_out
+}
+
 fn start() -> Option<Box<dyn TestBroker>> {
-    let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(bootstrap) = setting("TIDECAST_TEST_BOOTSTRAP") {
         return Some(Box::new(NamedBroker(bootstrap)));
     }
-    let in_ci = setting("CI").is_some_and(|value| value != "false");
-    if setting("TIDECAST_SKIP_KAFKA_TESTS").as_deref() == Some("1") && !in_ci {
-        eprintln!("left out: TIDECAST_SKIP_KAFKA_TESTS=1");
+    if is_left_out() {
         return None;
     }
     let mut failures = Vec::new();
@@ -128,30 +170,82 @@ impl ScriptBroker {
         if let Some(obstacle) = via.obstacle() {
             return Err(obstacle.to_owned());
         }
-        // Not the tests' own standard error: whoever reads that would wait for
-        // the script's end, too.
-        let log = std::env::temp_dir().join(format!("{}.log", unique("tidecast-kafka")));
-        let describe = |error: &dyn std::fmt::Display| format!("kafka.sh: {error}");
-        let mut command = Command::new(script().map_err(|error| describe(&error))?);
-        command
-            .arg("serve")
-            .env("KAFKA_VIA", via.name())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).map_err(|error| describe(&error))?);
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut script = command.spawn().map_err(|error| describe(&error))?;
-        let mut line = String::new();
-        if let Some(output) = script.stdout.take() {
-            BufReader::new(output).read_line(&mut line).map_err(|error| describe(&error))?;
-        }
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        fs::remove_file(&log).map_err(|error| describe(&error))?;
-        match line.trim().strip_prefix("bootstrap.servers=") {
+        let (script, _output, line) = serve(&["serve"], via)?;
+        match line.strip_prefix("bootstrap.servers=") {
             Some(bootstrap) => Ok(Self { bootstrap: bootstrap.to_owned(), _script: script }),
-            None => Err(format!("kafka.sh via {} failed: {}", via.name(), said.trim())),
+            None => Err(line),
         }
+    }
+}
+
+/// Starts the script; returns it, its output and the first line of that.
+fn serve(arguments: &[&str], via: Via) -> Result<(Child, BufReader<ChildStdout>, String), String> {
+    // Not the tests' own standard error: whoever reads that would wait for
+    // the script's end, too.
+    let log = std::env::temp_dir().join(format!("{}.log", unique("tidecast-kafka")));
+    let describe = |error: &dyn std::fmt::Display| format!("kafka.sh: {error}");
+    let mut command = Command::new(script().map_err(|error| describe(&error))?);
+    command
+        .args(arguments)
+        .env("KAFKA_VIA", via.name())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log).map_err(|error| describe(&error))?);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut script = command.spawn().map_err(|error| describe(&error))?;
+    let mut line = String::new();
+    let output = script.stdout.take().ok_or("kafka.sh: no output")?;
+    let mut output = BufReader::new(output);
+    output.read_line(&mut line).map_err(|error| describe(&error))?;
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    fs::remove_file(&log).map_err(|error| describe(&error))?;
+    match line.trim() {
+        "" => Err(format!("kafka.sh via {} failed: {}", via.name(), said.trim())),
+        line => Ok((script, output, line.to_owned())),
+    }
+}
+
+/// A broker with an authorizer and listeners with TLS; see `kafka.sh serve secure`.
+pub struct SecureBroker {
+    /// By what `kafka.sh` calls it: addresses, and the folder of the certificates.
+    places: BTreeMap<String, String>,
+    /// Takes calls of `kafka-acls.sh` and answers them.
+    acls: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _script: Child,
+}
+
+impl SecureBroker {
+    fn start() -> Result<Self, String> {
+        if let Some(obstacle) = Via::Jars.obstacle() {
+            return Err(obstacle.to_owned());
+        }
+        let (mut script, output, line) = serve(&["serve", "secure"], Via::Jars)?;
+        let input = script.stdin.take().ok_or("kafka.sh: no input")?;
+        let place = |word: &str| word.split_once('=').map(|(name, it)| (name.into(), it.into()));
+        let places = line.split(' ').filter_map(place).collect();
+        Ok(Self { places, acls: Mutex::new((input, output)), _script: script })
+    }
+
+    /// The address of a listener: `bootstrap.servers` (without TLS; a super user), `ssl`,
+    /// `mtls`, `sasl`, `expired` or `elsewhere`.
+    pub fn address(&self, listener: &str) -> &str {
+        &self.places[listener]
+    }
+
+    /// The path of a file that `certificates.sh` has made.
+    pub fn certificate(&self, name: &str) -> String {
+        format!("{}/{name}", self.places["certificates"])
+    }
+
+    /// Does what `kafka-acls.sh` does with these arguments; returns when it holds.
+    pub fn acl(&self, arguments: &str) {
+        let mut acls = self.acls.lock().expect("no test failed meanwhile");
+        let (input, output) = &mut *acls;
+        writeln!(input, "{arguments}").expect("kafka.sh takes a line");
+        let mut answer = String::new();
+        output.read_line(&mut answer).expect("kafka.sh answers");
+        assert_eq!(answer.trim(), "ok", "{arguments}");
     }
 }
 

@@ -207,11 +207,20 @@ pub struct PlanArguments {
 
 /// `tidecast explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tidecast explain pipelines/demo.sql")]
+#[command(after_help = "\
+Examples:
+  tidecast explain pipelines/demo.sql
+  tidecast explain --acls --principal User:tidecast pipelines/demo.sql | sh")]
 pub struct ExplainArguments {
     /// Pipeline files, or folders of `.sql` files.
     #[arg(required = true, value_name = "FILES")]
     pub files: Vec<PathBuf>,
+    /// Print the ACLs that the pipelines need instead, as calls of `kafka-acls.sh`.
+    #[arg(long)]
+    pub acls: bool,
+    /// Whom they are for: `User:` and the SASL user, or the certificate's subject.
+    #[arg(long, value_name = "NAME", requires = "acls", default_value = "User:tidecast")]
+    pub principal: String,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArguments,

@@ -193,7 +193,7 @@ fn kafka_sink(
         bad_topic,
         delivery: match options.delivery {
             Delivery::ExactlyOnce => tidecast_kafka::Delivery::ExactlyOnce {
-                transactional_id: format!("tidecast-{}-{}", plan.name, config.pipeline.instance),
+                transactional_id: transactional_id_prefix(plan) + &config.pipeline.instance,
             },
             Delivery::AtLeastOnce => tidecast_kafka::Delivery::AtLeastOnce,
         },
@@ -205,7 +205,12 @@ fn kafka_sink(
     }
 }
 
-fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
+/// Returns what the transactional ids of all instances of a pipeline begin with.
+pub(crate) fn transactional_id_prefix(plan: &PipelinePlan) -> String {
+    format!("tidecast-{}-", plan.name)
+}
+
+pub(crate) fn bootstrap(table: Option<&String>, config: &EngineConfig) -> String {
     table.unwrap_or(&config.kafka.bootstrap_servers).clone()
 }
 

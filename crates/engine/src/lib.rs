@@ -4,6 +4,7 @@
 //! pipeline is made of stands in one function, `run_generation` in
 //! `pipeline.rs`; ARCHITECTURE.md at the root tells the record's way.
 
+mod acls;
 mod assembler;
 mod commit;
 mod config;
@@ -31,6 +32,7 @@ use tidecast_actors::{Clock, Supervisor, SupervisorHandle};
 use tidecast_sql::PipelinePlan;
 use tokio::runtime::Runtime;
 
+pub use crate::acls::{Acl, AclResource, ClusterAcls, acls};
 pub use crate::config::{
     EngineConfig, KafkaConfig, ModelConfig, PipelineConfig, StateConfig, StatePlace,
 };

@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use tidecast_stream::{PartitionCommit, SinkError};
 
-use crate::error::Verdict;
+use crate::error::{Doing, Verdict};
 use crate::native;
 use crate::rebalance::SourceContext;
 
@@ -67,7 +67,7 @@ impl GroupCommitter {
                     thread::park_timeout(Duration::from_millis(50));
                 }
                 Err(error) => {
-                    return Err(Verdict::of(&self.doing(), &self.bootstrap, &error).into());
+                    return Err(Verdict::of(self.doing(), &self.bootstrap, &error).into());
                 }
             }
         }
@@ -137,12 +137,12 @@ impl GroupCommitter {
             let mut element = list.add_partition(&partition.topic, partition.number);
             let set = element.set_offset(Offset::Offset(commit.offset.0));
             element.set_metadata(&commit.metadata);
-            set.map_err(|error| Verdict::of(&self.doing(), &self.bootstrap, &error))?;
+            set.map_err(|error| Verdict::of(self.doing(), &self.bootstrap, &error))?;
         }
         Ok(list)
     }
 
-    pub(crate) fn doing(&self) -> String {
-        format!("committing offsets of group `{}`, topic `{}`", self.group_id, self.topic)
+    pub(crate) fn doing(&self) -> Doing {
+        Doing::committing(&self.topic, &self.group_id)
     }
 }

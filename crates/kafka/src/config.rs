@@ -1,11 +1,12 @@
 //! What a source or a sink needs to know, and librdkafka's settings made of it.
 
+use std::fs::File;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use tidecast_stream::secret::{self, HIDDEN};
+use tidecast_stream::secret::{self, HIDDEN, PropertyFileError};
 use tidecast_stream::{
     ClientProperties, EpochUnit, FieldColumn, MetadataColumn, Tombstones, ValueFormat,
 };
@@ -256,22 +257,27 @@ pub enum ConfigError {
         /// What is wrong with it, and what was expected.
         reason: String,
     },
+    /// A property names a file that cannot be read.
+    #[error(
+        "property `{name}`: cannot read `{path}`: {reason}; expected a file that this process may read"
+    )]
+    Unreadable {
+        /// The property.
+        name: &'static str,
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
     /// Kafka would not accept the name.
     #[error("topic `{name}`: expected 1 to 249 letters, digits, `.`, `_` or `-`")]
     Topic {
         /// The name.
         name: String,
     },
-    /// The property is about TLS, which this program was built without.
-    #[error(
-        "property `{name}` = `{value}` needs TLS, which this program was built without; build it with `--features ssl`"
-    )]
-    WithoutTls {
-        /// The property.
-        name: String,
-        /// Its value.
-        value: String,
-    },
+    /// The file with the value of a property gives none.
+    #[error(transparent)]
+    File(#[from] PropertyFileError),
     /// The property would break what the source or sink promises.
     #[error("property `{name}` cannot be set: {reason}; remove it")]
     Reserved {
@@ -327,6 +333,12 @@ fn apply(
     properties: &ClientProperties,
     reserved: &[(&'static str, &'static str)],
 ) -> Result<(), ConfigError> {
+    // Now and not when the settings were read: a secret that was changed holds from the
+    // next generation on.
+    let properties = properties.with_files_read()?;
+    if cfg!(feature = "openssl-vendored") {
+        find_authorities(config, &properties);
+    }
     for (name, value) in properties.iter() {
         if let Some((_, reason)) = reserved.iter().find(|(taken, _)| *taken == name) {
             return Err(ConfigError::Reserved { name: name.to_owned(), reason });
@@ -336,8 +348,38 @@ fn apply(
     Ok(())
 }
 
+/// Lets the requests for tokens look for the system's authorities, as librdkafka's own
+/// connections do: an OpenSSL that came with the program knows no place of this system.
+fn find_authorities(config: &mut ClientConfig, properties: &ClientProperties) {
+    let is_oidc = properties.get("sasl.oauthbearer.method") == Some("oidc");
+    if is_oidc && properties.get("https.ca.pem").is_none() {
+        config.set("https.ca.location", "probe");
+    }
+}
+
+/// Properties that name files, of which librdkafka says "system lib" where they are missing.
+const FILES: [&str; 7] = [
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "https.ca.location",
+    "sasl.oauthbearer.assertion.private.key.file",
+];
+
 /// Asks librdkafka whether it accepts every setting.
 fn check(config: &ClientConfig) -> Result<(), ConfigError> {
+    for name in FILES {
+        // Of authorities it may also be told to look for them where systems have them.
+        let path = config.get(name).filter(|path| !["", "probe"].contains(path));
+        if let Some(path) = path
+            && let Err(error) = File::open(path)
+        {
+            let reason = error.to_string();
+            return Err(ConfigError::Unreadable { name, path: path.to_owned(), reason });
+        }
+    }
     match config.create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, name, value)) => {
@@ -347,10 +389,6 @@ fn check(config: &ClientConfig) -> Result<(), ConfigError> {
                 false => reason,
             };
             let value = secret::shown(&name, &value).to_owned();
-            // librdkafka's words for a build without the feature `ssl`.
-            if reason.contains("OpenSSL not available") {
-                return Err(ConfigError::WithoutTls { name, value });
-            }
             Err(ConfigError::Property { name, value, reason: tidy(&reason) })
         }
         Err(other) => Err(ConfigError::Property {
@@ -372,112 +410,4 @@ fn tidy(reason: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::datatypes::Schema;
-
-    use super::*;
-
-    fn source(properties: &[(&str, &str)]) -> Result<ClientConfig, ConfigError> {
-        let mut config = KafkaSourceConfig::new("b:9092", "g", "t", Arc::new(Schema::empty()));
-        config.properties = properties.iter().copied().collect();
-        config.client_config()
-    }
-
-    #[test]
-    fn an_unknown_property_is_named() {
-        let error = source(&[("fetch.mx.bytes", "1")]).unwrap_err().to_string();
-        assert!(error.contains("`fetch.mx.bytes`"), "{error}");
-        assert!(error.contains("no such configuration property"), "{error}");
-    }
-
-    #[test]
-    fn tls_without_the_feature_names_the_feature() {
-        let settings = source(&[("security.protocol", "ssl")]);
-        if cfg!(feature = "ssl") {
-            assert!(settings.is_ok());
-        } else {
-            let error = settings.unwrap_err().to_string();
-            assert!(error.contains("`security.protocol` = `ssl`"), "{error}");
-            assert!(error.contains("--features ssl"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_named() {
-        let error = source(&[("session.timeout.ms", "soon")]).unwrap_err().to_string();
-        assert!(error.contains("`session.timeout.ms` = `soon`"), "{error}");
-    }
-
-    #[test]
-    fn secrets_are_neither_printed_nor_told() {
-        let error = source(&[("sasl.passwrd", "hunter2")]).unwrap_err().to_string();
-        assert!(error.contains("sasl.passwrd") && !error.contains("hunter2"), "{error}");
-        let mut config = KafkaSinkConfig::new("b:9092", "t");
-        config.properties.insert("sasl.password", "hunter2");
-        let printed = format!("{config:?}");
-        assert!(printed.contains("sasl.password") && !printed.contains("hunter2"), "{printed}");
-    }
-
-    /// What `rdkafka_conf.c` of librdkafka 2.12.1 marks with `_RK_SENSITIVE`.
-    const SENSITIVE: [&str; 13] = [
-        "ssl.key.location",
-        "ssl.key.password",
-        "ssl.key.pem",
-        "ssl_key",
-        "ssl.ca.pem",
-        "ssl.keystore.password",
-        "sasl.username",
-        "sasl.password",
-        "sasl.oauthbearer.config",
-        "sasl.oauthbearer.client.secret",
-        "sasl.oauthbearer.assertion.private.key.file",
-        "sasl.oauthbearer.assertion.private.key.passphrase",
-        "sasl.oauthbearer.assertion.private.key.pem",
-    ];
-
-    #[test]
-    fn what_librdkafka_takes_for_secret_is_secret_here() {
-        for name in SENSITIVE {
-            assert!(secret::is_secret(name), "{name}");
-        }
-        // No call of librdkafka's tells its marks. So whoever takes another version
-        // looks at them again: `grep _RK_SENSITIVE rdkafka_conf.c`.
-        let (_, version) = rdkafka::util::get_rdkafka_version();
-        assert_eq!(version, "2.12.1", "is `SENSITIVE` still the list of this version?");
-    }
-
-    #[test]
-    fn what_the_promises_rest_on_cannot_be_overridden() {
-        let error = source(&[("enable.auto.commit", "true")]).unwrap_err().to_string();
-        assert!(error.contains("committed together"), "{error}");
-        let error = source(&[("partition.assignment.strategy", "range")]).unwrap_err().to_string();
-        assert!(error.contains("cooperative-sticky"), "{error}");
-        let mut sink = KafkaSinkConfig::new("b:9092", "t");
-        sink.properties.insert("transactional.id", "x");
-        assert!(matches!(sink.client_config(), Err(ConfigError::Reserved { .. })));
-    }
-
-    #[test]
-    fn a_topic_that_kafka_would_refuse_is_refused_at_once() {
-        for name in ["", "a b", "a\0b", "..", &"x".repeat(250)] {
-            let error = KafkaSinkConfig::new("b:9092", name).client_config().unwrap_err();
-            assert!(matches!(error, ConfigError::Topic { .. }), "{error}");
-        }
-        assert_eq!(check_topic("a.b_c-1"), Ok(()));
-    }
-
-    #[test]
-    fn the_users_properties_win_over_the_tuned_ones() {
-        let config = source(&[("fetch.wait.max.ms", "7"), ("client.id", "me")]).unwrap();
-        assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
-        assert_eq!(config.get("client.id"), Some("me"));
-    }
-
-    #[test]
-    fn the_new_group_protocol_goes_without_a_strategy() {
-        let config = source(&[("group.protocol", "consumer")]).unwrap();
-        assert_eq!(config.get("partition.assignment.strategy"), None);
-    }
-}
+mod tests;

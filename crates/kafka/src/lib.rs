@@ -14,6 +14,7 @@
 //! thread that may block.
 
 mod admin;
+mod certificate;
 mod client;
 mod committer;
 mod config;

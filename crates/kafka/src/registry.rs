@@ -35,7 +35,7 @@ const CA: &str = "ssl.ca.location";
 /// Its settings, under the names that Confluent's clients have: `url` (several separated by
 /// commas are asked in turn), `basic.auth.user.info` (`user:password`),
 /// `bearer.auth.token`, and `ssl.ca.location` (PEM; without it the certificates of the
-/// public authorities count).
+/// public authorities count). Each may be in a file, `bearer.auth.token.file`.
 #[derive(Debug)]
 pub struct SchemaRegistry {
     urls: Vec<String>,
@@ -59,6 +59,7 @@ impl SchemaRegistry {
             name: name.to_owned(),
             reason,
         };
+        let settings = settings.with_files_read()?;
         if let Some((name, _)) = settings.iter().find(|(name, _)| !Self::SETTINGS.contains(name)) {
             let known = Self::SETTINGS.map(|name| format!("`{name}`")).join(", ");
             return Err(wrong(name, format!("there is no such setting, expected one of {known}")));

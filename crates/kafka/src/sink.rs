@@ -24,11 +24,12 @@ use tracing::{info, warn};
 use self::deliveries::{Deliveries, Refusal};
 use self::limits::Limits;
 use self::outbox::Outbox;
+use crate::certificate;
 use crate::client::{self, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::{Delivery, KafkaSinkConfig};
 use crate::encode::Outgoing;
-use crate::error::Verdict;
+use crate::error::{Doing, Verdict, code_of};
 use crate::native::NotifiedProducer;
 
 /// The longest wait for deliveries before the question whether any are outstanding is
@@ -82,7 +83,7 @@ impl KafkaSink {
         let settings = config.client_config().map_err(Verdict::from)?;
         let limits = Limits::of(&settings);
         let producer = producer(&config, &settings)?;
-        find_topics(&config, &producer)?;
+        find_topics(&config, &producer, &settings)?;
         let config = Arc::new(config);
         let sink = Self { producer, committer, config, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
@@ -112,7 +113,8 @@ impl KafkaSink {
     }
 
     fn init_transactions(&self, transactional_id: &str) -> Result<(), Verdict> {
-        let doing = format!("taking over transactional id `{transactional_id}`");
+        let doing =
+            doing(&self.config).said(format!("taking over transactional id `{transactional_id}`"));
         let deadline = Instant::now() + self.config.timeout.max(Duration::from_secs(30));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -127,10 +129,32 @@ impl KafkaSink {
                     self.producer.poll(Duration::from_millis(50));
                 }
                 Err(error) => {
-                    return Err(Verdict::of(&doing, &self.config.bootstrap_servers, &error));
+                    return Err(self.verdict(&doing, &error));
                 }
             }
         }
+    }
+
+    /// Judges what the producer has ended of: the cause of whatever else went wrong.
+    fn fatal(&self) -> Option<Verdict> {
+        let (code, _) = self.producer.client().fatal_error()?;
+        Some(Verdict::of_code(doing(&self.config), &self.config.bootstrap_servers, code))
+    }
+
+    /// Judges what a call gave.
+    fn verdict(&self, doing: &Doing, error: &KafkaError) -> Verdict {
+        match code_of(error) {
+            Some(code) => self.verdict_of_code(doing, code),
+            None => Verdict::of(doing, &self.config.bootstrap_servers, error),
+        }
+    }
+
+    /// Judges `code`; where a call only waited in vain, what was behind that.
+    fn verdict_of_code(&self, doing: &Doing, code: RDKafkaErrorCode) -> Verdict {
+        let failure = self.producer.context().last_error.behind(code);
+        let verdict = Verdict::of_failure(doing, &self.config.bootstrap_servers, &failure);
+        // Who was let in before may be so again, with what the next generation reads.
+        if failure.code == code { verdict } else { verdict.retriable() }
     }
 
     /// Gives a record to librdkafka, waiting while its buffer is full.
@@ -168,22 +192,19 @@ impl KafkaSink {
                 // A transaction takes no more once it has to be aborted.
                 break;
             } else {
-                return Err(Verdict::of(&outbox.describe(index), bootstrap, &error));
+                let verdict = || Verdict::of(outbox.describe(index), bootstrap, &error);
+                return Err(self.fatal().unwrap_or_else(verdict));
             }
         }
         while self.producer.in_flight_count() > 0 {
             self.producer.serve(WAIT);
         }
-        // A fatal error is the cause of whatever else went wrong.
-        if let Some((code, _)) = self.producer.client().fatal_error() {
-            let doing = format!("writing topic `{}`", self.config.topic);
-            return Err(Verdict::of_code(&doing, bootstrap, code));
+        if let Some(fatal) = self.fatal() {
+            return Err(fatal);
         }
         let refused = deliveries.take();
         match refused.iter().find(|refusal| !refusal.is_about_the_message()) {
-            Some(other) => {
-                Err(Verdict::of_code(&outbox.describe(other.index), bootstrap, other.code))
-            }
+            Some(other) => Err(self.verdict_of_code(&outbox.describe(other.index), other.code)),
             None => Ok(refused),
         }
     }
@@ -246,9 +267,9 @@ impl KafkaSink {
         outbox: &Outbox<'_>,
         pending: &[usize],
     ) -> Result<Vec<Refusal>, SinkError> {
-        let doing = format!("transaction on topic `{}`", self.config.topic);
-        let verdict =
-            |error: &KafkaError| Verdict::of(&doing, &self.config.bootstrap_servers, error);
+        let doing =
+            doing(&self.config).said(format!("transaction on topic `{}`", self.config.topic));
+        let verdict = |error: &KafkaError| self.verdict(&doing, error);
         self.producer.begin_transaction().map_err(|error| verdict(&error))?;
         let refused = self.send_all(outbox, pending)?;
         if !refused.is_empty() {
@@ -261,7 +282,7 @@ impl KafkaSink {
             self.retrying(|| {
                 self.producer.send_offsets_to_transaction(&offsets, &member, self.config.timeout)
             })
-            .map_err(|error| Verdict::of(&committer.doing(), &committer.bootstrap, &error))?;
+            .map_err(|error| self.verdict(&committer.doing(), &error))?;
         }
         // Without a limit of ours it takes what is left of the transaction's.
         self.retrying(|| self.producer.commit_transaction(Timeout::Never))
@@ -319,11 +340,19 @@ impl Sink for KafkaSink {
     }
 }
 
+fn doing(config: &KafkaSinkConfig) -> Doing {
+    let doing = Doing::writing(format!("writing topic `{}`", config.topic), &config.topic);
+    match &config.delivery {
+        Delivery::ExactlyOnce { transactional_id } => doing.under(transactional_id),
+        Delivery::AtLeastOnce => doing,
+    }
+}
+
 fn producer(
     config: &KafkaSinkConfig,
     settings: &ClientConfig,
 ) -> Result<NotifiedProducer<Deliveries>, Verdict> {
-    let doing = format!("writing topic `{}`", config.topic);
+    let doing = doing(config);
     let producer = settings
         .create_with_context(Deliveries::default())
         .map_err(|error| Verdict::of(&doing, &config.bootstrap_servers, &error))?;
@@ -344,25 +373,24 @@ fn limited_producer(
 fn find_topics(
     config: &KafkaSinkConfig,
     producer: &BaseProducer<Deliveries>,
+    settings: &ClientConfig,
 ) -> Result<(), Verdict> {
     for topic in config.topics() {
         let serve = || {
             producer.poll(Duration::ZERO);
         };
-        let found = client::find_topic(producer.client(), topic, config.timeout, serve);
-        if let TopicState::Failed(code) = found {
-            let cause = match code {
-                RDKafkaErrorCode::UnknownTopicOrPartition => code,
-                other => producer.context().last_error.get().unwrap_or(other),
-            };
+        let last_error = &producer.context().last_error;
+        let found = client::find_topic(producer.client(), topic, config.timeout, last_error, serve);
+        if let TopicState::Failed(failure) = found {
+            let failure = certificate::looked_into(failure, settings);
             let is = |letters: &Option<String>| letters.as_deref() == Some(topic);
             let option = match topic {
                 _ if is(&config.bad_topic) => " ('bad.topic' of the source table)",
                 _ if is(&config.late_topic) => " ('late.topic' of the source table)",
                 _ => "",
             };
-            let doing = format!("writing topic `{topic}`{option}");
-            return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause));
+            let doing = Doing::writing(format!("writing topic `{topic}`{option}"), topic);
+            return Err(Verdict::of_failure(doing, &config.bootstrap_servers, &failure));
         }
     }
     Ok(())

@@ -23,10 +23,11 @@ use tracing::{debug, info, warn};
 
 use self::absent::AbsentColumns;
 use self::positions::Beginning;
-use crate::client::{self, TopicState};
+use crate::certificate;
+use crate::client::{self, Refusals, TopicState};
 use crate::committer::GroupCommitter;
 use crate::config::KafkaSourceConfig;
-use crate::error::{Verdict, sentence};
+use crate::error::{Doing, Verdict, sentence};
 use crate::native::{self, BatchQueue};
 use crate::rebalance::{Change, SourceContext};
 use crate::registry::SchemaRegistry;
@@ -69,6 +70,7 @@ pub struct KafkaSource {
     held: BTreeSet<i32>,
     /// Since when the topic is reported missing.
     missing_since: Option<Instant>,
+    refusals: Refusals,
 }
 
 /// A started partition.
@@ -135,7 +137,7 @@ impl KafkaSource {
     /// If a setting is wrong, or within the configured patience no broker answers
     /// or the topic does not exist.
     pub fn connect(config: KafkaSourceConfig) -> Result<Self, SourceError> {
-        let doing = format!("reading topic `{}`", config.topic);
+        let doing = Doing::reading(&config.topic, &config.group_id);
         let verdict = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
         let settings = config.client_config().map_err(Verdict::from)?;
         let decoder =
@@ -146,16 +148,21 @@ impl KafkaSource {
         let consumer = Arc::new(consumer);
         // Errors that concern no call come with the events.
         let serve = || drop(consumer.poll(Duration::ZERO));
-        match client::find_topic(consumer.client(), &config.topic, config.timeout, serve) {
+        let last_error = &consumer.context().last_error;
+        match client::find_topic(
+            consumer.client(),
+            &config.topic,
+            config.timeout,
+            last_error,
+            serve,
+        ) {
             TopicState::Partitions(partitions) => {
                 info!(topic = %config.topic, partitions, group = %config.group_id, "topic found");
             }
-            TopicState::Failed(code) => {
-                let cause = match code {
-                    RDKafkaErrorCode::UnknownTopicOrPartition => code,
-                    other => consumer.context().last_error.get().unwrap_or(other),
-                };
-                return Err(Verdict::of_code(&doing, &config.bootstrap_servers, cause).into());
+            TopicState::Failed(failure) => {
+                let failure = certificate::looked_into(failure, &settings);
+                let bootstrap = &config.bootstrap_servers;
+                return Err(Verdict::of_failure(&doing, bootstrap, &failure).into());
             }
         }
         consumer.subscribe(&[&config.topic]).map_err(|error| verdict(&error))?;
@@ -173,6 +180,7 @@ impl KafkaSource {
             unproven: BTreeSet::new(),
             held: BTreeSet::new(),
             missing_since: None,
+            refusals: Refusals::default(),
             config,
         })
     }
@@ -187,12 +195,12 @@ impl KafkaSource {
         }
     }
 
-    fn doing(&self) -> String {
-        format!("reading topic `{}`", self.topic)
+    fn doing(&self) -> Doing {
+        Doing::reading(&self.topic, &self.config.group_id)
     }
 
     fn verdict(&self, error: &KafkaError) -> Verdict {
-        Verdict::of(&self.doing(), &self.config.bootstrap_servers, error)
+        Verdict::of(self.doing(), &self.config.bootstrap_servers, error)
     }
 
     fn partition(&self, number: i32) -> Partition {
@@ -212,7 +220,7 @@ impl KafkaSource {
         let missing = self.missing_since.is_some_and(|since| since.elapsed() > TOPIC_PATIENCE);
         if missing {
             let code = RDKafkaErrorCode::UnknownTopicOrPartition;
-            let verdict = Verdict::of_code(&self.doing(), &self.config.bootstrap_servers, code);
+            let verdict = Verdict::of_code(self.doing(), &self.config.bootstrap_servers, code);
             return Err(verdict.into());
         }
         Ok(())
@@ -241,6 +249,19 @@ impl KafkaSource {
                 warn!(
                     topic = %self.topic, bootstrap = %self.config.bootstrap_servers,
                     reason = %sentence(code), "connection trouble; trying again",
+                );
+                Ok(())
+            }
+            Code::Authentication | Code::SSL => {
+                let failure = self.consumer.context().last_error.behind(Code::OperationTimedOut);
+                if self.refusals.note(Instant::now()) {
+                    let bootstrap = &self.config.bootstrap_servers;
+                    let verdict = Verdict::of_failure(self.doing(), bootstrap, &failure);
+                    return Err(verdict.retriable().into());
+                }
+                warn!(
+                    topic = %self.topic, bootstrap = %self.config.bootstrap_servers,
+                    reason = %failure.reason, "a broker refused the connection; trying again",
                 );
                 Ok(())
             }

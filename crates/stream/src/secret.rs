@@ -1,10 +1,14 @@
 //! What belongs in no log: one rule by which settings are told to be secret, and
 //! types whose `Debug` keeps to it.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+
+pub use self::file::{PropertyFileError, other_name, property_of_file};
 
 /// What is shown in the place of a secret.
 pub const HIDDEN: &str = "***";
@@ -14,12 +18,20 @@ pub const HIDDEN: &str = "***";
 const PARTS: [&str; 9] =
     ["pass", "secret", "key", "token", "oauth", "pem", "username", "user.info", "jaas"];
 
+/// librdkafka's own properties that are the name of a file.
+const OWN_FILES: [&str; 3] = [
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+];
+
 /// Returns whether the value of a client's setting by this name is to be hidden.
 ///
 /// It goes by parts of the name, so that a misspelt one is hidden, too, and so is
 /// what a newer librdkafka may add. This hides more than it has to
 /// (`sasl.oauthbearer.method`): a value that is hidden can be looked up where it
-/// was written, and one that was shown cannot be taken back.
+/// was written, and one that was shown cannot be taken back. Where a secret is in a
+/// file, the file's name is none.
 ///
 /// ```
 /// use tidecast_stream::secret::is_secret;
@@ -28,7 +40,7 @@ const PARTS: [&str; 9] =
 /// ```
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    PARTS.iter().any(|part| name.contains(part))
+    property_of_file(&name).is_none() && PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Returns `value` as the setting `name` may show it.
@@ -81,7 +93,8 @@ impl fmt::Display for Secret {
 /// assert_eq!(properties.get("sasl.password"), Some("hush"));
 /// ```
 ///
-/// Read from a configuration, values may be written without quotes (`5`, `true`).
+/// Read from a configuration, values may be written without quotes (`5`, `true`). The
+/// value of any property may stand in a file: `sasl.password.file` names it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "BTreeMap<String, Plain>")]
 pub struct ClientProperties(BTreeMap<String, String>);
@@ -112,11 +125,15 @@ impl ClientProperties {
         self.iter().map(|(name, value)| (name, shown(name, value)))
     }
 
-    /// Returns these, those of `over` in the place of ones by the same name.
+    /// Returns these, those of `over` in the place of ones by the same name, or of ones
+    /// that say the same by a file.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         let mut merged = self.clone();
-        merged.0.extend(over.0.clone());
+        for (name, value) in over.iter() {
+            merged.remove(&other_name(name));
+            merged.insert(name, value);
+        }
         merged
     }
 }

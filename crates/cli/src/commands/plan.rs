@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tidecast_engine::{EngineConfig, MODELS, model_info};
+use tidecast_engine::{EngineConfig, MODELS, acls, model_info};
 use tidecast_sql::{PipelinePlan, explain, parse_scripts};
 
 use crate::arguments::{ExplainArguments, PlanArguments};
@@ -32,10 +32,32 @@ pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
 pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
     let config = configuration(&arguments.config)?.engine();
     for plan in load_plans(&arguments.files)? {
+        if arguments.acls {
+            print_acls(&plan, &config, &arguments.principal);
+            continue;
+        }
         line(format_args!("{}", explain(&plan)));
         line(format_args!("{}", in_force(&plan, &config)));
     }
     Ok(())
+}
+
+/// Prints what a pipeline needs to be allowed to, in lines for a shell.
+fn print_acls(plan: &PipelinePlan, config: &EngineConfig, principal: &str) {
+    let clusters = acls(plan, config);
+    if clusters.is_empty() {
+        line(format_args!("# pipeline `{}` has no Kafka and needs no ACLs", plan.name));
+    }
+    for cluster in clusters {
+        line(format_args!("# pipeline `{}` on {}", plan.name, cluster.bootstrap_servers));
+        line(format_args!(
+            "# (with `--command-config FILE` where the administrator has to log in)"
+        ));
+        for command in cluster.commands(principal) {
+            line(format_args!("{command}"));
+        }
+        line(format_args!(""));
+    }
 }
 
 fn limit(set: Option<usize>) -> String {

@@ -20,7 +20,15 @@ pub(super) struct Layers {
     defaults: Table,
     merged: Table,
     /// By full key (`kafka.group_prefix`).
-    origins: BTreeMap<String, String>,
+    origins: BTreeMap<String, Origin>,
+    /// How many files, environments and flags were put over the defaults.
+    layer: usize,
+}
+
+/// Who said a setting.
+struct Origin {
+    place: String,
+    layer: usize,
 }
 
 impl Layers {
@@ -29,11 +37,12 @@ impl Layers {
         let place = "config/tidecast.toml";
         let defaults: Table =
             toml::from_str(DEFAULTS).map_err(|error| syntax(place, DEFAULTS, &error))?;
-        Ok(Self { merged: defaults.clone(), defaults, origins: BTreeMap::new() })
+        Ok(Self { merged: defaults.clone(), defaults, origins: BTreeMap::new(), layer: 0 })
     }
 
     /// Puts a file over what there is.
     pub(super) fn add_file(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
+        self.layer += 1;
         let spanned = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
         let mut values: Table = toml::from_str(text).map_err(|error| syntax(file, text, &error))?;
         for (section, content) in spanned.get_ref() {
@@ -76,6 +85,7 @@ impl Layers {
         &mut self,
         environment: &[(String, String)],
     ) -> Result<(), ConfigError> {
+        self.layer += 1;
         let mut variables: Vec<_> = environment.iter().collect();
         variables.sort();
         for (variable, value) in variables {
@@ -92,6 +102,7 @@ impl Layers {
 
     /// Puts `section.key=value` over what there is.
     pub(super) fn add_assignment(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        self.layer += 1;
         let place = format!("--set `{}`", self.shown(assignment));
         let parts = assignment
             .split_once('=')
@@ -130,7 +141,8 @@ impl Layers {
 
     /// Returns who said the setting with this full key.
     pub(super) fn place_of(&self, key: &str) -> String {
-        self.origins.get(key).cloned().unwrap_or_else(|| "default configuration".to_owned())
+        let said = self.origins.get(key).map(|origin| origin.place.clone());
+        said.unwrap_or_else(|| "default configuration".to_owned())
     }
 
     /// Returns all settings, in the order of the defaults.
@@ -164,7 +176,7 @@ impl Layers {
             section: section.to_owned(),
             key: key.to_owned(),
             value,
-            origin: self.origins.get(&format!("{section}.{key}")).cloned(),
+            origin: self.origins.get(&format!("{section}.{key}")).map(|it| it.place.clone()),
         }
     }
 
@@ -240,8 +252,36 @@ impl Layers {
             let message = format!("`{path}`: {}", error.message());
             return Err(ConfigError::Value { place, message });
         }
-        self.origins.insert(path, place);
+        if let Some(property) = property {
+            self.replace_other(section, key, property, &place)?;
+        }
+        self.origins.insert(path, Origin { place, layer: self.layer });
         merge(&mut self.merged, layer);
+        Ok(())
+    }
+
+    /// Takes out what an earlier layer says of the same property by its other name
+    /// (`sasl.password` and `sasl.password.file`); one layer must not say both.
+    fn replace_other(
+        &mut self,
+        section: &str,
+        key: &str,
+        property: &str,
+        place: &str,
+    ) -> Result<(), ConfigError> {
+        let other = secret::other_name(property);
+        let Some(origin) = self.origins.remove(&format!("{section}.{key}.{other}")) else {
+            return Ok(());
+        };
+        if origin.layer == self.layer {
+            let message = format!("`{property}` says again what `{other}` says; expected one");
+            return Err(ConfigError::Value { place: place.to_owned(), message });
+        }
+        if let Some(Value::Table(section)) = self.merged.get_mut(section)
+            && let Some(Value::Table(properties)) = section.get_mut(key)
+        {
+            properties.remove(&other);
+        }
         Ok(())
     }
 

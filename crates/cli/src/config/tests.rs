@@ -129,6 +129,33 @@ fn secrets_are_hidden_wherever_they_come_from() {
 }
 
 #[test]
+fn a_secret_is_told_by_its_file_and_the_later_way_holds() {
+    let variable = "TIDECAST_KAFKA__PROPERTIES__SASL_PASSWORD_FILE";
+    let config = load(&[(variable, "/run/secrets/kafka")], &[]).unwrap();
+    let properties: Vec<_> = config.kafka.properties.iter().collect();
+    assert_eq!(properties, [("sasl.password.file", "/run/secrets/kafka")]);
+    assert!(config.to_toml().contains("\"sasl.password.file\" = \"/run/secrets/kafka\""));
+
+    let over = "kafka.properties.sasl.password=hush";
+    let config = load(&[(variable, "/run/secrets/kafka")], &[over]).unwrap();
+    let properties: Vec<_> = config.kafka.properties.iter().collect();
+    assert_eq!(properties, [("sasl.password", "hush")]);
+    let shown = config.to_toml();
+    assert!(!shown.contains("hush") && !shown.contains("/run/secrets"), "{shown}");
+
+    let plain = ("TIDECAST_KAFKA__PROPERTIES__SASL_PASSWORD", "hush");
+    let error = load(&[plain, (variable, "/f")], &[]).unwrap_err();
+    let expected = format!(
+        "environment variable `{variable}`: `sasl.password.file` says again what \
+         `sasl.password` says; expected one"
+    );
+    assert_eq!(error, expected);
+    let file = "[kafka.properties]\n'sasl.password' = 'hush'\n'sasl.password.file' = '/f'\n";
+    let error = load_text(file).unwrap_err();
+    assert!(error.contains("line ") && !error.contains("hush"), "{error}");
+}
+
+#[test]
 fn the_engine_alone_has_the_same_defaults() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(config.engine(), EngineConfig::default());

@@ -154,6 +154,7 @@ fn settings_that_cannot_be_are_refused_by_name() {
         (vec![(URL, "http://me:pass@a")], "`url`: it has a login in it"),
         (vec![(URL, "http://a"), (USER_INFO, "me")], "expected `user:password`"),
         (vec![(URL, "http://a"), (USER_INFO, "a:b"), (TOKEN, "t")], "is set as well"),
+        (vec![(URL, "http://a"), ("bearer.auth.token.file", "/nowhere")], "`/nowhere`"),
         (vec![(URL, "https://a"), (CA, "/nowhere.pem")], "`/nowhere.pem`"),
         (vec![(URL, "https://a"), (CA, "Cargo.toml")], "no certificate"),
     ] {

@@ -9,7 +9,7 @@ use super::deliveries::Refusal;
 use super::limits::Limits;
 use crate::config::KafkaSinkConfig;
 use crate::encode::{self, Outgoing};
-use crate::error::{Verdict, readable};
+use crate::error::{Doing, Verdict, readable};
 
 /// What is sent for one [`Transaction`].
 pub(super) struct Outbox<'a> {
@@ -95,13 +95,14 @@ impl<'a> Outbox<'a> {
     }
 
     /// Names a message in a sentence for people.
-    pub(super) fn describe(&self, index: usize) -> String {
+    pub(super) fn describe(&self, index: usize) -> Doing {
         let topic = self.topic(index).unwrap_or_default();
         if let Some(position) = self.position(index) {
-            return format!("the letter about `{position}` to topic `{topic}`");
+            let sentence = format!("the letter about `{position}` to topic `{topic}`");
+            return Doing::writing(sentence, topic);
         }
         let series = self.transaction.forecasts.get(index).map(|message| &message.series);
         let key = series.and_then(|series| serde_json::to_vec(series).ok()).unwrap_or_default();
-        format!("message `{}` to topic `{topic}`", readable(&key))
+        Doing::writing(format!("message `{}` to topic `{topic}`", readable(&key)), topic)
     }
 }

@@ -108,7 +108,7 @@ impl KafkaSink {
     ) -> Result<Vec<usize>, Verdict> {
         if let Some(refusal) = refused.iter().find(|refusal| outbox.is_forecast(refusal.index)) {
             let doing = outbox.describe(refusal.index);
-            return Err(Verdict::of_code(&doing, &self.config.bootstrap_servers, refusal.code));
+            return Err(Verdict::of_code(doing, &self.config.bootstrap_servers, refusal.code));
         }
         observe::lost_letters(&self.config.pipeline, topic, refused.len() as u64);
         for refusal in refused {

@@ -142,8 +142,7 @@ impl KafkaSource {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::UnknownTopic => {
-                let doing = format!("reading `{}[{number}]`", self.topic);
-                let verdict = Verdict::of_code(&doing, &self.config.bootstrap_servers, code);
+                let verdict = Verdict::of_code(self.doing(), &self.config.bootstrap_servers, code);
                 return Err(verdict.into());
             }
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {}

@@ -130,9 +130,10 @@ impl Producer {
         if flushed.is_ok() && undelivered == 0 {
             return Ok(());
         }
-        let code = state.last_error.get().unwrap_or(RDKafkaErrorCode::OperationTimedOut);
+        let timed_out = RDKafkaErrorCode::OperationTimedOut;
+        let failure = state.last_error.get().unwrap_or_else(|| timed_out.into());
         let waiting = self.producer.in_flight_count();
         let doing = format!("sending ({undelivered} records refused, {waiting} still under way)");
-        Err(Verdict::of_code(&doing, &self.bootstrap, code).into())
+        Err(Verdict::of_failure(&doing, &self.bootstrap, &failure).into())
     }
 }

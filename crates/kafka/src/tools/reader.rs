@@ -140,6 +140,9 @@ impl TopicReader {
             Isolation::ReadUncommitted => "read_uncommitted",
         };
         let mut config = ClientConfig::new();
+        let properties = properties
+            .with_files_read()
+            .map_err(|error| KafkaToolError::new(format!("{doing}: {error}")))?;
         for (name, value) in properties.iter() {
             config.set(name, value);
         }
@@ -154,11 +157,13 @@ impl TopicReader {
             .set("isolation.level", level);
         let consumer: BaseConsumer<ReaderState> =
             config.create_with_context(ReaderState::default()).map_err(|error| verdict(&error))?;
-        let found = client::find_topic(consumer.client(), topic, Duration::from_secs(15), || {});
+        let last_error = &consumer.context().0;
+        let patience = Duration::from_secs(15);
+        let found = client::find_topic(consumer.client(), topic, patience, last_error, || {});
         let partitions = match found {
             TopicState::Partitions(count) => i32::try_from(count).unwrap_or(i32::MAX),
-            TopicState::Failed(code) => {
-                return Err(Verdict::of_code(&doing, bootstrap, code).into());
+            TopicState::Failed(failure) => {
+                return Err(Verdict::of_failure(&doing, bootstrap, &failure).into());
             }
         };
         let mut list = TopicPartitionList::new();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones};
+use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, secret};
 
 use super::columns::{metadata, schema, watermark};
 use super::formats;
@@ -42,7 +42,9 @@ const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "protobuf.message",
         "schema.registry.url",
         "schema.registry.basic.auth.user.info",
+        "schema.registry.basic.auth.user.info.file",
         "schema.registry.bearer.auth.token",
+        "schema.registry.bearer.auth.token.file",
         "schema.registry.ssl.ca.location",
         "timestamp.unit",
         "bootstrap.servers",
@@ -435,9 +437,14 @@ fn own_properties(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Cli
                     "librdkafka's `{name}` is set by Tidecast, expected no such property: {instead}"
                 ),
             ));
-        } else {
-            properties.insert(name, value.value.clone());
+            continue;
         }
+        let other = secret::other_name(name);
+        if properties.get(&other).is_some() {
+            let message = format!("`properties.{name}` says again what `properties.{other}` says");
+            problems.push(Problem::new(span, format!("{message}, expected one")));
+        }
+        properties.insert(name, value.value.clone());
     }
     properties
 }

@@ -7,7 +7,7 @@ WITH ('connector'='kafka', 'topic'='readings', 'format'='json', 'bootstrap.serve
       'properties.fetch.max.bytes'='1000000', 'properties.sasl.password'='do not print');
 CREATE MODEL big WITH ('provider'='moirai-moe', 'path'='hf://Salesforce/moirai-moe-1.0-R-small', 'revision'='v1', 'token'='hf_x', 'license.accept'='cc-by-nc-4.0', 'device'='cuda:1', 'rollout'='exact', 'patch.size'='32');
 CREATE TABLE forecasts WITH ('connector'='kafka', 'topic'='forecasts', 'properties.bootstrap.servers'='b:9092, a:9092',
-  'properties.compression.type'='zstd');
+  'properties.compression.type'='zstd', 'properties.ssl.key.password.file'='/run/secrets/key');
 CREATE VIEW load AS
   SELECT r."Site" AS site, r.phase, r.window_end AS t, sum(r.kw) FILTER (WHERE r.on_line) AS kw
   FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '15' MINUTE, INTERVAL '5' MINUTE) AS r
