@@ -5,7 +5,8 @@
 //! arrow-avro's decoder takes bytes that end too early for a beginning, keeps what it has
 //! appended, and would read the next record's bytes as the rest of this one. So it is asked
 //! record by record, must have used each to its last byte, and is thrown away where it did
-//! not; the good ones before are decoded anew.
+//! not; the good ones before are decoded anew. And it looks at texts only when a batch is
+//! made of them, so one that is not UTF-8 is found by halves.
 
 mod schema;
 
@@ -218,31 +219,25 @@ impl Writer {
 
     /// Decodes the records of these indices.
     fn read(&mut self, indices: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
-        // Those that are in the decoder, in order.
-        let mut held: Vec<usize> = Vec::new();
         let payload = |index: usize| payloads.get(index).copied().flatten().unwrap_or_default();
-        for index in indices.iter().copied() {
-            match self.push(payload(index)) {
-                Ok(()) => held.push(index),
-                Err(reason) => {
-                    rows.set(index, Err(reason));
-                    // It may hold a part of the record.
-                    self.decoder = None;
-                    held.retain(|index| match self.push(payload(*index)) {
-                        Ok(()) => true,
-                        Err(reason) => {
-                            rows.set(*index, Err(reason));
-                            false
-                        }
-                    });
-                    self.flush(&mut held, rows);
+        for some in indices.chunks(self.capacity) {
+            let mut rest = some;
+            loop {
+                let mut pushed = rest.iter().map(|index| self.push(payload(*index)));
+                let bad = pushed.by_ref().enumerate().find_map(|(at, it)| Some((at, it.err()?)));
+                let Some((at, reason)) = bad else { break };
+                // It may hold a part of the record.
+                self.decoder = None;
+                let (before, behind) = rest.split_at(at);
+                // These were decoded once, so it goes no deeper.
+                self.read(before, payloads, rows);
+                if let Some((bad, behind)) = behind.split_first() {
+                    rows.set(*bad, Err(reason));
+                    rest = behind;
                 }
             }
-            if self.decoder.as_ref().is_some_and(Decoder::batch_is_full) {
-                self.flush(&mut held, rows);
-            }
+            self.flush(rest, payloads, rows);
         }
-        self.flush(&mut held, rows);
     }
 
     /// Decodes one record. After an error the decoder is of no use.
@@ -278,8 +273,9 @@ impl Writer {
         }
     }
 
-    /// Makes a batch of the records that were decoded.
-    fn flush(&mut self, held: &mut Vec<usize>, rows: &mut Rows) {
+    /// Makes a batch of the records that were decoded. What shows only now (texts that are
+    /// not UTF-8) is found by halves.
+    fn flush(&mut self, held: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
         if held.is_empty() {
             return;
         }
@@ -289,21 +285,22 @@ impl Writer {
             _ => Err("rows are missing".to_owned()),
         };
         let number = rows.batches.len();
-        match batch {
-            Ok(cells) => {
+        match (batch, held) {
+            (Ok(cells), held) => {
                 rows.batches.push(cells);
-                for (row, index) in held.drain(..).enumerate() {
-                    rows.set(index, Ok((number, row)));
+                for (row, index) in held.iter().enumerate() {
+                    rows.set(*index, Ok((number, row)));
                 }
             }
-            Err(error) => {
+            (Err(error), [only]) => {
                 self.decoder = None;
-                for index in held.drain(..) {
-                    rows.set(
-                        index,
-                        Err(format!("no Avro record of schema {}: {error}", self.number)),
-                    );
-                }
+                rows.set(*only, Err(format!("no Avro record of schema {}: {error}", self.number)));
+            }
+            (Err(_), several) => {
+                self.decoder = None;
+                let (first, second) = several.split_at(several.len() / 2);
+                self.read(first, payloads, rows);
+                self.read(second, payloads, rows);
             }
         }
     }
