@@ -32,7 +32,8 @@ use crate::avro::{self, AvroReader};
 use crate::column::{self, Column, Unfit};
 use crate::csv::{self, CsvReader};
 use crate::explain;
-use crate::fields::{Fields, Slot};
+use crate::fields::{Fields, Slot, Spread};
+use crate::json::scan::Scanner;
 use crate::json::{debezium, envelope};
 use crate::protobuf::{self, ProtobufReader};
 use crate::schemas::{SchemaError, SchemaSource};
@@ -56,7 +57,8 @@ pub struct DecoderConfig {
     /// Columns from beside the records' values: a field of their name counts for nothing,
     /// and [`Decoder::decode_beside`] is told their values.
     pub beside: Vec<usize>,
-    /// Columns that are fields inside of others.
+    /// Columns that are fields inside of others. Those that lead through a list lead through
+    /// the same, and each of its elements is a row.
     pub fields: Vec<FieldColumn>,
     /// What a record without a value is.
     pub tombstones: Tombstones,
@@ -105,6 +107,7 @@ pub struct Decoder {
     config: DecoderConfig,
     columns: Vec<Box<dyn Column>>,
     fields: Fields,
+    spread: Option<Spread>,
     reader: Reader,
     /// How many records were rows of fields.
     records: u64,
@@ -132,12 +135,12 @@ enum Prepared {
 }
 
 /// What became of a batch of records: every index is in exactly one of the two, unless it
-/// is of a tombstone that is passed over.
+/// is of a tombstone that is passed over, or of a record whose list of rows is empty.
 #[derive(Debug)]
 pub struct Decoded {
     /// The rows, in the order of their records.
     pub rows: RecordBatch,
-    /// For each row, the index of its record.
+    /// For each row, the index of its record; the rows of a list have the same.
     pub indices: Vec<usize>,
     /// The records that are no row, in order: index, and what was expected.
     pub bad: Vec<(usize, String)>,
@@ -231,6 +234,7 @@ impl Decoder {
         };
         Ok(Self {
             fields: Fields::new(&config.schema, &config.beside, &config.fields),
+            spread: Spread::of(&config.schema, &config.fields),
             reader,
             records: 0,
             had: vec![0; columns.len()],
@@ -272,7 +276,7 @@ impl Decoder {
         // Which of the rows begun turned out to be none; empty while all are.
         let mut is_row = Vec::new();
         let (mut begun, mut tombstones) = (0, 0);
-        let mut slots = vec![Slot::default(); self.columns.len()];
+        let mut slots = vec![Slot::default(); self.columns.len() + 1];
         for (index, payload) in payloads.iter().enumerate() {
             slots.fill(Slot::default());
             let found = match payload {
@@ -304,13 +308,20 @@ impl Decoder {
                     continue;
                 }
             };
-            begun += 1;
-            match self.append(&slots, &beside) {
-                Ok(()) => indices.push(index),
+            let before = begun;
+            let appended = match &self.spread {
+                None => {
+                    begun += 1;
+                    self.append(&slots, &beside)
+                }
+                Some(_) => self.append_elements(&slots, &beside, &mut begun),
+            };
+            match appended {
+                Ok(()) => indices.extend(std::iter::repeat_n(index, begun - before)),
                 Err(error) => {
                     bad.push((index, error));
-                    is_row.resize(begun - 1, true);
-                    is_row.push(false);
+                    is_row.resize(before, true);
+                    is_row.resize(begun, false);
                 }
             }
         }
@@ -384,6 +395,54 @@ impl Decoder {
         format!("a tombstone (no value): expected {expected}")
     }
 
+    /// Appends a row for each element of the record's list, all of them or, after an error,
+    /// none that counts; `begun` counts them.
+    fn append_elements<'a>(
+        &mut self,
+        record: &[Slot<'a>],
+        beside: &[Beside<'_>],
+        begun: &mut usize,
+    ) -> Result<(), String> {
+        let Some(mut spread) = self.spread.take() else { return Ok(()) };
+        let list = record.get(spread.slot).and_then(Slot::value);
+        let outcome = match list {
+            Some(Value::Nested(list)) if list.starts_with('[') => {
+                let mut slots = record.to_vec();
+                let mut number = 0;
+                Scanner::new(list).list(|element| {
+                    number += 1;
+                    slots.copy_from_slice(record);
+                    for column in &spread.itself {
+                        if let Some(slot) = slots.get_mut(*column) {
+                            slot.exact = Some(element);
+                        }
+                    }
+                    let found = match element {
+                        Value::Nested(text) if text.starts_with('{') => {
+                            spread.fields.scan(text, &mut slots)
+                        }
+                        _ if spread.itself.is_empty() => Err("it is no object".to_owned()),
+                        _ => Ok(()),
+                    };
+                    let appended = found.and_then(|()| {
+                        *begun += 1;
+                        self.append(&slots, beside)
+                    });
+                    appended
+                        .map_err(|error| format!("element {number} of `{}`: {error}", spread.path))
+                })
+            }
+            found => {
+                let found = found.map_or("missing".to_owned(), |found| {
+                    format!("`{}`", explain::quote(found.written().as_bytes()))
+                });
+                Err(format!("`{}` is {found}: expected a list", spread.path))
+            }
+        };
+        self.spread = Some(spread);
+        outcome
+    }
+
     /// Appends a row. Where a value is none of its column, the row is one of
     /// nulls, for the columns to stay of one length.
     fn append(&mut self, slots: &[Slot<'_>], beside: &[Beside<'_>]) -> Result<(), String> {
@@ -450,7 +509,11 @@ impl Decoder {
                 let path = self.config.fields.iter().find(|path| path.column == index);
                 let segments =
                     path.map_or(std::slice::from_ref(field.name()), |path| path.path.segments());
-                let place = self.fields.place(segments);
+                let in_element = path.and_then(|path| path.path.in_element());
+                let place = match (&self.spread, in_element) {
+                    (Some(spread), Some(names)) => spread.fields.place(names),
+                    _ => self.fields.place(segments),
+                };
                 AbsentColumn {
                     column: field.name().clone(),
                     path: path.map(|path| path.path.clone()),

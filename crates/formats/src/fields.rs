@@ -30,6 +30,35 @@ impl<'a> Slot<'a> {
 /// The way to a column's field, and the column.
 type Way<'a> = (&'a [String], usize);
 
+/// The list whose elements are a row each.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    /// The place of the list among the slots: behind the columns.
+    pub(crate) slot: usize,
+    /// The fields of an element.
+    pub(crate) fields: Fields,
+    /// Columns that are the element itself.
+    pub(crate) itself: Vec<usize>,
+    /// The way to the list, for people.
+    pub(crate) path: String,
+}
+
+impl Spread {
+    /// Returns the list that columns lead through, if one does.
+    pub(crate) fn of(schema: &Schema, paths: &[FieldColumn]) -> Option<Self> {
+        let in_element = || paths.iter().filter_map(|it| Some((it.path.in_element()?, it.column)));
+        let list = paths.iter().find(|it| it.path.in_element().is_some())?;
+        let columns: Vec<Way<'_>> = in_element().filter(|(path, _)| !path.is_empty()).collect();
+        let itself = in_element().filter(|(path, _)| path.is_empty());
+        Some(Self {
+            slot: schema.fields().len(),
+            fields: Fields::of(&columns),
+            itself: itself.map(|(_, column)| column).collect(),
+            path: list.path.segments().join("."),
+        })
+    }
+}
+
 /// The fields of an object that columns are filled with, those of objects inside of it
 /// included.
 #[derive(Debug)]
@@ -41,14 +70,17 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// Returns where the table's columns stand: those `beside` a record nowhere, those with
-    /// a path there, all others under their name.
+    /// a path there, all others under their name. A list that is spread is one more.
     pub(crate) fn new(schema: &Schema, beside: &[usize], paths: &[FieldColumn]) -> Self {
         let outer = schema.fields().iter().enumerate().filter(|(index, _)| {
             !beside.contains(index) && !paths.iter().any(|path| path.column == *index)
         });
         let named = outer.map(|(index, field)| (std::slice::from_ref(field.name()), index));
-        let paths = paths.iter().map(|path| (path.path.segments(), path.column));
-        Self::of(&named.chain(paths).collect::<Vec<_>>())
+        let list = paths.iter().find(|it| it.path.in_element().is_some());
+        let list = list.map(|it| (it.path.segments(), schema.fields().len()));
+        let paths = paths.iter().filter(|it| it.path.in_element().is_none());
+        let paths = paths.map(|it| (it.path.segments(), it.column));
+        Self::of(&named.chain(paths).chain(list).collect::<Vec<_>>())
     }
 
     fn of(columns: &[Way<'_>]) -> Self {

@@ -19,7 +19,7 @@ pub struct SourceBatch {
     pub range: OffsetRange,
     /// The decoded rows; columns are the table's, in its order.
     pub rows: RecordBatch,
-    /// Each row's offset, strictly increasing.
+    /// Each row's offset, never less than the one before: a record may be several rows.
     pub offsets: Int64Array,
     /// Each row's record timestamp (Kafka's), in milliseconds since the epoch;
     /// null where the source has none.

@@ -56,6 +56,11 @@ impl ValueFormat {
         }
     }
 
+    /// Returns whether lists may be spread over rows.
+    pub fn has_lists(&self) -> bool {
+        matches!(self, Self::Json | Self::DebeziumJson)
+    }
+
     /// Returns whether columns may be fields inside of others.
     pub fn is_nested(&self) -> bool {
         !matches!(self, Self::Raw | Self::Csv(_))
@@ -128,7 +133,8 @@ pub enum SchemaFraming {
     Confluent,
 }
 
-/// The way to a field inside of a record's value, from outside to inside.
+/// The way to a field inside of a record's value, from outside to inside; it may lead through
+/// one list, whose elements are a row each.
 ///
 /// ```
 /// use tidecast_stream::FieldPath;
@@ -136,21 +142,35 @@ pub enum SchemaFraming {
 /// assert_eq!(path.segments(), ["payload", "values", "kW net"]);
 /// assert_eq!(path.to_string(), "$.payload.values['kW net']");
 /// assert_eq!("payload.values".parse::<FieldPath>()?.to_string(), "$.payload.values");
+/// let path: FieldPath = "$.readings[*].kw".parse()?;
+/// assert_eq!((path.segments(), path.in_element()), (&["readings".to_owned()][..], Some(&["kw".to_owned()][..])));
 /// # Ok::<(), tidecast_stream::FieldPathError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FieldPath(Vec<String>);
+pub struct FieldPath {
+    /// The names on the way, up to the list if there is one.
+    names: Vec<String>,
+    /// Those from an element of the list on; none for the element itself.
+    in_element: Option<Vec<String>>,
+}
 
 impl FieldPath {
     /// Returns the path of these names, from outside to inside; `None` if there are none, or
     /// one is empty.
     pub fn of(names: Vec<String>) -> Option<Self> {
-        (!names.is_empty() && names.iter().all(|name| !name.is_empty())).then_some(Self(names))
+        let is_path = !names.is_empty() && names.iter().all(|name| !name.is_empty());
+        is_path.then_some(Self { names, in_element: None })
     }
 
-    /// Returns the names on the way, at least one.
+    /// Returns the names on the way, at least one, up to the list if it leads through one.
     pub fn segments(&self) -> &[String] {
-        &self.0
+        &self.names
+    }
+
+    /// Returns the names on the way from an element of a list on, none for the element
+    /// itself; `None` if it leads through no list.
+    pub fn in_element(&self) -> Option<&[String]> {
+        self.in_element.as_deref()
     }
 }
 
@@ -161,13 +181,21 @@ fn is_plain(name: &str) -> bool {
 
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("$")?;
-        for name in &self.0 {
-            if is_plain(name) {
-                write!(f, ".{name}")?;
-            } else {
-                write!(f, "['{}']", name.replace('\\', "\\\\").replace('\'', "\\'"))?;
+        let write = |names: &[String], f: &mut fmt::Formatter<'_>| {
+            for name in names {
+                if is_plain(name) {
+                    write!(f, ".{name}")?;
+                } else {
+                    write!(f, "['{}']", name.replace('\\', "\\\\").replace('\'', "\\'"))?;
+                }
             }
+            Ok(())
+        };
+        f.write_str("$")?;
+        write(&self.names, f)?;
+        if let Some(names) = &self.in_element {
+            f.write_str("[*]")?;
+            write(names, f)?;
         }
         Ok(())
     }
@@ -190,10 +218,12 @@ impl FromStr for FieldPath {
     type Err = FieldPathError;
 
     /// Reads the part of JSONPath (RFC 9535) that names one field: a `$`, which may be left
-    /// out, and names behind points or quoted in brackets.
+    /// out, names behind points or quoted in brackets, and one `[*]`.
     fn from_str(text: &str) -> Result<Self, FieldPathError> {
         let error = |reason| FieldPathError { text: text.to_owned(), reason };
         let mut segments = Vec::new();
+        // How many of them are in front of a list.
+        let mut list = None;
         let mut rest = text.trim();
         match rest.strip_prefix('$') {
             Some(behind) => rest = behind,
@@ -209,11 +239,19 @@ impl FromStr for FieldPath {
                 let end = behind.find(['.', '[']).unwrap_or(behind.len());
                 segments.push(behind[..end].to_owned());
                 rest = &behind[end..];
+            } else if let Some(behind) = rest.strip_prefix("[*]") {
+                if list.replace(segments.len()).is_some() {
+                    return Err(error("it leads through several lists"));
+                }
+                rest = behind;
+                continue;
             } else {
                 let quoted = rest.strip_prefix("['").map(|inner| (inner, '\''));
                 let quoted = quoted.or_else(|| rest.strip_prefix("[\"").map(|it| (it, '"')));
                 let Some((inner, quote)) = quoted else {
-                    return Err(error("an element of a list has no column"));
+                    return Err(error(
+                        "one element of a list has no column (`[*]` makes each a row)",
+                    ));
                 };
                 let (name, behind) =
                     quoted_name(inner, quote).ok_or_else(|| error("a quote is not closed"))?;
@@ -225,10 +263,13 @@ impl FromStr for FieldPath {
                 return Err(error("a name is empty or has to be quoted"));
             }
         }
-        match segments.first() {
-            Some(_) if segments.iter().all(|name| !name.is_empty()) => Ok(Self(segments)),
-            Some(_) => Err(error("a name is empty")),
-            None => Err(error("it names none")),
+        if segments.iter().any(String::is_empty) {
+            return Err(error("a name is empty"));
+        }
+        let in_element = list.map(|list| segments.split_off(list));
+        match segments.is_empty() {
+            true => Err(error("it names none")),
+            false => Ok(Self { names: segments, in_element }),
         }
     }
 }
@@ -276,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_lead_through_one_list() {
+        for (text, outer, inner) in
+            [("$.a.b[*].c['d']", vec!["a", "b"], vec!["c", "d"]), ("a[*]", vec!["a"], vec![])]
+        {
+            let path: FieldPath = text.parse().unwrap();
+            assert_eq!(path.segments(), outer, "{text}");
+            assert_eq!(path.in_element().unwrap(), inner, "{text}");
+            assert_eq!(path.to_string().parse(), Ok(path), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_path_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "empty"),
@@ -283,7 +336,8 @@ mod tests {
             ("$.", "empty"),
             ("$..kw", "empty"),
             ("$.a[0]", "list"),
-            ("$.a[*].b", "list"),
+            ("$.a[*].b[*]", "several lists"),
+            ("$[*]", "names none"),
             ("$.*", "quoted"),
             ("$['a", "quote is not closed"),
             ("$['a'", "bracket is not closed"),

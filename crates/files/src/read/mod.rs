@@ -21,7 +21,7 @@ pub(crate) use self::parquet::file_schema;
 pub(crate) struct RawBatch {
     /// One array per column of the table.
     pub(crate) columns: Vec<ArrayRef>,
-    /// The number of each row, ascending.
+    /// The number of each row, ascending; rows of one object have the same.
     pub(crate) offsets: Vec<i64>,
     /// The rows as written, for what turns out to be bad.
     pub(crate) written: Written,

@@ -47,6 +47,27 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Reads the list that the text has to be, which was read as a whole before, element by
+    /// element.
+    ///
+    /// # Errors
+    /// If it is something else, or `element` finds fault.
+    pub(crate) fn list(
+        mut self,
+        mut element: impl FnMut(Value<'a>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if self.next() != Some(b'[') {
+            return Err("no list".to_owned());
+        }
+        loop {
+            self.blanks_and_commas();
+            match self.peek() {
+                Some(b']') | None => return Ok(()),
+                Some(_) => element(self.value()?)?,
+            }
+        }
+    }
+
     fn open(&mut self) -> Result<(), String> {
         self.blanks();
         match self.peek() {

@@ -169,20 +169,43 @@ pub(super) fn field_columns(
         }
     }
     found.sort_by_key(|field| field.column);
+    let mut lists = found.iter().filter(|field| field.path.in_element().is_some());
+    if let Some(first) = lists.next()
+        && let Some(other) = lists.find(|it| it.path.segments() != first.path.segments())
+    {
+        let name = columns.columns.get(other.column).map_or("", |it| it.name.value.as_str());
+        let option = format!("{FIELDS}{name}");
+        let message = format!(
+            "option `{option}` leads through another list than `{}`, expected the same, whose \
+             elements are the rows",
+            first.path
+        );
+        problems.push(Problem::new(reader.span(&option).unwrap_or_else(Span::empty), message));
+    }
     found
 }
 
-/// Refuses columns inside of others where a format has none.
+/// Refuses columns inside of others where a format has none, and in lists where it does not
+/// spread them.
 pub(super) fn check_paths(
     reader: &OptionReader<'_>,
     format: &str,
-    is_nested: bool,
+    (is_nested, has_lists): (bool, bool),
     problems: &mut Vec<Problem>,
 ) {
-    if is_nested {
-        return;
-    }
-    for (name, (span, _)) in reader.beginning(FIELDS) {
+    for (name, (span, value)) in reader.beginning(FIELDS) {
+        let is_in_list =
+            value.value.parse::<FieldPath>().is_ok_and(|path| path.in_element().is_some());
+        if is_nested && is_in_list && !has_lists {
+            let message = format!(
+                "option `{FIELDS}{name}`: lists of format `{format}` are not spread over rows in \
+                 this version, expected a path without `[*]`"
+            );
+            problems.push(Problem::new(span, message));
+        }
+        if is_nested {
+            continue;
+        }
         let message = format!(
             "option `{FIELDS}{name}`: of format `{format}` a field has none inside, expected no \
              such option"

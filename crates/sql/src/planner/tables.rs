@@ -171,12 +171,9 @@ pub(super) fn source_table(
             paths = formats::field_columns(&reader, columns, problems);
             let options = kafka_source(&reader, place, fields, problems);
             if let Some(options) = &options {
-                formats::check_paths(
-                    &reader,
-                    options.format.name(),
-                    options.format.is_nested(),
-                    problems,
-                );
+                let format = &options.format;
+                let can = (format.is_nested(), format.has_lists());
+                formats::check_paths(&reader, format.name(), can, problems);
             }
             options.map(|options| SourceConnector::Kafka(Box::new(options)))
         }
@@ -193,7 +190,7 @@ pub(super) fn source_table(
             let options = file_options(&reader, place, problems);
             if let Some(FileOptions { format, .. }) = &options {
                 let is_nested = *format == FileFormat::JsonLines;
-                formats::check_paths(&reader, format.name(), is_nested, problems);
+                formats::check_paths(&reader, format.name(), (is_nested, is_nested), problems);
             }
             options.map(SourceConnector::Filesystem)
         }

@@ -131,23 +131,18 @@ impl Reader for JsonReader {
         let bytes = lines.iter().map(|(_, line)| line.len()).sum();
         let payloads: Vec<Payload<'_>> =
             lines.iter().map(|(_, line)| Some(line.as_slice())).collect();
-        let Decoded { rows, bad: errors, .. } = self.decoder.decode(&payloads)?;
+        let Decoded { rows, indices, bad: errors, .. } = self.decoder.decode(&payloads)?;
         self.check_columns()?;
 
-        let mut errors = errors.into_iter().peekable();
-        let (mut good, mut offsets, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, (line, offset)) in lines.into_iter().zip(start..).enumerate() {
-            match errors.next_if(|(bad, _)| *bad == index) {
-                Some((_, error)) => {
-                    let reason = format!("line {}: {error}", line.0);
-                    bad.push((offset, Some(line.1), reason));
-                }
-                None => {
-                    good.push(line);
-                    offsets.push(offset);
-                }
-            }
+        let offset = |index: usize| start.saturating_add(i64::try_from(index).unwrap_or(i64::MAX));
+        let mut bad = Vec::new();
+        for (index, error) in errors {
+            let Some((line, text)) = lines.get(index) else { continue };
+            bad.push((offset(index), Some(text.clone()), format!("line {line}: {error}")));
         }
+        // An object may be several rows, or none.
+        let good = indices.iter().filter_map(|index| lines.get(*index).cloned()).collect();
+        let offsets = indices.iter().map(|index| offset(*index)).collect();
         Ok(Some(RawBatch {
             columns: rows.columns().to_vec(),
             offsets,

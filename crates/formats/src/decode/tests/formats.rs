@@ -162,3 +162,53 @@ fn csv_may_have_another_delimiter_and_a_column_from_beside() {
     assert_eq!(decoded.rows.column(0).as_string::<i32>().value(0), "key");
     assert_eq!(decoded.rows.column(2).as_primitive::<Int64Type>().value(0), 2);
 }
+
+#[test]
+fn each_element_of_a_list_is_a_row() {
+    let paths = [(0, "$.device.id"), (1, "$.data.readings[*].kw"), (2, "$.data.readings[*].n")];
+    let mut decoder = decoder(ValueFormat::Json, &paths);
+    let payloads: Vec<Payload<'_>> = [
+        r#"{"device":{"id":"a"},"on":true,"data":{"readings":[{"kw":1,"n":1},{"kw":"2.5"},{}]}}"#,
+        r#"{"device":{"id":"b"},"data":{"readings":[]}}"#,
+        r#"{"data":{"readings":[{"kw":3,"on":false}]},"device":{"id":"c"},"kw":9}"#,
+        r#"{"device":{"id":"d"},"data":{"readings":[{"kw":4},{"kw":"high"}]}}"#,
+        r#"{"device":{"id":"e"},"data":{"readings":[{"kw":4},5]}}"#,
+        r#"{"device":{"id":"f"},"data":{"readings":{"kw":4}}}"#,
+        r#"{"device":{"id":"g"}}"#,
+        r#"{"data":{"readings":[{"kw":4}]}}"#,
+        r#"{"device":{"id":"h"},"data":{"readings":[{"kw":6}]}}"#,
+    ]
+    .map(|record| Some(record.as_bytes()))
+    .to_vec();
+    let decoded = decoder.decode(&payloads).unwrap();
+    assert_eq!(decoded.indices, [0, 0, 0, 2, 8]);
+    let sites: Vec<_> = decoded.rows.column(0).as_string::<i32>().iter().flatten().collect();
+    assert_eq!(sites, ["a", "a", "a", "c", "h"]);
+    let kw: Vec<_> = decoded.rows.column(1).as_primitive::<Float64Type>().iter().collect();
+    assert_eq!(kw, [Some(1.0), Some(2.5), None, Some(3.0), Some(6.0)]);
+    let on: Vec<_> = decoded.rows.column(3).as_boolean().iter().collect();
+    assert_eq!(on, [Some(true), Some(true), Some(true), None, None], "of the record alone");
+    let reasons = [
+        (3, "element 2 of `data.readings`: column `kw`: expected a number"),
+        (4, "element 2 of `data.readings`: it is no object"),
+        (5, "`data.readings` is `{\"kw\":4}`: expected a list"),
+        (6, "`data.readings` is missing: expected a list"),
+        (7, "element 1 of `data.readings`: column `site` is NOT NULL"),
+    ];
+    assert_eq!(decoded.bad.len(), reasons.len(), "{:?}", decoded.bad);
+    for ((index, error), (expected, reason)) in decoded.bad.iter().zip(reasons) {
+        assert_eq!(*index, expected);
+        assert!(error.starts_with(reason), "{reason}: {error}");
+    }
+}
+
+#[test]
+fn an_element_may_be_the_value_itself() {
+    let mut decoder = decoder(ValueFormat::Json, &[(1, "$.values[*]")]);
+    let record = br#"{"site":"a","values":[1,null,"3",[4]]}"#.as_slice();
+    let good = br#"{"site":"b","values":[1,null,"3"]}"#.as_slice();
+    let decoded = decoder.decode(&[Some(record), Some(good)]).unwrap();
+    let kw: Vec<_> = decoded.rows.column(1).as_primitive::<Float64Type>().iter().collect();
+    assert_eq!(kw, [Some(1.0), None, Some(3.0)]);
+    assert!(decoded.bad[0].1.starts_with("element 4 of `values`"), "{:?}", decoded.bad);
+}
