@@ -114,7 +114,7 @@ fn protobuf(site: &str, kw: f64, ms: i64) -> Vec<u8> {
 
 type Writer = fn(&str, f64, i64) -> Vec<u8>;
 
-const FORMATS: [(&str, &str, Writer); 6] = [
+const FORMATS: [(&str, &str, Writer); 7] = [
     ("json", "'format'='json'", |site, kw, ms| {
         json!({"site": site, "kw": kw, "ts": ms}).to_string().into_bytes()
     }),
@@ -125,6 +125,15 @@ const FORMATS: [(&str, &str, Writer); 6] = [
         |site, kw, ms| {
             let payload = json!({"at": ms, "values": {"kW net": kw.to_string()}});
             json!({"payload": payload, "device": {"id": site}}).to_string().into_bytes()
+        },
+    ),
+    (
+        "list",
+        "'fields.site'='$.meter', 'fields.kw'='$.readings[*].v.kw', 'fields.ts'='$.readings[*].at'",
+        |site, kw, ms| {
+            let reading = |at: i64| json!({"at": at, "v": {"kw": kw}});
+            let readings = json!([reading(ms), reading(ms + 1)]);
+            json!({"kw": 9, "meter": site, "readings": readings}).to_string().into_bytes()
         },
     ),
     (

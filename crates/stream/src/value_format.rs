@@ -162,6 +162,12 @@ impl FieldPath {
         is_path.then_some(Self { names, in_element: None })
     }
 
+    /// Returns the path through the list that it leads to, on to these names in its elements.
+    #[must_use]
+    pub fn through(self, in_element: Vec<String>) -> Self {
+        Self { in_element: Some(in_element), ..self }
+    }
+
     /// Returns the names on the way, at least one, up to the list if it leads through one.
     pub fn segments(&self) -> &[String] {
         &self.names

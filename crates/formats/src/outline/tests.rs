@@ -42,6 +42,27 @@ fn fields_of_objects_are_told_with_their_types_and_where_they_are() {
 }
 
 #[test]
+fn a_list_of_readings_makes_the_rows() {
+    let outline = told(&[
+        r#"{"gateway":"g","tags":["a"],"data":{"readings":[{"id":"a","v":{"kw":1.5}},{"id":"b"}]}}"#,
+        r#"{"gateway":"g","data":{"readings":[{"v":{"kw":2},"at":"2026-11-22T10:00:00Z"}]}}"#,
+    ]);
+    let outline = outline.unwrap();
+    let expected = expected(&[
+        ("$.gateway", DataType::Utf8),
+        ("$.data.readings[*].id", DataType::Utf8),
+        ("$.data.readings[*].v.kw", DataType::Float64),
+        ("$.data.readings[*].at", time()),
+    ]);
+    assert_eq!(fields(&outline), expected);
+    let remarks = [
+        "`$.tags` is a list, which no column can be",
+        "each element of `$.data.readings` is a row",
+    ];
+    assert_eq!(outline.remarks, remarks);
+}
+
+#[test]
 fn change_events_numbers_and_lines_are_told_from_objects() {
     let change = r#"{"before":null,"after":{"id":"a","kw":1.5},"source":{"db":"x"},"op":"c"}"#;
     let deleted = r#"{"before":{"id":"a"},"after":null,"op":"d"}"#;

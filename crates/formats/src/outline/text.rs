@@ -3,11 +3,13 @@
 use arrow::datatypes::DataType;
 use tidecast_stream::{CsvDialect, FieldPath, ValueFormat};
 
-use super::{Outline, OutlineError, OutlinedField, add, is_deep, time};
+use super::{MOST_FIELDS, Outline, OutlineError, OutlinedField, add, is_deep, time};
 use crate::csv::CsvReader;
 use crate::explain::quote;
+use crate::json::scan::Scanner;
 use crate::json::{FieldValue, debezium, envelope, fields};
 use crate::time::TimeRule;
+use crate::value::Value;
 
 /// What values of one field were.
 #[derive(Default)]
@@ -66,7 +68,8 @@ impl Kinds {
 #[derive(Default)]
 struct Seen {
     fields: Vec<(Vec<String>, Kinds)>,
-    lists: Vec<Vec<String>>,
+    /// Lists, each with the fields of the objects in it.
+    lists: Vec<(Vec<String>, Seen)>,
 }
 
 impl Seen {
@@ -93,14 +96,36 @@ impl Seen {
         for (name, text) in inner {
             names.push(name);
             if text.starts_with('[') {
-                if !self.lists.contains(names) {
-                    self.lists.push(names.clone());
-                }
+                self.list(text, names);
             } else if !is_deep(names) {
                 self.object(text, names);
             }
             names.pop();
         }
+    }
+
+    fn list(&mut self, text: &str, names: &[String]) {
+        let known = self.lists.iter().position(|(known, _)| known == names);
+        let place = known.unwrap_or_else(|| {
+            self.lists.push((names.to_vec(), Self::default()));
+            self.lists.len() - 1
+        });
+        let Some((_, seen)) = self.lists.get_mut(place) else { return };
+        // It was read as a whole before, so it is one; what else is in it is no object.
+        let _read = Scanner::new(text).list(|element| {
+            if let Value::Nested(text) = element
+                && text.starts_with('{')
+                && !is_deep(names)
+            {
+                seen.object(text, &mut Vec::new());
+            }
+            Ok(())
+        });
+    }
+
+    /// Returns the fields that have a type.
+    fn typed(&self) -> impl Iterator<Item = (&Vec<String>, DataType)> {
+        self.fields.iter().filter_map(|(names, kinds)| Some((names, kinds.data_type()?)))
     }
 }
 
@@ -119,14 +144,28 @@ pub(super) fn objects(format: ValueFormat, values: &[&[u8]]) -> Outline {
         }
     }
     let mut outlined = Vec::new();
-    for (names, kinds) in &seen.fields {
-        if let Some(data_type) = kinds.data_type() {
-            add(&mut outlined, names, data_type);
+    for (names, data_type) in seen.typed() {
+        add(&mut outlined, names, data_type);
+    }
+    // The list whose elements are most like readings makes the rows, if one does.
+    let numbers = |seen: &Seen| seen.typed().filter(|(_, kind)| kind.is_numeric()).count();
+    let rows = seen.lists.iter().filter(|(_, seen)| numbers(seen) > 0);
+    let rows = rows.max_by_key(|(_, seen)| (numbers(seen), seen.fields.len()));
+    let mut remarks = Vec::new();
+    for (names, elements) in &seen.lists {
+        let Some(list) = FieldPath::of(names.clone()) else { continue };
+        if rows.is_none_or(|(rows, _)| rows != names) {
+            remarks.push(format!("`{list}` is a list, which no column can be"));
+            continue;
+        }
+        remarks.push(format!("each element of `{list}` is a row"));
+        for (inner, data_type) in elements.typed() {
+            if outlined.len() < MOST_FIELDS {
+                let path = list.clone().through(inner.clone());
+                outlined.push(OutlinedField { path, data_type });
+            }
         }
     }
-    let lists = seen.lists.iter().filter_map(|names| FieldPath::of(names.clone()));
-    let remarks = lists.map(|path| format!("`{path}` is a list, which no column can be"));
-    let remarks = remarks.collect();
     Outline { format, fields: outlined, remarks }
 }
 

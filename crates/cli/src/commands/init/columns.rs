@@ -56,11 +56,8 @@ impl Sample {
         schemas: Option<Box<dyn SchemaSource>>,
     ) -> anyhow::Result<Self> {
         let mut taken = BTreeSet::new();
-        let names: Vec<String> = outline
-            .fields
-            .iter()
-            .map(|field| sql_name(field.path.segments(), &mut taken))
-            .collect();
+        let names: Vec<String> =
+            outline.fields.iter().map(|field| sql_name(&named(&field.path), &mut taken)).collect();
         let fields = outline.fields.iter().zip(&names);
         let fields = fields.map(|(field, name)| Field::new(name, field.data_type.clone(), true));
         let is_nested = outline.format.is_nested();
@@ -101,8 +98,8 @@ impl Sample {
         };
         let columns = outline.fields.iter().zip(names).zip(decoded.rows.columns());
         let columns = columns.map(|((field, name), values)| {
-            let segments = field.path.segments();
-            let is_plain = matches!(segments, [only] if only.to_lowercase() == name.to_lowercase());
+            let is_plain = field.path.in_element().is_none()
+                && matches!(field.path.segments(), [only] if only.to_lowercase() == name.to_lowercase());
             Column {
                 path: (is_nested && !is_plain).then(|| field.path.clone()),
                 name,
@@ -183,6 +180,11 @@ impl Column {
         let rows = self.values.len();
         (rows - self.values.null_count()) as f64 / rows.max(1) as f64
     }
+}
+
+/// Returns the names on the way to a field, those of a list's elements included.
+fn named(path: &FieldPath) -> Vec<String> {
+    path.segments().iter().chain(path.in_element().unwrap_or_default()).cloned().collect()
 }
 
 /// Returns a name for the column of a field, in SQL's lower case, that no other has.
