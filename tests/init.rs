@@ -59,7 +59,28 @@ fn a_topic_of_nested_json_is_forecast_by_what_init_writes() {
     ] {
         assert!(script.contains(part), "{part}:\n{script}");
     }
-    run(&["check", file]).succeeded();
+    let live = run(&["check", "--live", file]);
+    let said = live.succeeded();
+    assert!(said.contains("2 partitions: of its 91 newest records 90 can be used"), "{said}");
+    assert!(said.contains("1 without a value are passed over"), "{said}");
+    assert!(said.contains(&format!("topic `{forecasts}` is there, 1 partition")), "{said}");
+    // With another field's name it says which column nobody has, with another topic's that.
+    let wrong = folder.path().join("wrong.sql");
+    let wrong = wrong.to_str().unwrap();
+    std::fs::write(wrong, script.replace("values.powerKW", "values.powerkWh")).unwrap();
+    let said = run(&["check", "--live", wrong]);
+    let said = said.succeeded();
+    assert!(
+        said.contains("no record had a column `powerkw` at `$.payload.values.powerkWh`"),
+        "{said}"
+    );
+    std::fs::write(wrong, script.replace("'json'", "'csv'").replace("  'fields.", "  -- 'fields."))
+        .unwrap();
+    let refused = run(&["check", "--live", wrong]);
+    assert!(refused.refused().contains("none of the newest records"), "{}", refused.stderr);
+    std::fs::write(wrong, script.replace(".forecasts'", ".forecast'")).unwrap();
+    let refused = run(&["check", "--live", wrong]);
+    assert!(refused.refused().contains("does not exist"), "{}", refused.stderr);
     // What is there already is not written over.
     let again = run(&init);
     assert!(again.refused().contains("is there already"), "{}", again.stderr);

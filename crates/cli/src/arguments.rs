@@ -194,12 +194,17 @@ pub struct RunArguments {
 /// `tidecast check`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  tidecast check pipelines/*.sql\n\nThe status is 1 if anything is wrong."
+    after_help = "Examples:\n  tidecast check pipelines/*.sql\n  tidecast check --live load.sql --set kafka.bootstrap_servers=broker:9092\n\nThe status is 1 if anything is wrong."
 )]
 pub struct PlanArguments {
     /// Pipeline files, or folders of `.sql` files.
     #[arg(required = true, value_name = "FILES")]
     pub files: Vec<PathBuf>,
+    /// Ask the brokers and the schema registry as well: whether topics are there, and what the
+    /// newest records of sources are to their tables. Nothing is written or committed; whether
+    /// this user may write, only writing tells (`tidecast explain --acls` says what it needs).
+    #[arg(long)]
+    pub live: bool,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArguments,

@@ -106,6 +106,22 @@ impl Connectors for SqlConnectors {
     }
 }
 
+/// Returns what a pipeline's source is told of Kafka; `None` if it reads a file.
+pub fn source_config(plan: &PipelinePlan, config: &EngineConfig) -> Option<KafkaSourceConfig> {
+    match &plan.source.connector {
+        SourceConnector::Kafka(options) => Some(kafka_source(plan, options, config)),
+        SourceConnector::Filesystem(_) => None,
+    }
+}
+
+/// Returns what a pipeline's sink is told of Kafka; `None` if it writes elsewhere.
+pub fn sink_config(plan: &PipelinePlan, config: &EngineConfig) -> Option<KafkaSinkConfig> {
+    match &plan.sink.connector {
+        SinkConnector::Kafka(options) => Some(kafka_sink(plan, options, config)),
+        SinkConnector::Filesystem(_) | SinkConnector::Stdout => None,
+    }
+}
+
 /// Opens a file for forecasts.
 ///
 /// Behind a source that keeps offsets it is continued rather than replaced, for

@@ -36,7 +36,9 @@ pub use crate::acls::{Acl, AclResource, ClusterAcls, acls};
 pub use crate::config::{
     EngineConfig, KafkaConfig, ModelConfig, PipelineConfig, StateConfig, StatePlace,
 };
-pub use crate::connect::{ConnectError, Connection, Connectors, SqlConnectors};
+pub use crate::connect::{
+    ConnectError, Connection, Connectors, SqlConnectors, sink_config, source_config,
+};
 pub use crate::families::{FAMILIES, MODELS};
 pub use crate::findings::Finding;
 pub use crate::models::model_info;

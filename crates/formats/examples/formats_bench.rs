@@ -140,29 +140,40 @@ fn plain_csv() -> Plain {
     })
 }
 
+/// A format, how a reading is written in it, and who reads it plainly.
+struct Kind {
+    format: ValueFormat,
+    write: fn(usize) -> Vec<u8>,
+    plain: Option<(&'static str, Plain)>,
+}
+
 fn main() -> Result<()> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(101), |count| count.parse())?;
     let framing = SchemaFraming::Confluent;
-    let kinds: [(ValueFormat, fn(usize) -> Vec<u8>, Option<(&str, Plain)>); 4] = [
-        (ValueFormat::Json, json, None),
-        (ValueFormat::Csv(CsvDialect::default()), csv, Some(("csv-core", plain_csv()))),
-        (
-            ValueFormat::Avro(AvroFormat { framing, schema: None }),
-            avro,
-            Some(("arrow-avro", plain_avro()?)),
-        ),
-        (
-            ValueFormat::Protobuf(ProtobufFormat { framing, schema: None, message: None }),
-            protobuf,
-            Some(("prost-reflect", plain_protobuf()?)),
-        ),
+    let kinds = [
+        Kind { format: ValueFormat::Json, write: json, plain: None },
+        Kind {
+            format: ValueFormat::Csv(CsvDialect::default()),
+            write: csv,
+            plain: Some(("csv-core", plain_csv())),
+        },
+        Kind {
+            format: ValueFormat::Avro(AvroFormat { framing, schema: None }),
+            write: avro,
+            plain: Some(("arrow-avro", plain_avro()?)),
+        },
+        Kind {
+            format: ValueFormat::Protobuf(ProtobufFormat { framing, schema: None, message: None }),
+            write: protobuf,
+            plain: Some(("prost-reflect", plain_protobuf()?)),
+        },
     ];
     let table = Arc::new(Schema::new(vec![
         Field::new("site", DataType::Utf8, false),
         Field::new("kw", DataType::Float64, true),
         Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
     ]));
-    for (format, write, mut plain) in kinds {
+    for Kind { format, write, mut plain } in kinds {
         let name = format.name();
         let is_avro = matches!(format, ValueFormat::Avro(_));
         let (kind, text) = match is_avro {

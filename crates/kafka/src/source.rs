@@ -2,7 +2,8 @@
 
 mod absent;
 mod batches;
-mod metadata;
+pub(crate) mod decoder;
+pub(crate) mod metadata;
 mod positions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,12 +14,8 @@ use arrow::datatypes::SchemaRef;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
-use tidecast_formats::schemas::SchemaSource;
-use tidecast_formats::time::TimeRule;
-use tidecast_formats::{Decoder, DecoderConfig};
-use tidecast_stream::{
-    Offset, Partition, PartitionCommit, SchemaText, Source, SourceError, SourceEvent,
-};
+use tidecast_formats::Decoder;
+use tidecast_stream::{Offset, Partition, PartitionCommit, Source, SourceError, SourceEvent};
 use tracing::{debug, info, warn};
 
 use self::absent::AbsentColumns;
@@ -30,7 +27,6 @@ use crate::config::KafkaSourceConfig;
 use crate::error::{Doing, Verdict, sentence};
 use crate::native::{self, BatchQueue};
 use crate::rebalance::{Change, SourceContext};
-use crate::registry::SchemaRegistry;
 
 /// How long a wait for records may delay the report of a rebalance.
 const SLICE: Duration = Duration::from_millis(25);
@@ -100,36 +96,6 @@ impl std::fmt::Debug for KafkaSource {
     }
 }
 
-/// Returns the decoder of a topic's records, or what is wrong with the table or a setting.
-fn decoder(config: &KafkaSourceConfig) -> Result<Decoder, String> {
-    let schemas = match tidecast_formats::needs_registry(&config.format) {
-        true => {
-            let registry = SchemaRegistry::new(&config.schema_registry, config.timeout);
-            Some(Box::new(registry.map_err(|error| error.to_string())?) as Box<dyn SchemaSource>)
-        }
-        false => None,
-    };
-    let own_schema = match config.format.schema() {
-        None => None,
-        Some(SchemaText::Inline(text)) => Some(text.clone().into_bytes()),
-        Some(SchemaText::File(path)) => {
-            let read = std::fs::read(path);
-            Some(read.map_err(|error| format!("the schema in `{path}` cannot be read: {error}"))?)
-        }
-    };
-    let decoder = DecoderConfig {
-        own_schema,
-        format: config.format.clone(),
-        capacity: config.max_batch_records,
-        rule: TimeRule { unit: config.timestamp_unit, compact: None },
-        beside: config.metadata.iter().map(|metadata| metadata.column).collect(),
-        fields: config.fields.clone(),
-        tombstones: config.tombstones,
-        ..DecoderConfig::new(config.schema.clone())
-    };
-    Decoder::new(decoder, schemas).map_err(|error| error.to_string())
-}
-
 impl KafkaSource {
     /// Connects to the brokers, checks that the topic is there and joins the group.
     ///
@@ -140,8 +106,8 @@ impl KafkaSource {
         let doing = Doing::reading(&config.topic, &config.group_id);
         let verdict = |error: &KafkaError| Verdict::of(&doing, &config.bootstrap_servers, error);
         let settings = config.client_config().map_err(Verdict::from)?;
-        let decoder =
-            decoder(&config).map_err(|reason| Verdict::user(format!("{doing}: {reason}")))?;
+        let decoder = decoder::decoder(&config)
+            .map_err(|reason| Verdict::user(format!("{doing}: {reason}")))?;
         let consumer: BaseConsumer<SourceContext> = settings
             .create_with_context(SourceContext::new(&config.topic))
             .map_err(|error| verdict(&error))?;

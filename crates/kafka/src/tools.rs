@@ -1,5 +1,5 @@
-//! What demonstrations, measurements and tests need besides a source and a sink, so
-//! that they need no rdkafka of their own. Nothing of the service's own work uses it.
+//! What demonstrations, measurements, tests and looks at a topic need besides a source and a
+//! sink, so that they need no rdkafka of their own. Nothing of the service's own work uses it.
 //!
 //! A room of this crate and no crate beside it: these are clients like the source and
 //! the sink, with their logs, their errors and, for the yardstick, their batch call;
@@ -7,12 +7,14 @@
 //! No feature either: the program has the demonstration and the measurements always.
 
 mod mock;
+mod probe;
 mod producer;
 mod reader;
 mod topics;
 mod yardstick;
 
 pub use self::mock::MockBroker;
+pub use self::probe::{Probe, probe};
 pub use self::producer::Producer;
 pub use self::reader::{Isolation, ReadFrom, Record, TopicReader};
 pub use self::topics::{create_topics, delete_topics};

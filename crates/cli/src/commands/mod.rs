@@ -5,6 +5,7 @@ pub mod bench;
 pub mod demo;
 pub mod forecast;
 pub mod init;
+pub mod live;
 pub mod model;
 pub mod model_bench;
 mod model_usage;

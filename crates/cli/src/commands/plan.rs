@@ -7,7 +7,7 @@ use tidecast_engine::{EngineConfig, MODELS, acls, model_info};
 use tidecast_sql::{PipelinePlan, explain, parse_scripts};
 
 use crate::arguments::{ExplainArguments, PlanArguments};
-use crate::commands::configuration;
+use crate::commands::{configuration, live};
 use crate::print::line;
 
 /// Runs `tidecast check`: configuration, scripts, and whether the models load.
@@ -21,6 +21,9 @@ pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
         model_info(&plan.model, config.model.threads)
             .with_context(|| format!("pipeline `{}`, model `{}`", plan.name, plan.model.name))?;
         line(format_args!("pipeline `{}` is fine", plan.name));
+        if arguments.live {
+            live::check(plan, &config).with_context(|| format!("pipeline `{}`", plan.name))?;
+        }
     }
     Ok(())
 }

@@ -6,12 +6,38 @@ use tidecast_stream::{EventTime, Partition, RecordMetadata};
 
 use crate::native::Message;
 
-/// Returns a part of a message as text; `None` if it has none.
+/// What stands beside a record's value.
+pub(crate) trait Beside<'a> {
+    fn key(&self) -> Option<&'a [u8]>;
+    fn header(&self, name: &str) -> Option<&'a [u8]>;
+    fn timestamp_ms(&self) -> Option<i64>;
+    fn offset(&self) -> i64;
+}
+
+impl<'a> Beside<'a> for Message<'a> {
+    fn key(&self) -> Option<&'a [u8]> {
+        Message::key(self)
+    }
+
+    fn header(&self, name: &str) -> Option<&'a [u8]> {
+        Message::header(self, name)
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        Message::timestamp_ms(self)
+    }
+
+    fn offset(&self) -> i64 {
+        Message::offset(self)
+    }
+}
+
+/// Returns a part of a record as text; `None` if it has none.
 ///
 /// # Errors
 /// If it is no text, with the reason.
-pub(super) fn text<'a>(
-    message: &Message<'a>,
+pub(crate) fn text<'a>(
+    message: &impl Beside<'a>,
     partition: &Partition,
     from: &RecordMetadata,
 ) -> Result<Option<Cow<'a, str>>, String> {
