@@ -20,14 +20,19 @@
 //! What cannot be a row is reported record by record and never holds up the
 //! others. Each record is judged by itself: what becomes of it depends on no other.
 
+mod absent;
+mod config;
+
 use std::borrow::Cow;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use tidecast_stream::{FieldColumn, FieldPath, SchemaFraming, Tombstones, ValueFormat};
+use tidecast_stream::{SchemaFraming, Tombstones, ValueFormat};
 
+pub use self::absent::AbsentColumn;
+pub use self::config::{DecodeError, DecoderConfig};
 use crate::avro::{self, AvroReader};
 use crate::column::{self, Column, Unfit};
 use crate::csv::{self, CsvReader};
@@ -36,71 +41,11 @@ use crate::fields::{Fields, Slot, Spread};
 use crate::json::scan::Scanner;
 use crate::json::{debezium, envelope};
 use crate::protobuf::{self, ProtobufReader};
-use crate::schemas::{SchemaError, SchemaSource};
-use crate::time::TimeRule;
+use crate::schemas::SchemaSource;
 use crate::value::Value;
 
 /// A record's value as it came; `None` for a tombstone.
 pub type Payload<'a> = Option<&'a [u8]>;
-
-/// What a decoder has to know of the records and the table.
-#[derive(Clone, Debug)]
-pub struct DecoderConfig {
-    /// The table's columns.
-    pub schema: SchemaRef,
-    /// What a record's value is; of a raw one it is the first column not beside it.
-    pub format: ValueFormat,
-    /// How many records a batch (usually) has at most.
-    pub capacity: usize,
-    /// The rule for all columns of times.
-    pub rule: TimeRule,
-    /// Columns from beside the records' values: a field of their name counts for nothing,
-    /// and [`Decoder::decode_beside`] is told their values.
-    pub beside: Vec<usize>,
-    /// Columns that are fields inside of others. Those that lead through a list lead through
-    /// the same, and each of its elements is a row.
-    pub fields: Vec<FieldColumn>,
-    /// What a record without a value is.
-    pub tombstones: Tombstones,
-    /// The schema that the table has, read from where the format says it is.
-    pub own_schema: Option<Vec<u8>>,
-}
-
-impl DecoderConfig {
-    /// Returns the decoder of JSON objects of which each column is a field, in batches of
-    /// 8,192 records.
-    pub fn new(schema: SchemaRef) -> Self {
-        Self {
-            schema,
-            format: ValueFormat::Json,
-            capacity: 8_192,
-            rule: TimeRule::default(),
-            beside: Vec::new(),
-            fields: Vec::new(),
-            tombstones: Tombstones::Bad,
-            own_schema: None,
-        }
-    }
-}
-
-/// Why a batch could not be decoded: on account of no record.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// The table has a column that no format can give.
-    #[error("column `{name}` of type {data_type} cannot be read from a record's value")]
-    Column {
-        /// Its name.
-        name: String,
-        /// Its type.
-        data_type: String,
-    },
-    /// A schema could not be had, or is of no use.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-    /// Arrow failed.
-    #[error(transparent)]
-    Arrow(#[from] ArrowError),
-}
 
 /// Decodes records to the columns of one table.
 pub struct Decoder {
@@ -154,41 +99,6 @@ pub(crate) enum Found {
     Row,
     /// Nothing: what the record is about is gone.
     Gone,
-}
-
-/// A column that no record has had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AbsentColumn {
-    /// The column.
-    pub column: String,
-    /// Where it was looked for, if that is not a field of its name.
-    pub path: Option<FieldPath>,
-    /// The field that is most like it, if one is.
-    pub nearest: Option<String>,
-    /// Fields that records have had, in order, up to 64.
-    pub seen: Vec<String>,
-}
-
-impl std::fmt::Display for AbsentColumn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 12;
-        write!(f, "no record had a column `{}`", self.column)?;
-        if let Some(path) = &self.path {
-            write!(f, " at `{path}`")?;
-        }
-        let names: Vec<String> = self.seen.iter().take(SHOWN).map(|name| quoted(name)).collect();
-        let more = if self.seen.len() > SHOWN { ", …" } else { "" };
-        match names.as_slice() {
-            [] => write!(f, "; they have no fields")?,
-            names => write!(f, "; they have {}{more}", names.join(", "))?,
-        }
-        let Some(nearest) = &self.nearest else { return Ok(()) };
-        write!(f, "; did you mean {}?", quoted(nearest))
-    }
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", explain::quote(name.as_bytes()))
 }
 
 impl std::fmt::Debug for Decoder {

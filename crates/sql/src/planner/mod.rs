@@ -18,6 +18,8 @@ mod models;
 mod options;
 mod pipelines;
 mod roles;
+mod rules;
+mod startup;
 mod tables;
 mod tumble;
 mod types;

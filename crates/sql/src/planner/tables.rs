@@ -1,15 +1,16 @@
 //! `CREATE TABLE`: sources, which have columns and a watermark, and sinks,
 //! which have neither.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Span;
-use tidecast_stream::{ClientProperties, EpochUnit, EventTime, Tombstones, secret};
+use tidecast_stream::{ClientProperties, EpochUnit, Tombstones, secret};
 
 use super::columns::{metadata, schema, watermark};
 use super::formats;
-use super::options::{OptionReader, OptionRules};
+use super::options::OptionReader;
+use super::rules::{FILE_SINK, FILE_SOURCE, KAFKA_SINK, KAFKA_SOURCE, STDOUT_SINK};
+use super::startup::startup;
 use crate::dialect::{ColumnList, OptionList, TableStatement};
 use crate::error::{Problem, did_you_mean, one_of};
 use crate::spec::{
@@ -28,104 +29,6 @@ const DEFAULT_MAX_FUTURE: Duration = Duration::from_secs(3_600);
 /// `'max.past'` when the table does not say: longer than what is replayed, less than
 /// what lies between today and 1970, where empty times and wrong units end.
 const DEFAULT_MAX_PAST: Duration = Duration::from_secs(50 * 365 * 86_400);
-
-const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
-    owner: "a kafka source table",
-    known: &[
-        "connector",
-        "topic",
-        "format",
-        "csv.field-delimiter",
-        "csv.quote-character",
-        "avro.schema",
-        "protobuf.schema",
-        "protobuf.message",
-        "schema.registry.url",
-        "schema.registry.basic.auth.user.info",
-        "schema.registry.basic.auth.user.info.file",
-        "schema.registry.bearer.auth.token",
-        "schema.registry.bearer.auth.token.file",
-        "schema.registry.ssl.ca.location",
-        "timestamp.unit",
-        "bootstrap.servers",
-        "group.id",
-        "scan.startup.mode",
-        "scan.startup.timestamp",
-        "scan.startup.timestamp-millis",
-        "lost.records",
-        "tombstones",
-        "idle.timeout",
-        "max.future",
-        "max.past",
-        "late.topic",
-        "bad.topic",
-    ],
-    unsupported: &["value.format", "key.format", "scan.bounded.mode"],
-    elsewhere: &elsewhere,
-    prefixes: &["properties.", "fields."],
-};
-
-const FILE_SOURCE: OptionRules<'_> = OptionRules {
-    owner: "a filesystem source table",
-    known: &["connector", "path", "format", "timestamp.unit"],
-    unsupported: &["source.monitor-interval"],
-    elsewhere: &elsewhere,
-    prefixes: &["fields."],
-};
-
-const KAFKA_SINK: OptionRules<'_> = OptionRules {
-    owner: "a kafka sink table",
-    known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
-    unsupported: &["value.format", "key.format", "schema.registry.url"],
-    elsewhere: &elsewhere,
-    prefixes: &["properties."],
-};
-
-const FILE_SINK: OptionRules<'_> = OptionRules {
-    owner: "a filesystem sink table",
-    known: &["connector", "path", "format", "layout"],
-    unsupported: &["partition.by"],
-    elsewhere: &elsewhere,
-    prefixes: &[],
-};
-
-const STDOUT_SINK: OptionRules<'_> = OptionRules {
-    owner: "a stdout sink table",
-    known: &["connector", "format", "layout"],
-    unsupported: &[],
-    elsewhere: &elsewhere,
-    prefixes: &[],
-};
-
-/// Returns the kind of table that has this option.
-fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
-    // Named apart from the rules, which refer to this function.
-    let whose = match name {
-        "topic" | "bootstrap.servers" => Some("kafka tables"),
-        "path" => Some("filesystem tables"),
-        "delivery" => Some("kafka sink tables, which have no columns"),
-        "timestamp.unit" => Some("source tables, which have columns"),
-        "layout" => Some("sink tables, which have no columns"),
-        "group.id"
-        | "scan.startup.mode"
-        | "scan.startup.timestamp"
-        | "scan.startup.timestamp-millis"
-        | "lost.records"
-        | "tombstones"
-        | "csv.field-delimiter"
-        | "csv.quote-character"
-        | "avro.schema"
-        | "protobuf.schema"
-        | "protobuf.message"
-        | "idle.timeout"
-        | "max.future"
-        | "max.past"
-        | "late.topic"
-        | "bad.topic" => Some("kafka source tables, which have columns"),
-        _ => None,
-    };
-    whose.map(Cow::Borrowed)
-}
 
 /// librdkafka settings that Tidecast sets itself, and what to say instead.
 const OWN_PROPERTIES: [(&str, &str); 7] = [
@@ -343,62 +246,6 @@ fn kafka_source(
         bad_topic,
         properties,
     })
-}
-
-/// Returns where reading begins without a committed offset, if that is said.
-fn startup(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> Option<StartupMode> {
-    const TIMES: [&str; 2] = ["scan.startup.timestamp", "scan.startup.timestamp-millis"];
-    let epoch = StartupMode::Timestamp(EventTime::from_micros(0));
-    let choices = [
-        ("earliest-offset", StartupMode::Earliest),
-        ("latest-offset", StartupMode::Latest),
-        ("timestamp", epoch),
-        ("group-offsets", StartupMode::GroupOffsets),
-        ("warm", StartupMode::Warm),
-    ];
-    let mode = reader.choice("scan.startup.mode", &choices, &["specific-offsets"], problems);
-    let said: Vec<&str> = TIMES.into_iter().filter(|name| reader.text(name).is_some()).collect();
-    let place = |name| reader.span(name).unwrap_or_else(Span::empty);
-    match (mode, said.as_slice()) {
-        (Some(StartupMode::Timestamp(_)), [name]) => {
-            let text = reader.text(name).map_or("", |text| text.value.trim());
-            let time = match *name {
-                "scan.startup.timestamp" => text.parse().ok(),
-                _ => text.parse().ok().map(EventTime::from_millis),
-            };
-            if time.is_none() {
-                let example = match *name {
-                    "scan.startup.timestamp" => "a time such as 2026-11-01T00:00:00Z",
-                    _ => "milliseconds since 1970",
-                };
-                let message = format!("option `{name}` is `{text}`, expected {example}");
-                problems.push(Problem::new(place(name), message));
-            }
-            time.map(StartupMode::Timestamp)
-        }
-        (Some(StartupMode::Timestamp(_)), []) => {
-            problems.push(Problem::new(
-                place("scan.startup.mode"),
-                "'scan.startup.mode'='timestamp' needs a time, expected for instance \
-                 'scan.startup.timestamp'='2026-11-01T00:00:00Z'",
-            ));
-            None
-        }
-        (Some(StartupMode::Timestamp(_)), [_, second, ..]) => {
-            let message = format!("option `{second}` says again what `{}` says", TIMES[0]);
-            problems.push(Problem::new(place(second), message));
-            None
-        }
-        (mode, [name, ..]) => {
-            let message = format!(
-                "option `{name}` is for 'scan.startup.mode'='timestamp', expected that mode or no \
-                 such option"
-            );
-            problems.push(Problem::new(place(name), message));
-            mode
-        }
-        (mode, []) => mode,
-    }
 }
 
 fn kafka_sink(
