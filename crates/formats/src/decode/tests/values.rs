@@ -4,6 +4,7 @@ use arrow::array::Array;
 use arrow::util::display::array_value_to_string;
 
 use super::*;
+use crate::time::TimeRule;
 
 /// A column's type and what JSON may hold for it: `Ok` is the value as Arrow
 /// prints it (`∅` for missing), `Err` a piece of the reason.
