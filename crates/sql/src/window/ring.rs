@@ -52,7 +52,8 @@ pub(super) struct Ring {
     /// The newest step, of those the ring has lost, for which a row came with a value.
     lost: Option<i64>,
     /// Steps without an observed target behind the newest step with one, where
-    /// these may turn out to be ahead of the origin. Boxed, for there seldom are any.
+    /// these may turn out to be ahead of the origin.
+    #[expect(clippy::box_collection, reason = "there seldom are any, and rings are many")]
     held_back: Option<Box<Vec<Step>>>,
 }
 
@@ -63,6 +64,9 @@ struct Column {
     /// What came before; of targets alone.
     prior: RunningPrior,
 }
+
+/// There may be millions of both: docs/memory.md says what a series takes.
+const _: () = assert!(size_of::<Ring>() <= 96 && size_of::<Column>() <= 72);
 
 /// A ring's state, for snapshots.
 #[derive(Debug, Clone)]
