@@ -94,10 +94,11 @@ pub(super) fn memory() -> anyhow::Result<Value> {
         let row: Value = serde_json::from_slice(&output.stdout)?;
         let number = |name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
         line(format_args!(
-            "  {series:>9} series, {:<8}  {:>6.0} bytes each idle  {:>5.0} more with an open window  \
-             {:>7.1} MiB in flight at a close  {:>8.1} MiB peak  {:>6.1} s a close",
+            "  {series:>9} series, {:<8}  {:>6.0} bytes each idle ({:.0} behind the close)  \
+             {:>5.0} more with an open window  {:>7.1} MiB in flight at a close  {:>8.1} MiB peak  {:>6.1} s a close",
             values.name(),
             number("bytes_per_series"),
+            number("after_close_bytes_per_series"),
             number("open_window_bytes_per_series"),
             number("in_flight_bytes") / f64::from(1 << 20),
             number("peak_bytes") / f64::from(1 << 20),
@@ -150,7 +151,8 @@ fn measure((series, values): (usize, Values)) -> anyhow::Result<Value> {
     Ok(json!({
         "series": series,
         "values": values.name(),
-        "bytes_per_series": idle.saturating_sub(before) as f64 / series as f64,
+        "bytes_per_series": closed.saturating_sub(before) as f64 / series as f64,
+        "after_close_bytes_per_series": idle.saturating_sub(before) as f64 / series as f64,
         "open_window_bytes_per_series": open.saturating_sub(closed) as f64 / series as f64,
         "in_flight_bytes": peak.saturating_sub(idle.max(open)),
         "peak_bytes": peak,

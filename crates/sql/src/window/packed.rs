@@ -29,8 +29,10 @@ pub(super) struct PackedRing {
     len: u32,
 }
 
-/// Room of a ring that has its first value.
-const FIRST_ROOM: usize = 4;
+/// Room of a ring that has its first value, and how many times it grows at once: a few
+/// times until a context is full, since what each time lets go lies between other rings.
+const FIRST_ROOM: usize = 8;
+const GROWS_BY: usize = 8;
 
 impl PackedRing {
     /// Returns a ring of these values.
@@ -71,7 +73,8 @@ impl PackedRing {
     pub(super) fn push_back(&mut self, value: f64, most: usize) {
         let has_room = self.len() < self.room();
         let Some(code) = self.form.code(value).filter(|_| has_room) else {
-            let mut values = self.to_vec();
+            let mut values = Vec::with_capacity(self.len() + 1);
+            self.append_to(&mut values);
             values.push(value);
             let room = self.room_for(values.len(), most);
             return self.lay_out(&values, room, Form::of(&values));
@@ -118,7 +121,7 @@ impl PackedRing {
     fn room_for(&self, len: usize, most: usize) -> usize {
         match self.room() {
             room if room >= len => room,
-            room => (2 * room).max(FIRST_ROOM).min(most).max(len),
+            room => (GROWS_BY * room).max(FIRST_ROOM).min(most).max(len),
         }
     }
 
