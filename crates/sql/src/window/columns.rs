@@ -21,6 +21,8 @@ use crate::spec::ForecastClause;
 /// Reads series, time and values out of the view's rows.
 pub(super) struct ViewColumns {
     series: Vec<usize>,
+    /// The series columns' names.
+    names: Vec<String>,
     time: usize,
     /// Targets, past covariates, future covariates.
     values: Vec<usize>,
@@ -71,6 +73,7 @@ impl ViewColumns {
         let converter = RowConverter::new(sort_fields.collect()).map_err(from_arrow)?;
         Ok(Self {
             series,
+            names: clause.series.clone(),
             time,
             values,
             known_late: clause.targets.len() + clause.past_covariates.len(),
@@ -112,15 +115,31 @@ impl ViewColumns {
         rows: &RecordBatch,
         row: usize,
     ) -> Result<SeriesKey, WindowError> {
-        if self.series.is_empty() {
-            return Ok(SeriesKey::default());
+        let keys = self.series_keys(&rows.slice(row, 1))?;
+        Ok(keys.into_iter().next().unwrap_or_default())
+    }
+
+    /// Returns the series of rows of the view.
+    pub(super) fn series_keys(&self, rows: &RecordBatch) -> Result<Vec<SeriesKey>, WindowError> {
+        let columns = self.series.iter().map(|index| Arc::clone(rows.column(*index)));
+        self.named(columns.collect(), rows.num_rows())
+    }
+
+    /// Returns the series that these keys are of.
+    pub(super) fn series_of(&self, keys: &[&[u8]]) -> Result<Vec<SeriesKey>, WindowError> {
+        self.named(self.key_columns(keys), keys.len())
+    }
+
+    /// Returns the series of `count` rows of these series columns.
+    fn named(&self, columns: Vec<ArrayRef>, count: usize) -> Result<Vec<SeriesKey>, WindowError> {
+        if columns.is_empty() || count == 0 {
+            return Ok(vec![SeriesKey::default(); count]);
         }
-        let row = rows.slice(row, 1).project(&self.series).map_err(from_arrow)?;
-        let row = exact(&row).map_err(from_arrow)?;
-        let text = json::objects(&row).map_err(from_arrow)?.pop().unwrap_or_default();
-        let key =
-            serde_json::from_str(&text).map_err(|error| WindowError::new(error.to_string()))?;
-        Ok(SeriesKey(key))
+        let columns = self.names.iter().zip(columns).map(|(name, column)| (name, column, true));
+        let rows = RecordBatch::try_from_iter_with_nullable(columns).map_err(from_arrow)?;
+        let texts = exact(&rows).and_then(|rows| json::objects(&rows)).map_err(from_arrow)?;
+        let keys = texts.iter().map(|text| serde_json::from_str(text).map(SeriesKey));
+        keys.collect::<Result<_, _>>().map_err(|error| WindowError::new(error.to_string()))
     }
 
     /// Returns the columns that some keys were made of; none without series

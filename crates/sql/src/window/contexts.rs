@@ -1,17 +1,19 @@
 //! The newest steps of every series.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::{RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::SchemaRef;
 use tidecast_stream::{EventTime, SeriesKey, TimeGrid};
 
 use super::ahead::KnownAhead;
+use super::captured::{Captured, CapturedSeries};
 use super::columns::ViewColumns;
 use super::output::{ClosedWindow, WindowError};
-use super::ring::{Prior, Ring, RingParts, Shape, Step};
+use super::ring::{Prior, Ring, Shape, Step};
+use super::rings::Rings;
 use crate::spec::{ForecastClause, Refresh};
 
 /// What a model is to forecast from: a series up to one step.
@@ -84,8 +86,9 @@ impl PartLimit {
 /// forgotten: all of its context would be missing. At the end of a bounded source each
 /// series is known up to its own end, whenever that was.
 ///
-/// Values are kept in 8 bytes: 4 KiB a series and column at a context of 512. In 4 a
-/// meter that stands at 123,456,789 would be off by 3.
+/// Values come back to the bit, and are kept in 1 to 8 bytes each, as they need: 512
+/// readings of 3 to 5 digits in 1 KiB, means in 3.5 KiB, and in 4 KiB what has no
+/// likeness. Beside them a series takes some 300 bytes.
 ///
 /// Where a forecast is made at the end of a bounded source and there are future
 /// covariates, the origin is the newest step at which a target was observed, and
@@ -99,9 +102,7 @@ pub struct ContextRings {
     /// Whether steps without an observed target may be ahead of the origin.
     holds_back: bool,
     known_ahead: KnownAhead,
-    /// Shared with a snapshot that is being written; a ring that changes meanwhile is
-    /// copied first.
-    rings: HashMap<Arc<[u8]>, Arc<Ring>>,
+    rings: Rings,
     /// Number of the newest step of any series, what is held back left out.
     newest: Option<i64>,
     /// When rings were last looked through for forgotten series.
@@ -109,31 +110,6 @@ pub struct ContextRings {
     next_serial: u64,
     /// Series that are new since somebody asked.
     appeared: Vec<SeriesKey>,
-}
-
-/// The rings at some moment, which cost next to nothing to keep: their values are
-/// those of [`ContextRings`] as long as these do not change.
-#[derive(Clone)]
-pub(super) struct Captured {
-    columns: Arc<ViewColumns>,
-    rings: Vec<(Arc<[u8]>, Arc<Ring>)>,
-}
-
-impl Captured {
-    /// Returns the key columns and the state of each series, in order of first
-    /// appearance.
-    pub(super) fn parts(&self) -> (Vec<ArrayRef>, Vec<RingParts>) {
-        let mut rings: Vec<&(Arc<[u8]>, Arc<Ring>)> = self.rings.iter().collect();
-        rings.sort_by_key(|(_, ring)| ring.serial);
-        let keys: Vec<&[u8]> = rings.iter().map(|(key, _)| &**key).collect();
-        (self.columns.key_columns(&keys), rings.iter().map(|(_, ring)| ring.parts()).collect())
-    }
-}
-
-impl fmt::Debug for Captured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Captured[{} series]", self.rings.len())
-    }
 }
 
 /// What came of the rows of one closed window.
@@ -182,7 +158,7 @@ impl ContextRings {
             is_bounded,
             holds_back: future_covariates > 0 && clause.refresh == Refresh::AtEnd,
             known_ahead: KnownAhead::default(),
-            rings: HashMap::new(),
+            rings: Rings::default(),
             newest: None,
             swept: i64::MIN,
             next_serial: 0,
@@ -211,7 +187,7 @@ impl ContextRings {
         // Of a window of a million groups the keys are read a part at a time, too.
         let rows = rows.slice(0, rows.num_rows().min(limit.rows()));
         let read = self.columns.read(&rows)?;
-        let mut bytes = 0;
+        let (mut bytes, mut due) = (0, Vec::new());
         for (row, key) in read.keys.iter().enumerate() {
             if limit.is_reached(absorbed.contexts.len(), bytes) {
                 break;
@@ -237,11 +213,15 @@ impl ContextRings {
                     if let Some(context) = self.context_if(key, &is_due) {
                         bytes += context.bytes();
                         absorbed.contexts.push(context);
+                        due.push(row as u32);
                     }
                 }
                 Err(reason) => absorbed.refused.push((from + row, reason)),
             }
         }
+        let due = take_record_batch(&rows, &UInt32Array::from(due));
+        let due = due.map_err(|error| WindowError::new(error.to_string()))?;
+        name(&mut absorbed.contexts, self.columns.series_keys(&due)?);
         if absorbed.next == window.rows.num_rows() {
             self.sweep();
         }
@@ -249,17 +229,32 @@ impl ContextRings {
     }
 
     /// Returns the keys of all series, in order of first appearance.
-    pub(super) fn series_in_order(&self) -> Vec<Arc<[u8]>> {
-        let mut rings: Vec<(u64, &Arc<[u8]>)> =
-            self.rings.iter().map(|(key, ring)| (ring.serial, key)).collect();
-        rings.sort_by_key(|(serial, _)| *serial);
-        rings.into_iter().map(|(_, key)| Arc::clone(key)).collect()
+    pub(super) fn keys_in_order(&self) -> Vec<Box<[u8]>> {
+        let mut rings: Vec<&Arc<Ring>> = self.rings.iter().collect();
+        rings.sort_unstable_by_key(|ring| ring.serial);
+        rings.into_iter().map(|ring| ring.key.clone()).collect()
     }
 
-    /// Returns the context of a series at the end of a bounded source.
-    pub(super) fn final_context(&mut self, key: &[u8]) -> Option<SeriesContext> {
-        let ring = self.rings.get_mut(key)?;
-        Some(Arc::make_mut(ring).final_context(&self.shape))
+    /// Returns contexts at the end of a bounded source until `limit` is reached, those of
+    /// the first of these keys, which are taken.
+    pub(super) fn final_contexts(
+        &mut self,
+        keys: &mut std::vec::IntoIter<Box<[u8]>>,
+        limit: PartLimit,
+    ) -> Result<Vec<SeriesContext>, WindowError> {
+        let (mut contexts, mut taken, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while !limit.is_reached(contexts.len(), bytes) {
+            let Some(key) = keys.next() else { break };
+            if let Some(ring) = self.rings.get_mut(&key) {
+                let context = ring.final_context(&self.shape);
+                bytes += context.bytes();
+                contexts.push(context);
+                taken.push(key);
+            }
+        }
+        let taken: Vec<&[u8]> = taken.iter().map(AsRef::as_ref).collect();
+        name(&mut contexts, self.columns.series_of(&taken)?);
+        Ok(contexts)
     }
 
     /// Whether a snapshot can hold the state: what is held back until the end of a
@@ -270,11 +265,8 @@ impl ContextRings {
 
     /// Returns the rings as they are now.
     pub(super) fn capture(&self) -> Captured {
-        let rings = self.rings.iter();
-        Captured {
-            columns: Arc::clone(&self.columns),
-            rings: rings.map(|(key, ring)| (Arc::clone(key), Arc::clone(ring))).collect(),
-        }
+        let rings = self.rings.iter().cloned().collect();
+        Captured::new(Arc::clone(&self.columns), self.shape.clone(), rings)
     }
 
     /// Returns the numbers that are no series' own: newest step, last sweep, next
@@ -286,19 +278,17 @@ impl ContextRings {
     /// Takes in the series of a snapshot; says what does not fit.
     pub(super) fn restore(
         &mut self,
-        keys: &[ArrayRef],
-        rings: Vec<Ring>,
+        series: CapturedSeries,
         (newest, swept, next_serial): (Option<i64>, i64, u64),
     ) -> Result<(), String> {
-        let keys = self.columns.keys_of(keys, rings.len()).map_err(|error| error.to_string())?;
-        self.appeared = rings.iter().map(Ring::series).collect();
-        let mut restored = HashMap::with_capacity(rings.len());
+        let CapturedSeries { keys, names, rings } = series;
+        let keys = self.columns.keys_of(&keys, rings.len()).map_err(|error| error.to_string())?;
+        let mut restored = Rings::with_capacity(rings.len());
         for (key, ring) in keys.into_iter().zip(rings) {
-            let ring = ring.split(&self.shape);
-            let ring = ring.ok_or("its values do not fit the columns")?;
-            restored.insert(Arc::from(key), Arc::new(ring));
+            let ring = Ring::from_parts(key, ring, &self.shape);
+            restored.insert(ring.ok_or("its values do not fit the columns")?);
         }
-        self.rings = restored;
+        (self.rings, self.appeared) = (restored, names);
         (self.newest, self.swept, self.next_serial) = (newest, swept, next_serial);
         Ok(())
     }
@@ -321,7 +311,7 @@ impl ContextRings {
             let last = EventTime::from_micros(ring.last_window);
             windows.after(last, steps.saturating_neg()).unwrap_or(EventTime::MIN).as_micros()
         };
-        let rings = self.rings.values();
+        let rings = self.rings.iter();
         rings
             .filter(|ring| is_remembered(ring, self.newest, context))
             .map(|ring| oldest(ring))
@@ -347,23 +337,22 @@ impl ContextRings {
             self.newest = self.newest.max(Some(step.number));
         }
         let ring = match self.rings.get_mut(key) {
-            Some(ring) => Arc::make_mut(ring),
+            Some(ring) => ring,
             None => {
                 let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
-                let ring =
-                    Ring::new(series.to_string().into(), self.next_serial, &self.shape, &step);
+                let ring = Ring::new(key.into(), self.next_serial, &self.shape, &step);
                 self.next_serial += 1;
                 self.appeared.push(series);
-                Arc::make_mut(self.rings.entry(key.into()).or_insert(Arc::new(ring)))
+                self.rings.insert(ring)
             }
         };
         if let Some((newest, time)) = ring.newest()
             && step.number <= newest
         {
+            let series = self.columns.series_key(rows, row).map_err(|e| e.to_string())?;
             return Err(format!(
-                "series {} has another row at or before its step {time}; a series needs one row \
-                 per window, so GROUP BY exactly the series columns and the window",
-                ring.key
+                "series {series} has another row at or before its step {time}; a series needs one \
+                 row per window, so GROUP BY exactly the series columns and the window"
             ));
         }
         if is_ahead {
@@ -389,8 +378,13 @@ impl ContextRings {
             return;
         }
         self.swept = newest;
-        self.rings.retain(|_, ring| is_remembered(ring, Some(newest), context));
+        self.rings.retain(|ring| is_remembered(ring, Some(newest), context));
     }
+}
+
+/// Gives contexts the names of their series.
+fn name(contexts: &mut [SeriesContext], names: Vec<SeriesKey>) {
+    contexts.iter_mut().zip(names).for_each(|(context, name)| context.key = name);
 }
 
 /// Rings whose memory is given back beside: the allocator takes seconds for those of a

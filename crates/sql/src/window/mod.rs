@@ -23,6 +23,7 @@
 
 mod aggregate;
 mod ahead;
+mod captured;
 mod clock;
 mod columns;
 mod compile;
@@ -35,9 +36,11 @@ mod json;
 mod open;
 mod operator;
 mod output;
+mod packed;
 mod prepare;
 mod query;
 mod ring;
+mod rings;
 mod shape;
 mod snapshot;
 mod stage;

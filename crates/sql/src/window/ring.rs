@@ -1,11 +1,9 @@
 //! One series' newest steps, and the sum of those before.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use tidecast_stream::{EventTime, SeriesKey};
 
 use super::contexts::SeriesContext;
+use super::packed::PackedRing;
 
 /// The steps before a context, summed up: what an imputation by the causal mean
 /// over the whole series needs to know of them.
@@ -40,12 +38,11 @@ pub(super) struct Step {
 pub(super) struct Ring {
     /// In order of first appearance.
     pub(super) serial: u64,
-    /// As JSON: a tenth of the memory that [`SeriesKey`] takes.
-    pub(super) key: Arc<str>,
+    /// What the series columns hold, in a form that can be compared. The [`SeriesKey`] is
+    /// made of it, or of a row, where one is wanted.
+    pub(super) key: Box<[u8]>,
     /// Targets, past covariates, future covariates.
-    columns: Vec<VecDeque<f64>>,
-    /// By target.
-    prior: Vec<RunningPrior>,
+    columns: Box<[Column]>,
     /// Steps at which some target was observed.
     observed: usize,
     pub(super) last_step: i64,
@@ -56,17 +53,27 @@ pub(super) struct Ring {
     lost: Option<i64>,
     /// Steps without an observed target behind the newest step with one, where
     /// these may turn out to be ahead of the origin.
-    held_back: Vec<Step>,
+    #[expect(clippy::box_collection, reason = "there seldom are any, and rings are many")]
+    held_back: Option<Box<Vec<Step>>>,
 }
+
+/// The newest values of one target or covariate.
+#[derive(Debug, Clone, Default)]
+struct Column {
+    values: PackedRing,
+    /// What came before; of targets alone.
+    prior: RunningPrior,
+}
+
+/// There may be millions of both: docs/memory.md says what a series takes.
+const _: () = assert!(size_of::<Ring>() <= 96 && size_of::<Column>() <= 72);
 
 /// A ring's state, for snapshots.
 #[derive(Debug, Clone)]
 pub(super) struct RingParts {
     pub(super) serial: u64,
-    /// As JSON.
-    pub(super) key: Arc<str>,
-    /// Targets and past covariates, or all of them end to end.
-    pub(super) columns: Vec<Vec<f64>>,
+    /// Targets, past covariates, future covariates, end to end.
+    pub(super) values: Vec<f64>,
     pub(super) prior: Vec<RunningPrior>,
     pub(super) observed: usize,
     pub(super) last_step: i64,
@@ -78,12 +85,13 @@ pub(super) struct RingParts {
 
 impl Ring {
     /// Returns the state; of rings that hold nothing back.
-    pub(super) fn parts(&self) -> RingParts {
+    pub(super) fn parts(&self, shape: &Shape) -> RingParts {
+        let mut values = Vec::with_capacity(self.columns.len() * self.steps());
+        self.columns.iter().for_each(|column| column.values.append_to(&mut values));
         RingParts {
             serial: self.serial,
-            key: Arc::clone(&self.key),
-            columns: self.columns.iter().map(|ring| ring.iter().copied().collect()).collect(),
-            prior: self.prior.clone(),
+            values,
+            prior: self.targets(shape).iter().map(|column| column.prior).collect(),
             observed: self.observed,
             last_step: self.last_step,
             last_time: self.last_time.as_micros(),
@@ -92,64 +100,64 @@ impl Ring {
         }
     }
 
-    /// Returns a ring with the parts' state but for its columns, which lie end to
-    /// end in the first one; [`split`](Self::split) cuts them.
-    pub(super) fn from_parts(parts: RingParts) -> Option<Self> {
-        let columns = parts.columns.into_iter().next()?;
+    /// Returns a ring of these parts; `None` if they are not of this shape.
+    pub(super) fn from_parts(key: Box<[u8]>, parts: RingParts, shape: &Shape) -> Option<Self> {
+        let values = &parts.values;
+        let count = shape.columns();
+        let steps = values.len() / count;
+        let fits = values.len().is_multiple_of(count) && steps <= shape.context;
+        if !fits || parts.prior.len() != shape.targets {
+            return None;
+        }
+        let mut columns = vec![Column::default(); count].into_boxed_slice();
+        for (column, values) in columns.iter_mut().zip(values.chunks_exact(steps.max(1))) {
+            column.values = PackedRing::of(values);
+        }
+        columns.iter_mut().zip(parts.prior).for_each(|(column, prior)| column.prior = prior);
         Some(Self {
             serial: parts.serial,
-            key: parts.key,
-            columns: vec![columns.into()],
-            prior: parts.prior,
+            key,
+            columns,
             observed: parts.observed,
             last_step: parts.last_step,
             last_time: EventTime::from_micros(parts.last_time),
             last_window: parts.last_window,
             lost: parts.lost,
-            held_back: Vec::new(),
+            held_back: None,
         })
     }
 
-    /// Cuts columns that lie end to end; `None` if they are not of this shape.
-    pub(super) fn split(mut self, shape: &Shape) -> Option<Self> {
-        let count = shape.targets + shape.past_covariates + shape.future_covariates;
-        let all: Vec<f64> = self.columns.pop()?.into();
-        let fits = all.len().is_multiple_of(count) && all.len() / count <= shape.context;
-        if !fits || self.prior.len() != shape.targets {
-            return None;
-        }
-        let steps = all.len() / count;
-        self.columns = match steps {
-            0 => vec![VecDeque::new(); count],
-            _ => all.chunks_exact(steps).map(|column| column.iter().copied().collect()).collect(),
-        };
-        Some(self)
-    }
-
-    pub(super) fn new(key: Arc<str>, serial: u64, shape: &Shape, first: &Step) -> Self {
-        let columns = shape.targets + shape.past_covariates + shape.future_covariates;
+    pub(super) fn new(key: Box<[u8]>, serial: u64, shape: &Shape, first: &Step) -> Self {
         Self {
             serial,
             key,
-            columns: vec![VecDeque::new(); columns],
-            prior: vec![RunningPrior::default(); shape.targets],
+            columns: vec![Column::default(); shape.columns()].into(),
             observed: 0,
             last_step: first.number,
             last_time: EventTime::MIN,
             last_window: first.window,
             lost: None,
-            held_back: Vec::new(),
+            held_back: None,
         }
     }
 
+    /// Returns how many steps there are.
+    fn steps(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.values.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.columns.iter().all(VecDeque::is_empty)
+        self.steps() == 0
+    }
+
+    fn targets(&self, shape: &Shape) -> &[Column] {
+        self.columns.get(..shape.targets).unwrap_or_default()
     }
 
     /// Returns number and time of the newest step, held back or not; `None` before
     /// the first.
     pub(super) fn newest(&self) -> Option<(i64, EventTime)> {
-        match self.held_back.last() {
+        match self.held_back.as_ref().and_then(|steps| steps.last()) {
             Some(step) => Some((step.number, step.time)),
             None => (!self.is_empty()).then_some((self.last_step, self.last_time)),
         }
@@ -157,12 +165,12 @@ impl Ring {
 
     /// Keeps a step apart until a target is observed behind it.
     pub(super) fn hold_back(&mut self, step: Step) {
-        self.held_back.push(step);
+        self.held_back.get_or_insert_default().push(step);
     }
 
     /// Takes in what was held back; returns the number of missing steps between.
     pub(super) fn release(&mut self, shape: &Shape) -> usize {
-        let held_back = std::mem::take(&mut self.held_back);
+        let held_back = self.held_back.take().map_or(Vec::new(), |steps| *steps);
         held_back.into_iter().map(|step| self.append(step, shape)).sum()
     }
 
@@ -181,19 +189,18 @@ impl Ring {
             }
             let gap = shape.gap();
             for missing in first_missing..step.number {
-                self.push(missing, &gap, shape.context);
+                self.push(missing, &gap, shape);
                 gaps += 1;
             }
         }
-        self.push(step.number, &step.values, shape.context);
+        self.push(step.number, &step.values, shape);
         self.last_time = step.time;
         self.last_window = step.window;
         gaps
     }
 
     fn clear(&mut self) {
-        self.columns.iter_mut().for_each(VecDeque::clear);
-        self.prior.fill(RunningPrior::default());
+        self.columns.fill(Column::default());
         self.observed = 0;
         self.lost = None;
     }
@@ -202,9 +209,9 @@ impl Ring {
     /// Where it begins with missing steps, these are known to be missing only
     /// from the observed step before them.
     pub(super) fn rebuilt_from(&self, context: i64) -> i64 {
-        let steps = self.columns.first().map_or(0, VecDeque::len).saturating_sub(1) as i64;
+        let steps = self.steps().saturating_sub(1) as i64;
         let first = self.last_step.saturating_sub(steps);
-        let begins = |ring: &VecDeque<f64>| ring.front().is_some_and(is_of_row);
+        let begins = |column: &Column| column.values.front().is_some_and(is_of_row);
         match self.lost {
             Some(lost)
                 if first.saturating_sub(lost) <= context && !self.columns.iter().any(begins) =>
@@ -215,49 +222,55 @@ impl Ring {
         }
     }
 
-    fn push(&mut self, step: i64, values: &[f64], context: usize) {
-        let targets = self.prior.len();
-        let is_observed = |values: &[f64]| values.iter().any(|value| !value.is_nan());
-        if self.columns.first().is_some_and(|ring| ring.len() == context) {
-            let evicted: Vec<f64> =
-                self.columns.iter_mut().filter_map(VecDeque::pop_front).collect();
-            self.prior.iter_mut().zip(&evicted).for_each(|(prior, value)| prior.push(*value));
-            self.observed -= usize::from(evicted.get(..targets).is_some_and(is_observed));
-            if evicted.iter().any(is_of_row) {
-                self.lost = Some(step.saturating_sub(context as i64));
+    fn push(&mut self, step: i64, values: &[f64], shape: &Shape) {
+        let is_full = self.steps() == shape.context;
+        // Once in a ring's turn, at a step of its own.
+        let is_its_turn = is_full
+            && step.rem_euclid(shape.context as i64) == self.serial as i64 % shape.context as i64;
+        let (mut was_observed, mut is_observed, mut was_of_row) = (false, false, false);
+        for (index, (column, value)) in self.columns.iter_mut().zip(values).enumerate() {
+            let is_target = index < shape.targets;
+            if let Some(evicted) = is_full.then(|| column.values.pop_front()).flatten() {
+                if is_target {
+                    column.prior.push(evicted);
+                    was_observed |= !evicted.is_nan();
+                }
+                was_of_row |= is_of_row(evicted);
+            }
+            column.values.push_back(*value, shape.context);
+            is_observed |= is_target && !value.is_nan();
+            if is_its_turn {
+                column.values.repack();
             }
         }
-        self.columns.iter_mut().zip(values).for_each(|(ring, value)| ring.push_back(*value));
-        self.observed += usize::from(values.get(..targets).is_some_and(is_observed));
+        self.observed += usize::from(is_observed);
+        self.observed -= usize::from(was_observed);
+        if was_of_row {
+            self.lost = Some(step.saturating_sub(shape.context as i64));
+        }
         self.last_step = step;
     }
 
-    /// Returns what names the series.
-    pub(super) fn series(&self) -> SeriesKey {
-        // It was written as JSON by us.
-        serde_json::from_str(&self.key).unwrap_or_default()
-    }
-
-    /// Returns the context; `ahead` holds numbers of steps and what the future
+    /// Returns the context without the name of its series; `ahead` holds numbers of steps and what the future
     /// covariates are there.
     pub(super) fn context<'a>(
         &self,
         shape: &Shape,
         ahead: impl Iterator<Item = (i64, &'a [f64])>,
     ) -> SeriesContext {
-        let prior = self.prior.iter().zip(&self.columns).map(|(prior, values)| {
-            prior.resolve(values.iter().copied().find(|value| !value.is_nan()))
-        });
-        let prior = prior.collect();
-        let mut columns = self.columns.iter().map(|ring| {
-            let mut values = Vec::with_capacity(ring.len() + shape.horizon);
-            values.extend(ring);
+        let steps = self.steps();
+        let mut columns = self.columns.iter().map(|column| {
+            let mut values = Vec::with_capacity(steps + shape.horizon);
+            column.values.append_to(&mut values);
             values
         });
-        let values = columns.by_ref().take(shape.targets).collect();
+        let values: Vec<Vec<f64>> = columns.by_ref().take(shape.targets).collect();
         let past_covariates = columns.by_ref().take(shape.past_covariates).collect();
         let mut future_covariates: Vec<Vec<f64>> = columns.collect();
-        let steps = self.columns.first().map_or(0, VecDeque::len);
+        let prior = self.columns.iter().zip(&values).map(|(column, values)| {
+            column.prior.resolve(values.iter().copied().find(|value| !value.is_nan()))
+        });
+        let prior = prior.collect();
         for covariate in &mut future_covariates {
             covariate.resize(steps + shape.horizon, f64::NAN);
         }
@@ -271,7 +284,7 @@ impl Ring {
             }
         }
         SeriesContext {
-            key: self.series(),
+            key: SeriesKey::default(),
             origin: self.last_time,
             values,
             past_covariates,
@@ -281,15 +294,15 @@ impl Ring {
         }
     }
 
-    /// Returns the context up to the newest observed target, what was held back
-    /// being ahead of it.
+    /// Returns the context up to the newest observed target, without the name of its series,
+    /// what was held back being ahead of it.
     pub(super) fn final_context(&mut self, shape: &Shape) -> SeriesContext {
         if self.is_empty() {
             // No target was ever observed, so there is nothing to be ahead of.
             self.release(shape);
         }
         let first = shape.targets + shape.past_covariates;
-        let ahead = self.held_back.iter();
+        let ahead = self.held_back.iter().flat_map(|steps| steps.iter());
         let ahead = ahead.map(|step| (step.number, step.values.get(first..).unwrap_or_default()));
         self.context(shape, ahead)
     }
@@ -311,18 +324,22 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Returns how many targets and covariates there are.
+    fn columns(&self) -> usize {
+        self.targets + self.past_covariates + self.future_covariates
+    }
+
     /// Returns the values of a step without a row. A zero is written as -0, which no
     /// row has, so that a ring knows from which of its steps on records make it.
     fn gap(&self) -> Vec<f64> {
-        let columns = self.targets + self.past_covariates + self.future_covariates;
         let is_zero = |column: usize| self.zero_filled.get(column) == Some(&true);
-        (0..columns).map(|column| if is_zero(column) { -0.0 } else { f64::NAN }).collect()
+        (0..self.columns()).map(|column| if is_zero(column) { -0.0 } else { f64::NAN }).collect()
     }
 }
 
 /// Whether a value came with a row: it is neither missing nor a step's zero.
-fn is_of_row(value: &f64) -> bool {
-    let is_step_of_none = *value == 0.0 && value.is_sign_negative();
+fn is_of_row(value: f64) -> bool {
+    let is_step_of_none = value == 0.0 && value.is_sign_negative();
     !(value.is_nan() || is_step_of_none)
 }
 

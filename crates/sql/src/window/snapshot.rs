@@ -20,7 +20,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use datafusion::DATAFUSION_VERSION;
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::StreamReader;
@@ -28,10 +28,9 @@ use datafusion::arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use tidecast_stream::{Offset, Watermark};
 
-use super::contexts::Captured;
+use super::captured::{Captured, CapturedSeries};
 use super::identity::{self, StateIdentity};
 use super::open::SavedWindow;
-use super::ring::Ring;
 use super::windower::ForcedClose;
 
 /// Version of the format.
@@ -176,9 +175,7 @@ impl Head {
 /// What a snapshot holds.
 pub(super) struct Restored {
     pub(super) head: Head,
-    /// The series' key columns, and their rings.
-    pub(super) keys: Vec<ArrayRef>,
-    pub(super) rings: Vec<Ring>,
+    pub(super) series: CapturedSeries,
     /// `None`: read them again.
     pub(super) windows: Option<Vec<SavedWindow>>,
 }
@@ -190,15 +187,16 @@ pub(super) fn write(
     windows: &[SavedWindow],
     open: &SchemaRef,
 ) -> Result<Vec<u8>, ArrowError> {
-    let series = series::batches(rings)?;
-    let fields = series.first().map(|batch| batch.schema().fields().clone()).unwrap_or_default();
+    let mut series = series::batches(rings);
+    let first = series.next().transpose()?;
+    let fields = first.as_ref().map(|batch| batch.schema().fields().clone()).unwrap_or_default();
     let text =
         serde_json::to_string(head).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
     let metadata = HashMap::from([(HEAD.to_owned(), text)]);
     let schema = Schema::new_with_metadata(fields, metadata);
     let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-    for batch in &series {
-        writer.write(batch)?;
+    for batch in first.map(Ok).into_iter().chain(series) {
+        writer.write(&batch?)?;
     }
     writer.finish()?;
     let mut bytes = writer.into_inner()?;
@@ -269,15 +267,15 @@ pub(super) fn read(
         return Err(SnapshotError::Foreign { what });
     }
     let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
-    let (keys, rings) = series::read(&batches)?;
-    if rings.len() as u64 != head.series {
+    let series = series::read(&batches)?;
+    if series.rings.len() as u64 != head.series {
         return Err(damaged("series are missing"));
     }
     let windows = match &head.open {
         Some(open) if open.is_ours() => Some(read_windows(&mut cursor, open, wanted)?),
         _ => None,
     };
-    Ok(Restored { head, keys, rings, windows })
+    Ok(Restored { head, series, windows })
 }
 
 fn read_windows(

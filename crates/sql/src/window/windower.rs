@@ -248,7 +248,7 @@ impl Windower {
         if self.refresh == Refresh::AtEnd {
             // Of series that only these windows bring, too.
             self.absorb_all()?;
-            self.pending.push_back(Pending::AtEnd(self.rings.series_in_order().into_iter()));
+            self.pending.push_back(Pending::AtEnd(self.rings.keys_in_order().into_iter()));
         }
         Ok(())
     }

@@ -12,26 +12,25 @@ use datafusion::arrow::error::ArrowError;
 use tidecast_stream::SeriesKey;
 
 use super::SnapshotError;
-use crate::window::contexts::Captured;
-use crate::window::ring::{Prior, Ring, RingParts, RunningPrior};
+use crate::window::captured::{Captured, CapturedSeries};
+use crate::window::ring::{Prior, RingParts, RunningPrior};
 
 /// Series in a batch, so that the values of a batch are fewer than lists can count
 /// (2^31) with the longest contexts.
 const SERIES_PER_BATCH: usize = 8192;
 
-/// Returns the series in batches of one schema, at least one.
-pub(super) fn batches(rings: &Captured) -> Result<Vec<RecordBatch>, ArrowError> {
-    let (keys, parts) = rings.parts();
-    let starts = (0..parts.len().max(1)).step_by(SERIES_PER_BATCH);
-    let batches = starts.map(|from| {
-        let count = SERIES_PER_BATCH.min(parts.len() - from);
-        let keys = keys.iter().map(|column| column.slice(from, count)).collect();
-        batch(keys, parts.get(from..from + count).unwrap_or_default())
-    });
-    batches.collect()
+/// Returns the series in batches of one schema, at least one; a batch is made when it is
+/// its turn.
+pub(super) fn batches(rings: &Captured) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+    rings.in_order(SERIES_PER_BATCH).map(|series| {
+        let series = series.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+        batch(series)
+    })
 }
 
-fn batch(keys: Vec<ArrayRef>, parts: &[RingParts]) -> Result<RecordBatch, ArrowError> {
+fn batch(series: CapturedSeries) -> Result<RecordBatch, ArrowError> {
+    let CapturedSeries { keys, names, rings: parts } = series;
+    let parts = &parts;
     let lists = |field: &dyn Fn(&RingParts, &mut ListBuilder<Float64Builder>)| -> ArrayRef {
         let mut builder = ListBuilder::new(Float64Builder::new());
         for part in parts {
@@ -59,14 +58,14 @@ fn batch(keys: Vec<ArrayRef>, parts: &[RingParts]) -> Result<RecordBatch, ArrowE
     let whole = |field: &dyn Fn(&RingParts) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(parts.iter().map(field)))
     };
-    let series = parts.iter().map(|part| &*part.key);
+    let names = names.iter().map(SeriesKey::to_string);
     let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("series".into(), Arc::new(StringArray::from_iter_values(series))),
+        ("series".into(), Arc::new(StringArray::from_iter_values(names))),
         (
             "serial".into(),
             Arc::new(UInt64Array::from_iter_values(parts.iter().map(|part| part.serial))),
         ),
-        ("values".into(), floats(&|part| part.columns.concat())),
+        ("values".into(), lists(&|part, builder| builder.values().append_slice(&part.values))),
         (
             "prior_sum".into(),
             lists(&|part, builder| {
@@ -92,12 +91,17 @@ fn batch(keys: Vec<ArrayRef>, parts: &[RingParts]) -> Result<RecordBatch, ArrowE
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-/// Returns key columns and rings of all batches.
-pub(super) fn read(batches: &[RecordBatch]) -> Result<(Vec<ArrayRef>, Vec<Ring>), SnapshotError> {
-    let mut rings = Vec::new();
+/// Returns what is known of the series of all batches.
+pub(super) fn read(batches: &[RecordBatch]) -> Result<CapturedSeries, SnapshotError> {
+    let (mut names, mut rings) = (Vec::new(), Vec::new());
     for batch in batches {
-        rings.extend(Columns { batch }.rings()?);
+        Columns { batch }.read(&mut names, &mut rings)?;
     }
+    let keys = read_keys(batches)?;
+    Ok(CapturedSeries { keys, names, rings })
+}
+
+fn read_keys(batches: &[RecordBatch]) -> Result<Vec<ArrayRef>, SnapshotError> {
     let names = (0..).map(|index| format!("key.{index}"));
     let mut keys = Vec::new();
     for name in names {
@@ -108,7 +112,7 @@ pub(super) fn read(batches: &[RecordBatch]) -> Result<(Vec<ArrayRef>, Vec<Ring>)
         }
         keys.push(concat(&parts)?);
     }
-    Ok((keys, rings))
+    Ok(keys)
 }
 
 /// The columns of the series' batch.
@@ -133,7 +137,11 @@ impl Columns<'_> {
         Ok((0..column.len()).map(|row| column.value(row)).collect())
     }
 
-    fn rings(&self) -> Result<Vec<Ring>, SnapshotError> {
+    fn read(
+        &self,
+        names: &mut Vec<SeriesKey>,
+        rings: &mut Vec<RingParts>,
+    ) -> Result<(), SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
         let series = self.column("series", &DataType::Utf8)?.as_string::<i32>();
         let serial = self.column("serial", &DataType::UInt64)?.as_primitive::<UInt64Type>();
@@ -145,10 +153,9 @@ impl Columns<'_> {
         let (observed, last_step) = (self.whole("observed")?, self.whole("last_step")?);
         let (last_time, last_window) = (self.whole("last_time")?, self.whole("last_window")?);
         let lost = self.whole("lost")?;
-        let mut rings = Vec::with_capacity(self.batch.num_rows());
         for row in 0..self.batch.num_rows() {
-            let key: SeriesKey =
-                serde_json::from_str(series.value(row)).map_err(|e| damaged(&e.to_string()))?;
+            let name = serde_json::from_str(series.value(row));
+            names.push(name.map_err(|error| damaged(&error.to_string()))?);
             let sums = sums[row].as_primitive::<Float64Type>();
             let counts = counts[row].as_primitive::<UInt64Type>();
             let lasts = lasts[row].as_primitive::<Float64Type>();
@@ -167,8 +174,7 @@ impl Columns<'_> {
             });
             rings.push(RingParts {
                 serial: serial.value(row),
-                key: key.to_string().into(),
-                columns: vec![values[row].as_primitive::<Float64Type>().values().to_vec()],
+                values: values[row].as_primitive::<Float64Type>().values().to_vec(),
                 prior: prior.collect(),
                 observed: usize::try_from(observed.value(row))
                     .map_err(|_| damaged("a count is negative"))?,
@@ -178,11 +184,6 @@ impl Columns<'_> {
                 lost: lost.is_valid(row).then(|| lost.value(row)),
             });
         }
-        rings
-            .into_iter()
-            .map(|parts| {
-                Ring::from_parts(parts).ok_or_else(|| damaged("its values do not fit its columns"))
-            })
-            .collect()
+        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! Taking what was triggered part by part.
 
-use std::sync::Arc;
-
 use tidecast_stream::{EventTime, RecordPosition};
 
 use super::super::contexts::{PartLimit, SeriesContext};
@@ -16,7 +14,7 @@ pub(super) enum Pending {
     /// The rows of a closed window, from this one on.
     Window(ClosedWindow, usize),
     /// The contexts of series at the end of a bounded source.
-    AtEnd(std::vec::IntoIter<Arc<[u8]>>),
+    AtEnd(std::vec::IntoIter<Box<[u8]>>),
 }
 
 impl Windower {
@@ -41,7 +39,7 @@ impl Windower {
             let before = output.contexts.len();
             let left = match pending {
                 Pending::Window(window, row) => self.absorb(window, row, room, &mut output)?,
-                Pending::AtEnd(keys) => self.take_ends(keys, room, &mut output),
+                Pending::AtEnd(keys) => self.take_ends(keys, room, &mut output)?,
             };
             if let Some(left) = left {
                 self.pending.push_front(left);
@@ -127,20 +125,12 @@ impl Windower {
     /// Takes contexts at the end of a bounded source; returns the series that are left.
     fn take_ends(
         &mut self,
-        mut keys: std::vec::IntoIter<Arc<[u8]>>,
+        mut keys: std::vec::IntoIter<Box<[u8]>>,
         limit: PartLimit,
         output: &mut WindowerOutput,
-    ) -> Option<Pending> {
-        let (mut series, mut bytes) = (0, 0);
-        while !limit.is_reached(series, bytes) {
-            let context = self.rings.final_context(&keys.next()?);
-            if let Some(context) = context {
-                series += 1;
-                bytes += context.bytes();
-                output.contexts.push(context);
-            }
-        }
-        Some(Pending::AtEnd(keys))
+    ) -> Result<Option<Pending>, WindowError> {
+        output.contexts.extend(self.rings.final_contexts(&mut keys, limit)?);
+        Ok((keys.len() > 0).then_some(Pending::AtEnd(keys)))
     }
 }
 

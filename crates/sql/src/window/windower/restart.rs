@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::Windower;
-use crate::window::contexts::Captured;
+use crate::window::captured::Captured;
 use crate::window::identity::IDENTITY_VERSION;
 use crate::window::open::SavedWindow;
 use crate::window::output::WindowError;
@@ -161,8 +161,7 @@ impl Windower {
     ) -> Result<Offset, SnapshotError> {
         let schema = self.operator.saved_schema();
         let schema = schema.map_err(|error| SnapshotError::Damaged(error.message))?;
-        let Restored { head, keys, rings, windows } =
-            snapshot::read(bytes, &self.identity, &schema)?;
+        let Restored { head, series, windows } = snapshot::read(bytes, &self.identity, &schema)?;
         if let Some(close) = point.forgotten.filter(|close| *close >= head.offset) {
             return Err(SnapshotError::Outlived { close });
         }
@@ -170,7 +169,7 @@ impl Windower {
             .restore(windows.unwrap_or_default())
             .map_err(|error| SnapshotError::Damaged(error.message))?;
         let numbers = (head.newest_step, head.swept, head.next_serial);
-        if let Err(reason) = self.rings.restore(&keys, rings, numbers) {
+        if let Err(reason) = self.rings.restore(series, numbers) {
             self.operator.restore(Vec::new()).ok();
             return Err(SnapshotError::Damaged(reason));
         }
