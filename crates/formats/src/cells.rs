@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use tidecast_stream::EventTime;
 
+use crate::uuid_text;
 use crate::value::Value;
 
 /// A field of a batch of records.
@@ -92,7 +93,7 @@ impl Kind {
             }
             DataType::FixedSizeBinary(16) => {
                 let bytes = array.as_fixed_size_binary();
-                Self::Texts(bytes.iter().map(|bytes| bytes.map(uuid)).collect())
+                Self::Texts(bytes.iter().map(|bytes| bytes.map(uuid_text)).collect())
             }
             DataType::FixedSizeBinary(_) | DataType::LargeBinary | DataType::BinaryView => {
                 Self::Bytes(as_type(&DataType::Binary)?.as_binary().clone())
@@ -168,16 +169,4 @@ impl Kind {
             }
         }
     }
-}
-
-/// Sixteen bytes as identifiers are written.
-fn uuid(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(36);
-    for (number, byte) in bytes.iter().enumerate() {
-        if matches!(number, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }

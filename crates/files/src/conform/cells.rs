@@ -10,6 +10,7 @@ use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
 
 use tidecast_formats::time::{TimeProblem, TimeRule};
+use tidecast_formats::uuid_text;
 use tidecast_stream::EventTime;
 use tidecast_stream::column_type::sql_name;
 
@@ -69,7 +70,7 @@ pub(super) fn convert(
         }
         (DataType::FixedSizeBinary(16), wanted) if is_text(wanted) => {
             let texts: StringArray =
-                column.as_fixed_size_binary().iter().map(|bytes| bytes.map(uuid)).collect();
+                column.as_fixed_size_binary().iter().map(|bytes| bytes.map(uuid_text)).collect();
             casted(&(Arc::new(texts) as ArrayRef), field)?
         }
         (DataType::Timestamp(unit, Some(_)), wanted) if is_text(wanted) => {
@@ -371,16 +372,4 @@ fn missing_where_not_finite(
     let is_nan: BooleanArray =
         values.iter().map(|value| Some(value.is_some_and(f64::is_nan))).collect();
     Ok(nullif(array, &is_nan)?)
-}
-
-/// Sixteen bytes as identifiers are written.
-fn uuid(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(36);
-    for (number, byte) in bytes.iter().enumerate() {
-        if matches!(number, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
