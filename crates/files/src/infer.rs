@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use tidecast_formats::is_missing;
 use tidecast_formats::json::{FieldValue, fields};
 use tidecast_formats::time::TimeRule;
 use tidecast_stream::FileFormat;
 
-use crate::conform::{found_name, is_missing, unpacked};
+use crate::conform::{found_name, unpacked};
 use crate::error::FileError;
 use crate::format::format_of;
 use crate::read::{self, Lines, file_schema, missing_column};

@@ -6,10 +6,11 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat, max, min};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use tidecast_formats::is_missing;
 use tidecast_formats::time::{AbsurdTimes, TimeRule};
 use tidecast_stream::FileFormat;
 
-use crate::conform::{ColumnRule, is_missing, unpacked};
+use crate::conform::{ColumnRule, unpacked};
 use crate::error::FileError;
 use crate::numbers::{Decimal, Decision, Evidence, NumberStyle};
 use crate::read::{self, CsvReader, Delimiter, RawBatch, Reader};

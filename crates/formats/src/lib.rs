@@ -29,11 +29,19 @@ pub use decode::{
     AbsentColumn, DecodeError, Decoded, Decoder, DecoderConfig, Payload, needs_registry,
 };
 
-/// Returns whether `text`, without blanks around it, says that a value is missing
-/// from a column that is not text: nothing at all, `NA`, `N/A`, `NaN`, `null`,
-/// `None`, in the cases in which programs write them.
+/// Returns whether `text`, blanks around it aside, says that a value is missing from a
+/// column that is not text: nothing at all, `NA`, `N/A`, `NaN`, `null`, `None`, in the ways
+/// in which programs write them.
+#[inline]
 pub fn is_missing(text: &str) -> bool {
-    matches!(text, "" | "NA" | "N/A" | "null" | "NULL" | "None") || text.eq_ignore_ascii_case("nan")
+    const MISSING: [&str; 11] =
+        ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "null", "NULL", "None", "none"];
+    let text = text.trim();
+    // Nearly all values begin as numbers do, and none of these.
+    match text.as_bytes().first() {
+        Some(b'0'..=b'9' | b'-' | b'+' | b'.') => false,
+        _ => MISSING.contains(&text) || text.eq_ignore_ascii_case("nan"),
+    }
 }
 
 /// Returns sixteen bytes as identifiers (UUIDs) are written.

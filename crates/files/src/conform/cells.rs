@@ -10,21 +10,13 @@ use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
 
 use tidecast_formats::time::{TimeProblem, TimeRule};
-use tidecast_formats::uuid_text;
+use tidecast_formats::{is_missing, uuid_text};
 use tidecast_stream::EventTime;
 use tidecast_stream::column_type::sql_name;
 
 use super::{ColumnRule, shown};
 use crate::error::FileError;
 use crate::numbers::NumberStyle;
-
-/// Whether a text means "missing" in a column that is not text.
-pub(crate) fn is_missing(text: &str) -> bool {
-    const MISSING: [&str; 11] =
-        ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "null", "NULL", "None", "none"];
-    let text = text.trim();
-    MISSING.contains(&text) || text.eq_ignore_ascii_case("nan")
-}
 
 /// A column of the table, and which of its rows are no values of it.
 pub(super) struct Converted {

@@ -18,7 +18,7 @@ use crate::error::FileError;
 use crate::numbers::NumberStyle;
 use crate::read::RawBatch;
 
-pub(crate) use self::cells::{is_missing, unpacked};
+pub(crate) use self::cells::unpacked;
 pub(crate) use self::names::found_name;
 
 /// How a column's values are written, decided once for all of them.

@@ -119,7 +119,7 @@ fn csv_fields_are_the_tables_columns_in_their_order() {
         &[
             &format!("a,1.5,3,true,{time}"),
             &format!("\"b, \"\"c\"\"\",2.5,,false,{time}\r\n"),
-            "\u{feff}d,NaN,,,",
+            "\u{feff}d,NaN,#N/A,n/a,none",
             ",1,,,",
             "e,1,,",
             "e,1,,,,",
