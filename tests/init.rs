@@ -101,6 +101,41 @@ fn a_topic_of_nested_json_is_forecast_by_what_init_writes() {
     assert_eq!(series.into_iter().collect::<Vec<_>>(), ["007", "9", "Kiel's"]);
 }
 
+/// Fields are called what they are called: words of SQL, letters of any language.
+#[test]
+fn any_field_may_be_time_series_and_value() {
+    let Some(broker) = broker::shared() else { return };
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.sql");
+    let file = file.to_str().unwrap();
+    for (time, series, value) in [
+        ("timestamp", "user", "level"),
+        ("date", "from", "interval"),
+        ("end", "Größe", "température"),
+        ("event time", "group", "select"),
+        ("window", "it's", "a\"b"),
+        ("current_timestamp", "table", "1h"),
+    ] {
+        let topic = broker::unique("words");
+        create_topics(broker.bootstrap(), &[(topic.as_str(), 1)]).unwrap();
+        for minute in 0..6 {
+            let at = format!("2026-11-22T10:0{}:00Z", minute / 2);
+            let name = ["a", "b"][minute % 2];
+            let record = json!({"x": {time: at, series: name, value: minute as f64 + 0.5}});
+            let record = record.to_string();
+            let sent = Some(record.as_bytes());
+            producer.send_to(&topic, Some(0), None, sent, None).unwrap();
+        }
+        producer.flush(LIMIT).unwrap();
+        let kafka = broker.bootstrap();
+        run(&["init", "--kafka", kafka, "--topic", &topic, "-o", file, "--force"]).succeeded();
+        let script = std::fs::read_to_string(file).unwrap();
+        assert!(script.contains("which hold 2 series"), "{script}");
+        run(&["check", file]).succeeded();
+    }
+}
+
 #[test]
 fn a_topic_that_cannot_be_proposed_for_says_why() {
     let Some(broker) = broker::shared() else { return };

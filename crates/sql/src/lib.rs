@@ -17,6 +17,7 @@ pub mod planner;
 pub mod spec;
 pub mod window;
 
+pub use dialect::quote_identifier;
 pub use error::{SqlError, SqlErrors};
 pub use explain::explain;
 pub use planner::parse_scripts;

@@ -22,6 +22,7 @@ pub(crate) mod duration;
 mod message;
 mod nested;
 mod parser;
+mod quote;
 mod reserved;
 mod statement;
 mod watermark;
@@ -34,6 +35,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+pub use self::quote::quote_identifier;
 pub(crate) use message::{column_in_quotes, lower_first};
 pub(crate) use parser::{name_of, parse_script, single_name};
 pub use statement::{

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::DataType;
 use tidecast_formats::outline::Outline;
+use tidecast_sql::quote_identifier;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{SchemaFraming, SchemaText, ValueFormat};
 
@@ -31,56 +32,6 @@ pub(super) struct Names<'a> {
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
-
-/// A name as SQL takes it whatever it is.
-fn identifier(name: &str) -> String {
-    let mut characters = name.chars();
-    let is_plain = characters.next().is_some_and(|first| first.is_ascii_lowercase())
-        && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !RESERVED.contains(&name);
-    match is_plain {
-        true => name.to_owned(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
-}
-
-/// Words that are no names unless quoted, of those that fields are called.
-const RESERVED: [&str; 34] = [
-    "all",
-    "and",
-    "any",
-    "as",
-    "at",
-    "by",
-    "case",
-    "column",
-    "current",
-    "date",
-    "default",
-    "end",
-    "from",
-    "group",
-    "in",
-    "interval",
-    "is",
-    "left",
-    "like",
-    "limit",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "or",
-    "order",
-    "partition",
-    "right",
-    "select",
-    "table",
-    "time",
-    "timestamp",
-    "values",
-    "where",
-];
 
 /// A name for what is made of the topic.
 fn plain(topic: &str) -> String {
@@ -153,7 +104,7 @@ fn bare(name: &str) -> String {
 }
 
 fn named(sample: &Sample, place: usize) -> Option<String> {
-    sample.columns.get(place).map(|column| identifier(&column.name))
+    sample.columns.get(place).map(|column| quote_identifier(&column.name))
 }
 
 fn head(text: &mut String, names: &Names<'_>, sample: &Sample, choice: &Choice) {
@@ -209,7 +160,7 @@ fn source(
             },
         };
         let not_null = if is_time || is_series { " NOT NULL" } else { "" };
-        text.push_str(&format!("  {} {data_type}{not_null},\n", identifier(&column.name)));
+        text.push_str(&format!("  {} {data_type}{not_null},\n", quote_identifier(&column.name)));
         if let Some(path) = &column.path {
             paths.push(format!(
                 "  {} = {}",
@@ -275,7 +226,8 @@ fn source(
 
 fn described(column: &Column) -> String {
     let at = column.path.as_ref().map_or_else(String::new, |path| format!(" at {path}"));
-    format!("{} {}{at}", identifier(&column.name), sql_name(&column.data_type)).replace('\n', " ")
+    format!("{} {}{at}", quote_identifier(&column.name), sql_name(&column.data_type))
+        .replace('\n', " ")
 }
 
 /// The view: one row for each series and step.
