@@ -6,7 +6,8 @@
 //! appended, and would read the next record's bytes as the rest of this one. So it is asked
 //! record by record, must have used each to its last byte, and is thrown away where it did
 //! not; the good ones before are decoded anew. And it looks at texts only when a batch is
-//! made of them, so one that is not UTF-8 is found by halves.
+//! made of them, so one that is not UTF-8 is found by halves. Behind a batch it counts the
+//! branches of unions on, so there is a new one for each.
 
 mod schema;
 
@@ -62,7 +63,7 @@ struct Writer {
     /// way from there.
     places: Vec<Option<(usize, Vec<String>)>>,
     capacity: usize,
-    /// Ready for the next batch.
+    /// With the records of the batch so far.
     decoder: Option<Decoder>,
 }
 
@@ -279,7 +280,8 @@ impl Writer {
         if held.is_empty() {
             return;
         }
-        let batch = match self.decoder.as_mut().map(Decoder::flush) {
+        // A decoder serves for one batch: those of unions do not begin anew behind it.
+        let batch = match self.decoder.take().map(|mut decoder| decoder.flush()) {
             Some(Ok(Some(batch))) if batch.num_rows() == held.len() => self.cells(&batch),
             Some(Err(error)) => Err(error.to_string()),
             _ => Err("rows are missing".to_owned()),
@@ -293,11 +295,9 @@ impl Writer {
                 }
             }
             (Err(error), [only]) => {
-                self.decoder = None;
                 rows.set(*only, Err(format!("no Avro record of schema {}: {error}", self.number)));
             }
             (Err(_), several) => {
-                self.decoder = None;
                 let (first, second) = several.split_at(several.len() / 2);
                 self.read(first, payloads, rows);
                 self.read(second, payloads, rows);

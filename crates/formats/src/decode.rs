@@ -27,7 +27,6 @@ use std::borrow::Cow;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use tidecast_stream::{SchemaFraming, Tombstones, ValueFormat};
 
@@ -394,11 +393,6 @@ impl Decoder {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.config.schema.clone(), columns, &options)
-    }
-
-    /// Returns the table's columns.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.config.schema
     }
 
     /// Returns how many records had fields so far.

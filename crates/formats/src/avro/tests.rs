@@ -278,69 +278,73 @@ fn without_a_registry_the_table_says_the_schema() {
     }
 }
 
-#[test]
-fn types_that_only_avro_has_are_what_they_say() {
-    let schema = r#"{"type":"record","name":"R","fields":[
-        {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
-        {"name":"state","type":{"type":"enum","name":"S","symbols":["on","off"]}},
-        {"name":"day","type":{"type":"int","logicalType":"date"}},
-        {"name":"micros","type":{"type":"long","logicalType":"timestamp-micros"}},
-        {"name":"inner","type":["null",{"type":"record","name":"I","fields":[
-            {"name":"deep","type":{"type":"record","name":"D","fields":[
-                {"name":"kw","type":"float"}]}}]}]},
-        {"name":"list","type":{"type":"array","items":"int"}}]}"#;
-    let table = Arc::new(Schema::new(vec![
+/// A field of each type that a column takes, and one of a type that none does.
+const TYPES: &str = r#"{"type":"record","name":"R","fields":[
+    {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+    {"name":"state","type":{"type":"enum","name":"S","symbols":["on","off"]}},
+    {"name":"day","type":{"type":"int","logicalType":"date"}},
+    {"name":"micros","type":{"type":"long","logicalType":"timestamp-micros"}},
+    {"name":"inner","type":["null",{"type":"record","name":"I","fields":[
+        {"name":"deep","type":{"type":"record","name":"D","fields":[
+            {"name":"kw","type":"float"}]}}]}]},
+    {"name":"either","type":["string","long","double"]},
+    {"name":"on","type":"boolean"},
+    {"name":"four","type":{"type":"fixed","name":"F","size":4}},
+    {"name":"list","type":{"type":"array","items":"int"}}]}"#;
+
+/// A decoder of them to a column each, the list's left out unless `has_list`.
+fn of_types(has_list: bool) -> Decoder {
+    let mut fields = vec![
         Field::new("price", DataType::Decimal128(9, 2), true),
         Field::new("state", DataType::Utf8, true),
         Field::new("day", DataType::Date32, true),
         Field::new("micros", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         Field::new("kw", DataType::Float64, true),
-        Field::new("list", DataType::Float64, true),
-    ]));
-    let path = FieldColumn { column: 4, path: "$.inner.deep.kw".parse().unwrap() };
+        Field::new("either", DataType::Utf8, true),
+        Field::new("on", DataType::Boolean, true),
+        Field::new("four", DataType::Utf8, true),
+    ];
+    if has_list {
+        fields.push(Field::new("list", DataType::Float64, true));
+    }
     let config = DecoderConfig {
         format: avro(SchemaFraming::Confluent),
-        fields: vec![path],
-        ..DecoderConfig::new(table)
+        fields: vec![FieldColumn { column: 4, path: "$.inner.deep.kw".parse().unwrap() }],
+        ..DecoderConfig::new(Arc::new(Schema::new(fields)))
     };
-    let registry = Registry::default().with(1, schema);
-    let mut decoder = Decoder::new(config, Some(Box::new(registry))).unwrap();
-    let datum = |inner: Option<f32>, list: Vec<Datum>| {
-        let inner = match inner {
-            None => Datum::Union(0, Box::new(Datum::Null)),
-            Some(kw) => {
-                let deep = Datum::Record(vec![("kw".into(), Datum::Float(kw))]);
-                Datum::Union(1, Box::new(Datum::Record(vec![("deep".into(), deep)])))
-            }
-        };
-        framed(
-            1,
-            schema,
-            Datum::Record(vec![
-                ("price".into(), Datum::Decimal(Decimal::from(vec![4, 210]))),
-                ("state".into(), Datum::Enum(1, "off".into())),
-                ("day".into(), Datum::Date(20_000)),
-                ("micros".into(), Datum::TimestampMicros(5)),
-                ("inner".into(), inner),
-                ("list".into(), Datum::Array(list)),
-            ]),
-        )
+    Decoder::new(config, Some(Box::new(Registry::default().with(1, TYPES)))).unwrap()
+}
+
+fn typed(inner: Option<f32>, list: Vec<Datum>) -> Vec<u8> {
+    let inner = match inner {
+        None => Datum::Union(0, Box::new(Datum::Null)),
+        Some(kw) => {
+            let deep = Datum::Record(vec![("kw".into(), Datum::Float(kw))]);
+            Datum::Union(1, Box::new(Datum::Record(vec![("deep".into(), deep)])))
+        }
     };
-    let decoded = decode(&mut decoder, &[datum(Some(1.5), vec![Datum::Int(1)])]);
+    let fields = vec![
+        ("price".into(), Datum::Decimal(Decimal::from(vec![4, 210]))),
+        ("state".into(), Datum::Enum(1, "off".into())),
+        ("day".into(), Datum::Date(20_000)),
+        ("micros".into(), Datum::TimestampMicros(5)),
+        ("inner".into(), inner),
+        ("either".into(), Datum::Union(2, Box::new(Datum::Double(0.5)))),
+        ("on".into(), Datum::Boolean(true)),
+        ("four".into(), Datum::Fixed(4, b"four".to_vec())),
+        ("list".into(), Datum::Array(list)),
+    ];
+    framed(1, TYPES, Datum::Record(fields))
+}
+
+#[test]
+fn types_that_only_avro_has_are_what_they_say() {
+    let decoded = decode(&mut of_types(true), &[typed(Some(1.5), vec![Datum::Int(1)])]);
     let [(0, error)] = decoded.bad.as_slice() else { panic!("{decoded:?}") };
     assert!(error.contains("`list`: expected a number, got `a list`"), "{error}");
 
-    let all: Vec<Field> =
-        decoder_fields(&decoder).into_iter().filter(|field| field.name() != "list").collect();
-    let path = FieldColumn { column: 4, path: "$.inner.deep.kw".parse().unwrap() };
-    let config = DecoderConfig {
-        format: avro(SchemaFraming::Confluent),
-        fields: vec![path],
-        ..DecoderConfig::new(Arc::new(Schema::new(all)))
-    };
-    let registry = Registry::default().with(1, schema);
-    let mut decoder = Decoder::new(config, Some(Box::new(registry))).unwrap();
-    let decoded = decode(&mut decoder, &[datum(Some(1.5), Vec::new()), datum(None, Vec::new())]);
+    let records = [typed(Some(1.5), vec![Datum::Int(1)]), typed(None, Vec::new())];
+    let decoded = decode(&mut of_types(false), &records);
     assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
     let column = |index: usize| decoded.rows.column(index);
     assert_eq!(column(0).as_primitive::<Decimal128Type>().value(0), 1234);
@@ -348,11 +352,19 @@ fn types_that_only_avro_has_are_what_they_say() {
     assert_eq!(column(2).as_primitive::<Date32Type>().value(0), 20_000);
     assert_eq!(column(3).as_primitive::<TimestampMicrosecondType>().value(0), 5);
     assert_eq!(floats(&decoded, 4), [Some(1.5), None]);
-    assert!(column(4).is_null(1));
+    assert_eq!(column(5).as_string::<i32>().value(0), "0.5");
+    assert!(column(6).as_boolean().value(0));
+    assert_eq!(column(7).as_string::<i32>().value(0), "four");
 }
 
-fn decoder_fields(decoder: &Decoder) -> Vec<Field> {
-    decoder.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
+#[test]
+fn a_union_is_read_in_each_batch() {
+    let mut decoder = of_types(false);
+    for _ in 0..3 {
+        let decoded = decode(&mut decoder, &[typed(Some(1.5), Vec::new())]);
+        assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
+        assert_eq!(decoded.rows.column(5).as_string::<i32>().value(0), "0.5");
+    }
 }
 
 /// Whether the block of `tags` behind `site` says how many bytes it has. A field that no
@@ -432,5 +444,31 @@ proptest! {
                 (Some(other), _) => panic!("{other:?}"),
             }
         }
+    }
+
+    /// Nor do any bytes harm the records beside them, whatever types the schema has.
+    #[test]
+    fn no_bytes_harm_another_record_of_any_types(
+        records in prop::collection::vec(
+            (prop::collection::vec(any::<u8>(), 0..60), 0_usize..60, any::<u8>()), 1..8)
+    ) {
+        let good = typed(Some(1.5), vec![Datum::Int(1)]);
+        let mut all = Vec::new();
+        for (index, (bytes, place, byte)) in records.iter().enumerate() {
+            let mut record = [&[0, 0, 0, 0, 1], bytes.as_slice()].concat();
+            if index % 2 == 1 {
+                // Nearly right: one byte is another.
+                record.clone_from(&good);
+                let place = 5 + place % (record.len() - 5);
+                record[place] = *byte;
+            }
+            all.extend([record, good.clone()]);
+        }
+        let decoded = decode(&mut of_types(false), &all);
+        prop_assert_eq!(decoded.indices.len() + decoded.bad.len(), all.len());
+        let kw = floats(&decoded, 4);
+        let good = decoded.indices.iter().zip(kw).filter(|(index, _)| **index % 2 == 1);
+        let good: Vec<_> = good.map(|(_, kw)| kw).collect();
+        prop_assert_eq!(good, vec![Some(1.5); records.len()], "{:?}", decoded.bad);
     }
 }
