@@ -9,7 +9,8 @@
 //! Differences are in units of each series' scale. The same paths are drawn in
 //! every precision, so what differs is rounding, and what rounding makes of a
 //! path that feeds on itself. The processor draws other paths: its quantiles
-//! differ by the noise of sampling, which a second seed on the card shows.
+//! differ by the noise of sampling, which a second seed on the card shows. So do those
+//! of series whose values are held to a domain, in which what is fed back has to be.
 
 #![allow(clippy::print_stdout)] // the numbers are what it is for
 
@@ -17,7 +18,7 @@ use std::error::Error;
 
 use tidecast_forecast::{Context, Forecast, ForecastTask, ModelSpec, Provider};
 use tidecast_moirai::{Precision, load};
-use tidecast_stream::{AggregateFunction, HorizonAggregate};
+use tidecast_stream::{AggregateFunction, DomainRule, HorizonAggregate};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,8 +93,53 @@ fn main() -> Result<(), Box<dyn Error>> {
              width {card}, another seed {}, the processor {}",
             widths[0], widths[1]
         );
+        for (name, rule) in rules() {
+            let held = |device: &str, rule, offset| -> Result<Vec<Forecast>, Box<dyn Error>> {
+                let mut tasks = tasks_of(offset);
+                tasks.iter_mut().for_each(|task| task.domain = rule);
+                let outcomes = load(&spec(device, Precision::F32))?.forecast(&tasks);
+                Ok(outcomes.into_iter().collect::<Result<_, _>>()?)
+            };
+            let card = held(&device, rule, 0)?;
+            let at_the_end = after(&held(&device, DomainRule::default(), 0)?, &card);
+            println!(
+                "horizon {horizon}, {name}, mean differences of medians: held only at the end {:.4}, \
+                 another seed {:.4}, the processor {:.4}",
+                mean_difference(&card, &at_the_end),
+                mean_difference(&card, &held(&device, rule, 1000)?),
+                mean_difference(&card, &held("cpu", rule, 0)?),
+            );
+        }
     }
     Ok(())
+}
+
+/// Domains that half of what is drawn lies outside of.
+fn rules() -> [(&'static str, DomainRule); 2] {
+    let any = DomainRule::default();
+    [
+        ("bounded", DomainRule { lower: Some(0.0), upper: Some(0.5), ..any }),
+        ("whole", DomainRule { integer: Some(true), ..any }),
+    ]
+}
+
+/// Returns forecasts of series that can have any value, held to others' domains.
+fn after(free: &[Forecast], held: &[Forecast]) -> Vec<Forecast> {
+    let one = |(free, held): (&Forecast, &Forecast)| free.clone().held_to(held.domains.clone());
+    free.iter().zip(held).map(one).collect()
+}
+
+/// Returns by how much medians differ on average, with their sign: noise cancels out.
+fn mean_difference(left: &[Forecast], right: &[Forecast]) -> f64 {
+    let medians = |forecast: &Forecast| {
+        let middle = forecast.quantiles.len() / 2;
+        forecast.quantiles.get(middle).cloned().unwrap_or_default().concat()
+    };
+    let pairs = left.iter().zip(right);
+    let all = pairs.flat_map(|(left, right)| medians(left).into_iter().zip(medians(right)));
+    let (sum, count) =
+        all.fold((0.0, 0), |(sum, count), (left, right)| (sum + left - right, count + 1));
+    sum / f64::from(count)
 }
 
 /// Returns the mean width of the 80 % band of the horizon's sum.

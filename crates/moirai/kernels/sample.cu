@@ -98,7 +98,7 @@ struct Series {
   uint32_t paths;
   uint32_t first_head;    // of its head rows in one step, path by path
   uint32_t context_head;  // of the context's head rows, one for each variate
-  uint32_t scaling;       // of its first variate
+  uint32_t first_column;  // of its variates and covariates
   uint32_t covariates;    // where its scaled future covariates begin, [covariates, patches, padded]
   uint32_t patches;
   uint32_t horizon;
@@ -107,15 +107,24 @@ struct Series {
   unsigned long long first_value;  // of its sample paths, [paths, variates, patches * patch size]
 };
 LAYOUT(Series, AT(seed_low), AT(seed_high), AT(first_row), AT(tokens), AT(variates), AT(paths), AT(first_head),
-       AT(context_head), AT(scaling), AT(covariates), AT(patches), AT(horizon), AT(first_result), AT(unused),
+       AT(context_head), AT(first_column), AT(covariates), AT(patches), AT(horizon), AT(first_result), AT(unused),
        AT(first_value))
 LAYOUT(uint2, AT(x), AT(y))
+
+// The values that a variate can have, and how they are standardised.
+struct Held {
+  double location, scale;
+  double least, largest;  // infinite: no bound
+  int is_whole;
+  int is_held;            // 0: it can have any
+};
+LAYOUT(Held, AT(location), AT(scale), AT(least), AT(largest), AT(is_whole), AT(is_held))
 
 struct Draw {
   const float* head;         // [head rows, stride]
   const Series* series;
   const uint32_t* series_of; // [rows]
-  const float2* scaling;     // location and scale, by variate and covariate
+  const Held* held;          // by variate and covariate
   const float* covariates;
   float* values;             // sample paths
   float* input;              // [rows, padded]: the next step's tokens, or null
@@ -125,7 +134,7 @@ struct Draw {
   int points_of_step;        // points of a path at each step; 0: its value is all that is drawn
   Output output;
 };
-LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(scaling), AT(covariates), AT(values), AT(input), AT(points), AT(rows),
+LAYOUT(Draw, AT(head), AT(series), AT(series_of), AT(held), AT(covariates), AT(values), AT(input), AT(points), AT(rows),
        AT(step), AT(stride), AT(patch_size), AT(patch_width), AT(padded), AT(is_drawn), AT(points_of_step), AT(output))
 
 __device__ __forceinline__ float softplus(float x) { return x > 20.f ? x : log1pf(expf(x)); }
@@ -265,6 +274,17 @@ __device__ float stratified(const Draw& p, const Series& s, uint32_t path, uint3
   return sorted[min(chosen, p.points_of_step - 1)];
 }
 
+// Brings a standardised value to the nearest that the variate can have: `Domain::nearest`
+// between `undo` and `apply` of `Scaling`.
+__device__ float nearest(const Held& h, float z) {
+  if (!h.is_held || isnan(z)) return z;
+  const double most = 1.7976931348623157e308, farthest = 1e12;
+  double value = fmin(fmax(__dadd_rn(h.location, __dmul_rn(h.scale, double(z))), -most), most);
+  if (h.is_whole) value = round(value);
+  value = value < h.least ? h.least : value > h.largest ? h.largest : value;
+  return float(fmin(fmax((value - h.location) / h.scale, -farthest), farthest));
+}
+
 // Draws a patch of each path and variate and writes the tokens of the next
 // step: what was drawn and the covariates known ahead, scaled. At step 0 all
 // paths draw from the context's head rows. A thread takes one position.
@@ -277,9 +297,7 @@ KERNEL __launch_bounds__(128) draw(const Draw p) {
   float scaled = 0.f;
   if (token < s.variates) {
     if (position < p.patch_size) {
-      float2 scaling = p.scaling[s.scaling + token];
       size_t at = s.first_value + (size_t(path) * s.variates + token) * s.patches * p.patch_size + size_t(p.step) * p.patch_size + position;
-      float value;
       if (p.is_drawn) {
         size_t from = p.step ? s.first_head + size_t(path) * s.variates + token : s.context_head + token;
         Philox random;
@@ -289,14 +307,12 @@ KERNEL __launch_bounds__(128) draw(const Draw p) {
         float z = p.points_of_step
                       ? stratified(p, s, path, token, position, head, random, p.points + at * p.points_of_step)
                       : sample(p.output, head, p.patch_width, random);
-        value = float(double(z) * scaling.y + scaling.x);
         // A draw beyond the range of f32 becomes the largest finite number; NaN stays.
-        if (isinf(value)) value = copysignf(3.402823466e38f, value);
-        p.values[at] = value;
+        if (isinf(z)) z = copysignf(3.402823466e38f, z);
+        scaled = p.values[at] = nearest(p.held[s.first_column + token], z);
       } else {
-        value = p.values[at];
+        scaled = p.values[at];
       }
-      scaled = (value - scaling.x) / scaling.y;
     }
   } else {
     scaled = p.covariates[s.covariates + (size_t(token - s.variates) * s.patches + p.step) * p.padded + position];

@@ -133,9 +133,13 @@ impl Fill for Sampler {
         }
     }
 
+    fn domain(&self, variate: usize) -> Domain {
+        self.domains.get(variate).copied().unwrap_or(Domain::ANY)
+    }
+
     fn fill(&self, draw: &Draw<'_>, patch: &mut [f64], points: &mut [f32]) {
         let mut random = generator(self.seed, draw.path, draw.step, draw.variate);
-        let domain = self.domains.get(draw.variate).copied().unwrap_or(Domain::ANY);
+        let domain = self.domain(draw.variate);
         let value_of = |z| domain.nearest(draw.scaling.undo(z));
         let position = |at| Position::new(draw.output, draw.row, draw.patch_width, at);
         let Some(strata) = draw.strata else {

@@ -41,10 +41,18 @@ impl Domain {
     /// farther from zero. NaN stays.
     pub fn nearest(&self, value: f64) -> f64 {
         let value = if self.integer { value.round() } else { value };
+        let (least, largest) = self.ends();
+        self.within(value, least, largest)
+    }
+
+    /// Returns the least and the largest value of it: the bounds, or the whole numbers
+    /// inside of them.
+    pub fn ends(&self) -> (Option<f64>, Option<f64>) {
         let whole = |bound: f64, rounded: f64| if self.integer { rounded } else { bound };
-        let lower = self.lower.map(|bound| whole(bound, bound.ceil()));
-        let upper = self.upper.map(|bound| whole(bound, bound.floor()));
-        self.within(value, lower, upper)
+        (
+            self.lower.map(|bound| whole(bound, bound.ceil())),
+            self.upper.map(|bound| whole(bound, bound.floor())),
+        )
     }
 
     /// Returns the nearest value between the bounds: of means, which need not be whole

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::buffer::{Buffer, Pointer};
 use super::encoder::{Attended, Memory, Own, Work};
 use super::gpu::{Gpu, Result};
-use super::launch::{self, Draw, Hindsight, Looked, Quantiles, SUMS};
+use super::launch::{self, Draw, Held, Hindsight, Looked, Quantiles, SUMS};
 use super::network::{CudaNetwork, TokenRows};
 use crate::coupling::POINTS;
 use crate::model::Probe;
@@ -30,9 +30,6 @@ use self::shape::{PathTables, SeriesShape, Summed};
 
 /// Sample paths that the quantiles' kernel sorts at most; more go to the host.
 const MOST_SORTED: usize = 4096;
-
-/// Location and scale of what is standardised already.
-const STANDARDISED: [f32; 2] = [0.0, 1.0];
 
 /// Launches that are recorded.
 struct Graph(CudaGraph);
@@ -68,7 +65,7 @@ pub(super) struct Batch {
     points: Buffer<f32>,
     series: Buffer<launch::Series>,
     series_of: Buffer<u32>,
-    scaling: Buffer<f32>,
+    held: Buffer<Held>,
     covariates: Buffer<f32>,
     work: Work,
     summed: Vec<Summed>,
@@ -95,7 +92,7 @@ impl Batch {
         order.sort_by_key(|index| std::cmp::Reverse(shape.series[*index].patches));
         let sorted: Vec<&SeriesShape> = order.iter().map(|index| &shape.series[*index]).collect();
         let (mut table, mut series_of) = (Vec::with_capacity(sorted.len()), Vec::new());
-        let (mut scaling, mut covariates) = (Vec::new(), 0);
+        let (mut columns, mut covariates) = (0, 0);
         let mut next = launch::Series::default();
         let (mut wanted, mut looked_at) = (Vec::new(), Vec::new());
         let mut looked: Vec<Looked> = Vec::new();
@@ -106,7 +103,7 @@ impl Batch {
                 tokens: tokens as u32,
                 variates: variates as u32,
                 paths: series.paths as u32,
-                scaling: (scaling.len() / 2) as u32,
+                first_column: columns as u32,
                 covariates: covariates as u32,
                 patches: series.patches as u32,
                 horizon: series.horizon as u32,
@@ -114,8 +111,7 @@ impl Batch {
             };
             table.push(own);
             series_of.extend(std::iter::repeat_n(index as u32, series.paths * tokens));
-            // For the card a value is what was drawn.
-            scaling.extend((0..series.columns).flat_map(|_| STANDARDISED));
+            columns += series.columns;
             covariates += series.future_covariates * series.patches * network.padded_patch();
             let first = context_tokens as u32;
             wanted.extend(series.newest.iter().map(|newest| first + newest));
@@ -164,7 +160,7 @@ impl Batch {
             points: Buffer::new(gpu, value_count * shape.points_of_step)?,
             series: Buffer::new(gpu, table.len())?,
             series_of: Buffer::from(gpu, &series_of)?,
-            scaling: Buffer::from(gpu, &scaling)?,
+            held: Buffer::new(gpu, columns)?,
             covariates: Buffer::new(gpu, covariates)?,
             work,
             summed,
@@ -206,11 +202,15 @@ impl Batch {
         };
         let scaled: Vec<Vec<f32>> = jobs.par_iter().zip(&self.scalings).map(scale).collect();
         self.work.input.write(gpu, &scaled.concat())?;
-        let (mut covariates, mut happened) = (Vec::new(), Vec::new());
+        let (mut covariates, mut happened, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let mut looked = self.looked.iter_mut();
         for ((job, scalings), own) in jobs.iter().zip(&self.scalings).zip(&mut self.table) {
             let seed = job.fill.seed().unwrap_or(0);
             (own.seed_low, own.seed_high) = (seed as u32, (seed >> 32) as u32);
+            let columns = scalings.iter().enumerate();
+            held.extend(
+                columns.map(|(column, scaling)| Held::to(job.fill.domain(column), *scaling)),
+            );
             push_covariates(job.series, scalings, padded, &mut covariates);
             let variates = scalings.iter().enumerate().take(job.series.variates());
             for ((variate, scaling), looked) in variates.zip(&mut looked) {
@@ -221,6 +221,7 @@ impl Batch {
             }
         }
         self.series.write(gpu, &self.table)?;
+        self.held.write(gpu, &held)?;
         self.covariates.write(gpu, &covariates)?;
         if self.looks_back() {
             self.happened.write(gpu, &happened)?;
@@ -348,7 +349,7 @@ impl Batch {
             head: self.work.head.pointer(),
             series: self.series.pointer(),
             series_of: self.series_of.pointer(),
-            scaling: self.scaling.pointer(),
+            held: self.held.pointer(),
             covariates: self.covariates.pointer(),
             values: self.values.pointer(),
             input: if goes_on { self.work.input.pointer() } else { Pointer::NULL },

@@ -1,11 +1,13 @@
 //! The kernels' parameters, as `kernels/*.cu` declare them, and their grids.
 
 use cudarc::driver::DeviceRepr;
+use tidecast_stream::Domain;
 
 use super::buffer::Pointer;
 use super::gpu::{Gpu, Result};
 use crate::coupling::MOST_PATCHES;
 use crate::precision::Precision;
+use crate::scaler::Scaling;
 
 /// Kinds of numbers in products: weights and activations.
 pub(super) type Operand = u8;
@@ -43,7 +45,7 @@ macro_rules! parameters {
     };
 }
 parameters!(
-    Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Looked,
+    Product, Projection, Norm, Route, Place, Rotate, Attention, Span, Draw, Series, Held, Looked,
     Hindsight, Quantiles, Pair
 );
 
@@ -375,13 +377,42 @@ pub(super) struct Series {
     pub(super) paths: u32,
     pub(super) first_head: u32,
     pub(super) context_head: u32,
-    pub(super) scaling: u32,
+    pub(super) first_column: u32,
     pub(super) covariates: u32,
     pub(super) patches: u32,
     pub(super) horizon: u32,
     pub(super) first_result: u32,
     pub(super) unused: u32,
     pub(super) first_value: u64,
+}
+
+/// The values that a variate can have, and how they are standardised. Two infinite ends
+/// are none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    pub(super) location: f64,
+    pub(super) scale: f64,
+    pub(super) least: f64,
+    pub(super) largest: f64,
+    pub(super) is_whole: i32,
+    /// Whether there are values that it cannot have.
+    pub(super) is_held: i32,
+}
+
+impl Held {
+    /// Holds the values of a variate to its domain.
+    pub(super) fn to(domain: Domain, scaling: Scaling) -> Self {
+        let (least, largest) = domain.ends();
+        Self {
+            location: scaling.location,
+            scale: scaling.scale,
+            least: least.unwrap_or(f64::NEG_INFINITY),
+            largest: largest.unwrap_or(f64::INFINITY),
+            is_whole: i32::from(domain.integer),
+            is_held: i32::from(!domain.is_any()),
+        }
+    }
 }
 
 /// Draws a patch and makes the next step's tokens.
@@ -391,7 +422,7 @@ pub(super) struct Draw {
     pub(super) head: Pointer<f32>,
     pub(super) series: Pointer<Series>,
     pub(super) series_of: Pointer<u32>,
-    pub(super) scaling: Pointer<f32>,
+    pub(super) held: Pointer<Held>,
     pub(super) covariates: Pointer<f32>,
     pub(super) values: Pointer<f32>,
     pub(super) input: Pointer<f32>,

@@ -1,8 +1,8 @@
 //! Which structures of `launch.rs` each file of kernels declares, too.
 
 use super::launch::{
-    Attention, Draw, Heads, Hindsight, Looked, Norm, Output, Pair, Place, Product, Projection,
-    Quantiles, Rotate, Route, Series, Span,
+    Attention, Draw, Heads, Held, Hindsight, Looked, Norm, Output, Pair, Place, Product,
+    Projection, Quantiles, Rotate, Route, Series, Span,
 };
 use super::layout::{Layout, layout};
 
@@ -107,7 +107,7 @@ pub(super) fn of_sample() -> Vec<Layout> {
             paths,
             first_head,
             context_head,
-            scaling,
+            first_column,
             covariates,
             patches,
             horizon,
@@ -116,11 +116,12 @@ pub(super) fn of_sample() -> Vec<Layout> {
             first_value
         }),
         pair(),
+        layout!(Held { location, scale, least, largest, is_whole, is_held }),
         layout!(Draw {
             head,
             series,
             series_of,
-            scaling,
+            held,
             covariates,
             values,
             input,

@@ -13,6 +13,7 @@ mod tests;
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
+use tidecast_stream::Domain;
 
 use crate::config::Config;
 use crate::coupling::{Coupling, looked_at};
@@ -64,6 +65,12 @@ pub(crate) trait Fill: Sync {
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU has it filled
     fn seed(&self) -> Option<u64> {
         None
+    }
+
+    /// Returns the values that a variate can have: what is fed back is one of them.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // the CPU has it filled
+    fn domain(&self, _variate: usize) -> Domain {
+        Domain::ANY
     }
 }
 
