@@ -27,7 +27,7 @@ fn a_topic_of_nested_json_is_forecast_by_what_init_writes() {
         for (partition, meter) in [(0, "007"), (1, "Kiel's"), (1, "9")] {
             // Now and then one that is a little late.
             let at = start + (minute - i64::from(minute % 10 == 5) * 2) * 60_000;
-            let values = json!({"powerKW": 1.5 + minute as f64, "volts": 230});
+            let values = json!({"powerKW": 1.5 + (minute % 7) as f64, "volts": 230});
             let record = json!({"device": {"meterId": meter, "fw": "1.2.3"}, "eventTime": at,
                 "payload": {"values": values}});
             let value = record.to_string();
@@ -133,6 +133,59 @@ fn any_field_may_be_time_series_and_value() {
         let script = std::fs::read_to_string(file).unwrap();
         assert!(script.contains("which hold 2 series"), "{script}");
         run(&["check", file]).succeeded();
+    }
+}
+
+/// What a sample tells beyond names: series of several columns, times by what they are, values
+/// that only grow.
+#[test]
+fn what_is_guessed_follows_from_the_records() {
+    let Some(broker) = broker::shared() else { return };
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let start = 1_790_000_000;
+    let proposed = |records: Vec<serde_json::Value>| {
+        let topic = broker::unique("guess");
+        create_topics(broker.bootstrap(), &[(topic.as_str(), 1)]).unwrap();
+        for record in &records {
+            let record = record.to_string();
+            producer.send_to(&topic, Some(0), None, Some(record.as_bytes()), None).unwrap();
+        }
+        producer.flush(LIMIT).unwrap();
+        let said = run(&["init", "--kafka", broker.bootstrap(), "--topic", &topic]);
+        said.succeeded();
+        said.stdout
+    };
+    let each = |count: i64, record: &dyn Fn(i64, &str, &str) -> serde_json::Value| {
+        let of = |at| [("1", "007"), ("1", "7"), ("2", "007"), ("2", "7")].map(|(a, b)| (at, a, b));
+        (0..count).flat_map(of).map(|(at, a, b)| record(at, a, b)).collect()
+    };
+    let day = |at: i64| format!("2026-{:02}-{:02}", 3 + at / 28, 1 + at % 28);
+    let sold = |at, store: &str, sku: &str| json!({"store": store, "sku": sku, "date": day(at), "units": 3 + at % 4, "price": 9.99});
+    let sold = proposed(each(60, &sold));
+    let counted = |at: i64, gateway: &str, meter: &str| {
+        json!({"gw": format!("g{gateway}"), "readings": [
+            {"t": start + 15 * at, "name": meter, "register": 1000.0 + at as f64 * 0.25}]})
+    };
+    let counted = proposed(each(40, &counted));
+    let micros = |at: i64, _: &str, host: &str| json!({"hostName": format!("h{host}"), "t_us": (start + 120 * at) * 1_000_000 + at, "n": at % 5});
+    let micros = proposed(each(40, &micros).into_iter().step_by(2).collect());
+    let written = |at: i64, _: &str, site: &str| json!({"site": format!("s{site}"), "ts": format!("{:02}/02/2026 10:00", 1 + at % 28), "kw": at % 5});
+    let written = proposed(each(40, &written).into_iter().step_by(2).collect());
+    for (script, parts) in [
+        (&sold, &["GROUP BY store, sku, window_start", "which hold 4 series", "sum(units)"][..]),
+        (&sold, &["\"date\" TIMESTAMP", "INTERVAL '1' DAY", "series => ['store', 'sku']"]),
+        (&counted, &["gw VARCHAR NOT NULL", "t TIMESTAMP NOT NULL", "which hold 4 series"]),
+        (
+            &counted,
+            &["INTERVAL '15' SECOND", "max(register)", "write `max(register) - min(register)`"],
+        ),
+        (&micros, &["t_us TIMESTAMP NOT NULL", "INTERVAL '2' MINUTE", "hostname VARCHAR"]),
+        (&written, &["`ts` is called like a time, and `01/02/2026 10:00` is read as none"]),
+        (&written, &["GROUP BY site, window_start"]),
+    ] {
+        for part in parts {
+            assert!(script.contains(part), "{part}:\n{script}");
+        }
     }
 }
 

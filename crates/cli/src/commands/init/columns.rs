@@ -21,6 +21,8 @@ const TIMES: std::ops::Range<i64> = 946_684_800_000_000..4_102_444_800_000_000;
 pub(super) struct Column {
     /// Its name in SQL.
     pub(super) name: String,
+    /// The words of its own name, in lower case.
+    pub(super) words: Vec<String>,
     /// The way to it, where the name does not say it.
     pub(super) path: Option<FieldPath>,
     /// Its type.
@@ -102,6 +104,7 @@ impl Sample {
                 && matches!(field.path.segments(), [only] if only.to_lowercase() == name.to_lowercase());
             Column {
                 path: (is_nested && !is_plain).then(|| field.path.clone()),
+                words: named(&field.path).last().map(|name| words(name)).unwrap_or_default(),
                 name,
                 data_type: field.data_type.clone(),
                 values: Arc::clone(values),
@@ -187,6 +190,26 @@ fn named(path: &FieldPath) -> Vec<String> {
     path.segments().iter().chain(path.in_element().unwrap_or_default()).cloned().collect()
 }
 
+/// Returns the words that a name is of, in lower case: `meterId`, `meter_id` and `Meter ID`
+/// are of the same.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && was_lower) {
+            words.push(String::new());
+        }
+        was_lower = c.is_lowercase() || c.is_numeric();
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 /// Returns a name for the column of a field, in SQL's lower case, that no other has.
 fn sql_name(path: &[String], taken: &mut BTreeSet<String>) -> String {
     let plain = |names: &[String]| {
@@ -217,6 +240,16 @@ fn sql_name(path: &[String], taken: &mut BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_of_words() {
+        for name in ["meterId", "meter_id", "Meter ID", "meter.id", "METER-ID"] {
+            assert_eq!(words(name), ["meter", "id"], "{name}");
+        }
+        assert_eq!(words("kWh"), ["k", "wh"]);
+        assert_eq!(words("t_us"), ["t", "us"]);
+        assert_eq!(words("__"), Vec::<String>::new());
+    }
 
     #[test]
     fn names_are_short_and_tell_columns_apart() {

@@ -91,7 +91,7 @@ pub(super) fn write(
            TABLE {table}_steps,\n  model => 'tiny',\n  series => {series},\n  time => 'step',\n  \
            target => {target},\n  horizon => {horizon},\n  context => 512,\n  \
            quantiles => [0.1, 0.5, 0.9]\n);\n",
-        horizon = choice.horizon,
+        horizon = choice.step.horizon,
         target = quoted(&bare(&target)),
     ));
     text
@@ -244,10 +244,10 @@ fn view(
         SeriesFrom::Nothing => ("'all' AS series".to_owned(), "window_start".to_owned()),
         _ => (list.clone(), format!("{list}, window_start")),
     };
-    let aggregate = if choice.is_sum { "sum" } else { "avg" };
+    let aggregate = choice.of_step.function();
     text.push_str(&format!("-- One row for each series and step. Any expression, WHERE and aggregate of SQL may stand here.\n\
          CREATE VIEW {table}_steps AS\n\
          SELECT {select}, window_start AS step, {aggregate}({target}) AS {target}\n\
          FROM TUMBLE(TABLE {table}, DESCRIPTOR({time}), INTERVAL {})\nGROUP BY {group};\n\n",
-        choice.step));
+        choice.step.text));
 }
