@@ -52,14 +52,17 @@ pub(super) fn target(
             numbers.iter().flatten().map(|number| number.to_bits()).collect();
         distinct.len().min(10)
     };
+    // A whole number that is called like a series tells which one, rather than how much.
+    let is_name = |column: &Column| {
+        likeness(column, &TARGETS) == 0 && likeness(column, &SERIES) > 0 && is_named(column)
+    };
     candidates.sort_by_key(|(place, column)| {
         let fits = likeness(column, &TARGETS);
-        // A whole number that is called like a series tells which one, rather than how much.
-        let is_name = fits == 0 && likeness(column, &SERIES) > 0 && is_named(column);
         let is_whole = usize::from(column.data_type.is_integer());
-        (is_name, usize::MAX - fits, usize::MAX - varies(column), is_whole, *place)
+        (is_name(column), usize::MAX - fits, usize::MAX - varies(column), is_whole, *place)
     });
-    let names = candidates.iter().skip(1).map(|(_, column)| format!("`{}`", column.name));
+    let others = candidates.iter().skip(1).filter(|(_, column)| !is_name(column));
+    let names = others.map(|(_, column)| format!("`{}`", column.name));
     let others: Vec<String> = names.take(12).collect();
     if !others.is_empty() {
         doubts.push(format!("what is forecast could also be {}", others.join(", ")));
