@@ -18,8 +18,8 @@ const BATCH: usize = 8_192;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes `records` messages of partitions `0..partitions` of `topic` from their
-/// beginning and throws them away, with librdkafka's batch call and the source's
-/// fetch settings. Returns the time from the first to the last.
+/// beginning and throws them away, with librdkafka's batch call and more
+/// fetched ahead than the source has. Returns the time from the first to the last.
 ///
 /// # Errors
 /// If the broker cannot be reached, or fewer records are there.
@@ -38,6 +38,7 @@ pub fn consume_bare(
         .set("enable.auto.commit", "false")
         .set("fetch.message.max.bytes", "4194304")
         .set("fetch.wait.max.ms", "50")
+        .set("fetch.queue.backoff.ms", "10")
         .set("queued.min.messages", "1000000")
         .set("queued.max.messages.kbytes", "262144");
     let consumer: BaseConsumer<DefaultConsumerContext> = config.create().map_err(failed)?;
