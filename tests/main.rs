@@ -28,3 +28,4 @@ mod service;
 mod slow_model;
 mod state;
 mod support;
+mod tail;

@@ -11,6 +11,7 @@ use tidecast_stream::{EpochUnit, HorizonAggregate, Period};
 use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
+use crate::commands::tail::arguments::TailArguments;
 
 /// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
 /// probabilistic forecasts out. Pipelines are SQL files.
@@ -21,7 +22,8 @@ Try it:
   tidecast demo                            a broker, a stream and its forecasts in one process
   tidecast forecast --input sales.csv --time day --target units --horizon 28
   tidecast check pipelines/*.sql           find mistakes without starting anything
-  tidecast run pipelines/load.sql          the service")]
+  tidecast run pipelines/load.sql          the service
+  tidecast tail pipelines/load.sql         its forecasts as they come")]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -41,6 +43,8 @@ pub enum Command {
     Init(InitArguments),
     /// Run pipelines as a service until SIGTERM or Ctrl-C.
     Run(RunArguments),
+    /// Follow a pipeline's forecasts as they come, as charts or as lines.
+    Tail(TailArguments),
     /// Check pipeline files and configuration without starting anything.
     Check(PlanArguments),
     /// Show what a pipeline would do, with every effective setting.
