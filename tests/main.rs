@@ -29,3 +29,4 @@ mod slow_model;
 mod state;
 mod support;
 mod tail;
+mod warm;

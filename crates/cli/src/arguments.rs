@@ -515,7 +515,7 @@ pub struct ModelBenchArguments {
 /// `tidecast bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json\n  tidecast bench --only delivery --kafka localhost:9092"
+    after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json\n  tidecast bench --only delivery --kafka localhost:9092\n  tidecast bench --only warm --kafka localhost:9092"
 )]
 pub struct BenchArguments {
     /// Measure only this.
@@ -524,7 +524,7 @@ pub struct BenchArguments {
     /// Repeats of each measurement; the median is printed.
     #[arg(long, default_value_t = 5)]
     pub repeats: usize,
-    /// A Kafka to measure delivery on, `host:port`; topics are made there and deleted again.
+    /// A Kafka to measure delivery and warm starts on, `host:port`; topics are made there and deleted again.
     #[arg(long, value_name = "BOOTSTRAP")]
     pub kafka: Option<String>,
     /// Print one JSON object on the last line.
@@ -542,6 +542,9 @@ pub enum BenchSubject {
     /// What exactly-once costs on a Kafka, how soon forecasts can be read, and how long a
     /// restart takes.
     Delivery,
+    /// What a new pipeline reads of a topic of 30 days before its first forecast, and how long
+    /// that takes, with `'scan.startup.mode'='warm'` and with all of it.
+    Warm,
     /// What a series takes while nothing happens, and what a close of all of them takes
     /// beside; the largest has a million series and takes some 10 GiB.
     Memory,

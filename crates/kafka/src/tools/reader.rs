@@ -3,16 +3,14 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tidecast_stream::ClientProperties;
 
 use super::KafkaToolError;
-use crate::client::{self, LastError, TopicState};
+use crate::client::{self, PlainContext, TopicState};
 use crate::error::Verdict;
 
 /// How long an answer of the brokers is waited for.
@@ -85,28 +83,13 @@ pub enum Isolation {
 
 /// Reads all partitions of a topic, without a group.
 pub struct TopicReader {
-    consumer: BaseConsumer<ReaderState>,
+    consumer: BaseConsumer<PlainContext>,
     topic: String,
     bootstrap: String,
     partitions: usize,
     /// Partitions that have not been read to their end.
     behind: std::collections::BTreeSet<i32>,
 }
-
-#[derive(Default)]
-struct ReaderState(LastError);
-
-impl ClientContext for ReaderState {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        client::log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.keep(&error, reason);
-    }
-}
-
-impl ConsumerContext for ReaderState {}
 
 impl std::fmt::Debug for TopicReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -161,8 +144,8 @@ impl TopicReader {
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20")
             .set("isolation.level", level);
-        let consumer: BaseConsumer<ReaderState> =
-            config.create_with_context(ReaderState::default()).map_err(|error| verdict(&error))?;
+        let consumer: BaseConsumer<PlainContext> =
+            config.create_with_context(PlainContext::default()).map_err(|error| verdict(&error))?;
         let last_error = &consumer.context().0;
         let found = client::find_topic(consumer.client(), topic, TIMEOUT, last_error, || {});
         let partitions = match found {
@@ -275,7 +258,7 @@ impl TopicReader {
 
 /// Says where each partition is read from.
 fn beginnings(
-    consumer: &BaseConsumer<ReaderState>,
+    consumer: &BaseConsumer<PlainContext>,
     topic: &str,
     partitions: i32,
     from: ReadFrom,
