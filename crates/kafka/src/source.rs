@@ -313,6 +313,7 @@ impl KafkaSource {
             self.to_restart.remove(number);
             self.unproven.remove(number);
             self.held.remove(number);
+            self.beginnings.remove(number);
         }
     }
 
