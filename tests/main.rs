@@ -28,3 +28,5 @@ mod service;
 mod slow_model;
 mod state;
 mod support;
+mod tail;
+mod warm;

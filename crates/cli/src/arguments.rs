@@ -11,6 +11,7 @@ use tidecast_stream::{EpochUnit, HorizonAggregate, Period};
 use crate::choices::{DomainArguments, RolloutChoice, name_and_value, time_zone};
 use crate::commands::backtest::arguments::BacktestArguments;
 use crate::commands::series::Fill;
+use crate::commands::tail::arguments::TailArguments;
 
 /// Forecasts on streams: Kafka topics of time series in, a Kafka topic of
 /// probabilistic forecasts out. Pipelines are SQL files.
@@ -21,7 +22,8 @@ Try it:
   tidecast demo                            a broker, a stream and its forecasts in one process
   tidecast forecast --input sales.csv --time day --target units --horizon 28
   tidecast check pipelines/*.sql           find mistakes without starting anything
-  tidecast run pipelines/load.sql          the service")]
+  tidecast run pipelines/load.sql          the service
+  tidecast tail pipelines/load.sql         its forecasts as they come")]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -41,6 +43,8 @@ pub enum Command {
     Init(InitArguments),
     /// Run pipelines as a service until SIGTERM or Ctrl-C.
     Run(RunArguments),
+    /// Follow a pipeline's forecasts as they come, as charts or as lines.
+    Tail(TailArguments),
     /// Check pipeline files and configuration without starting anything.
     Check(PlanArguments),
     /// Show what a pipeline would do, with every effective setting.
@@ -511,7 +515,7 @@ pub struct ModelBenchArguments {
 /// `tidecast bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json\n  tidecast bench --only delivery --kafka localhost:9092"
+    after_help = "Examples:\n  tidecast bench\n  tidecast bench --only forecasts --json\n  tidecast bench --only delivery --kafka localhost:9092\n  tidecast bench --only warm --kafka localhost:9092"
 )]
 pub struct BenchArguments {
     /// Measure only this.
@@ -520,7 +524,7 @@ pub struct BenchArguments {
     /// Repeats of each measurement; the median is printed.
     #[arg(long, default_value_t = 5)]
     pub repeats: usize,
-    /// A Kafka to measure delivery on, `host:port`; topics are made there and deleted again.
+    /// A Kafka to measure delivery and warm starts on, `host:port`; topics are made there and deleted again.
     #[arg(long, value_name = "BOOTSTRAP")]
     pub kafka: Option<String>,
     /// Print one JSON object on the last line.
@@ -538,6 +542,9 @@ pub enum BenchSubject {
     /// What exactly-once costs on a Kafka, how soon forecasts can be read, and how long a
     /// restart takes.
     Delivery,
+    /// What a new pipeline reads of a topic of 30 days before its first forecast, and how long
+    /// that takes, with `'scan.startup.mode'='warm'` and with all of it.
+    Warm,
     /// What a series takes while nothing happens, and what a close of all of them takes
     /// beside; the largest has a million series and takes some 10 GiB.
     Memory,

@@ -10,7 +10,9 @@ pub mod logging;
 pub mod output;
 pub mod plot;
 pub mod print;
+pub mod screen;
 mod shutdown;
+pub mod tail;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Demo(demo) => commands::demo::run(demo, log),
         Command::Init(init) => commands::init::run(init),
         Command::Run(run) => commands::run::run(run, log),
+        Command::Tail(tail) => commands::tail::run(tail, log),
         Command::Check(check) => commands::plan::check(check),
         Command::Explain(explain) => commands::plan::explain_plans(explain),
         Command::Forecast(forecast) => commands::forecast::run(forecast, log),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
-use tidecast_kafka::{GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
+use tidecast_kafka::{
+    GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, WarmStart,
+};
 use tidecast_sql::{
     Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
     PipelinePlan, SinkConnector, SourceConnector, StartupMode,
@@ -166,10 +168,10 @@ fn kafka_source(
                 tidecast_kafka::StartupMode::Timestamp(time.as_micros().div_euclid(1_000))
             }
             StartupMode::GroupOffsets => tidecast_kafka::StartupMode::GroupOffsets,
-            StartupMode::Warm => {
-                let millis = i64::try_from(plan.history().as_millis()).unwrap_or(i64::MAX);
-                tidecast_kafka::StartupMode::Back(millis)
-            }
+            StartupMode::Warm => tidecast_kafka::StartupMode::Warm(WarmStart {
+                history: plan.history(),
+                time: plan.source.time_column(),
+            }),
         },
         lost_records: match options.lost_records {
             LostRecords::Skip => tidecast_kafka::LostRecords::Skip,

@@ -1,7 +1,7 @@
 //! The work on one partition, without actors: rebuild what is out already, then
 //! hand on what is due, part by part.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidecast_actors::{Clock, Failure, Scope};
 use tidecast_sql::{PartLimit, PipelinePlan, ReplayPoint, SeriesContext, Windower, WindowerOutput};
@@ -64,8 +64,10 @@ struct Base {
 }
 
 /// What records came to that only fill contexts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Warming {
+    clock: Clock,
+    since: Instant,
     records: usize,
     bad: usize,
     /// Why the first of the bad ones is.
@@ -73,6 +75,11 @@ struct Warming {
 }
 
 impl Warming {
+    fn new(clock: &Clock) -> Self {
+        let (clock, since) = (clock.clone(), clock.now());
+        Self { clock, since, records: 0, bad: 0, reason: String::new() }
+    }
+
     fn add(&mut self, batch: &SourceBatch) {
         self.records += batch.rows.num_rows();
         if let Some(first) = batch.bad.first().filter(|_| self.bad == 0) {
@@ -158,7 +165,8 @@ impl PartitionWork {
             partition,
             windower,
             replaying_until: is_replaying,
-            warming: (plan.warms_up() && resume.committed.is_none()).then(Warming::default),
+            warming: (plan.warms_up() && resume.committed.is_none())
+                .then(|| Warming::new(scope.clock())),
             reads_from: read_from,
             checkpoint: Checkpoint::default(),
             windows,
@@ -312,10 +320,13 @@ impl PartitionWork {
 
     /// Says what the records came to that have only filled contexts, if that ends.
     fn end_warming(&mut self) {
-        let Some(Warming { records, bad, reason }) = self.warming.take() else { return };
+        let Some(Warming { clock, since, records, bad, reason }) = self.warming.take() else {
+            return;
+        };
+        let seconds = clock.now().duration_since(since).as_secs_f64();
         let (pipeline, partition) = (&self.pipeline, &self.partition);
         tracing::info!(
-            %pipeline, %partition, records, series = self.windower.series(),
+            %pipeline, %partition, records, seconds, series = self.windower.series(),
             "contexts are filled from what was there; forecasts begin"
         );
         if bad > 0 {

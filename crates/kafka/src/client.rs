@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, info, warn};
 
@@ -117,6 +118,22 @@ impl LastError {
         self.get().filter(|_| waited).unwrap_or_else(|| code.into())
     }
 }
+
+/// What a consumer needs that joins no group: its logs are ours, and its last error is kept.
+#[derive(Default)]
+pub(crate) struct PlainContext(pub(crate) LastError);
+
+impl ClientContext for PlainContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.keep(&error, reason);
+    }
+}
+
+impl ConsumerContext for PlainContext {}
 
 /// Returns librdkafka's words without how long what took in its own states, and without
 /// one of several remedies.

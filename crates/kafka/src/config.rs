@@ -137,9 +137,17 @@ pub enum StartupMode {
     Timestamp(i64),
     /// Nowhere: the group has to have a committed offset.
     GroupOffsets,
-    /// So many milliseconds back from now, by the records' own timestamps; at the oldest
-    /// record where none is as young.
-    Back(i64),
+    /// So far back that contexts are full, by the records' event times.
+    Warm(WarmStart),
+}
+
+/// How far back contexts reach, and by which times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmStart {
+    /// How far, from the partition's newest event time or, where that is later, from now.
+    pub history: Duration,
+    /// The position of the event time's column in the table.
+    pub time: usize,
 }
 
 /// What to do where retention took records before they were read, or before a

@@ -30,7 +30,7 @@ pub mod tools;
 
 pub use committer::GroupCommitter;
 pub use config::{
-    ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
+    ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode, WarmStart,
 };
 pub use registry::SchemaRegistry;
 pub use sink::KafkaSink;

@@ -5,6 +5,7 @@ mod batches;
 pub(crate) mod decoder;
 pub(crate) mod metadata;
 mod positions;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct KafkaSource {
     unproven: BTreeSet<i32>,
     /// Partitions of which no more is to come for now.
     held: BTreeSet<i32>,
+    /// What there is to say of where partitions were begun.
+    beginnings: BTreeMap<i32, String>,
     /// Since when the topic is reported missing.
     missing_since: Option<Instant>,
     refusals: Refusals,
@@ -145,6 +148,7 @@ impl KafkaSource {
             to_restart: BTreeSet::new(),
             unproven: BTreeSet::new(),
             held: BTreeSet::new(),
+            beginnings: BTreeMap::new(),
             missing_since: None,
             refusals: Refusals::default(),
             config,
@@ -309,6 +313,7 @@ impl KafkaSource {
             self.to_restart.remove(number);
             self.unproven.remove(number);
             self.held.remove(number);
+            self.beginnings.remove(number);
         }
     }
 
@@ -419,7 +424,8 @@ impl Source for KafkaSource {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.absent.warnings()
+        let absent = self.absent.warnings();
+        absent.into_iter().chain(self.beginnings.values().cloned()).collect()
     }
 }
 

@@ -111,6 +111,14 @@ pub struct SourceTable {
     pub timestamp_unit: Option<EpochUnit>,
 }
 
+impl SourceTable {
+    /// Returns the position of the event time's column; the planner has seen that there is
+    /// one.
+    pub fn time_column(&self) -> usize {
+        self.schema.index_of(&self.watermark.column).unwrap_or_default()
+    }
+}
+
 /// `WATERMARK FOR column AS column - INTERVAL delay`, or the same behind
 /// `CASE WHEN condition THEN`.
 #[derive(Debug, Clone)]

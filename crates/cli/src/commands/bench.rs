@@ -20,6 +20,8 @@ use tidecast_stream::{Partition, Source, SourceEvent};
 mod delivery;
 #[path = "bench_memory.rs"]
 mod memory;
+#[path = "bench_warm.rs"]
+mod warm;
 
 use crate::arguments::{BenchArguments, BenchSubject};
 use crate::commands::start_logging;
@@ -60,9 +62,12 @@ pub fn run(arguments: &BenchArguments, log: Option<&str>) -> anyhow::Result<()> 
             let measured = delivery::delivery(bootstrap, arguments.repeats)?;
             report.insert("delivery".to_owned(), measured);
         }
-        (None, Some(BenchSubject::Delivery)) => {
+        (Some(bootstrap), Some(BenchSubject::Warm)) => {
+            report.insert("warm".to_owned(), warm::warm(bootstrap)?);
+        }
+        (None, Some(BenchSubject::Delivery | BenchSubject::Warm)) => {
             bail!(
-                "`--only delivery` needs a Kafka: `--kafka HOST:PORT`; it makes topics of its own and deletes them"
+                "this needs a Kafka: `--kafka HOST:PORT`; it makes topics of its own and deletes them"
             );
         }
         _ => {}

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use ratatui::crossterm::event::KeyCode;
 use tidecast_engine::{Engine, MODELS, SqlConnectors, StatePlace, Status};
 use tidecast_formats::json::decode_forecast;
 use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
@@ -19,10 +20,9 @@ use tidecast_stream::ForecastMessage;
 use crate::arguments::DemoArguments;
 use crate::commands::start_logging;
 use crate::config::Config;
-use crate::demo::{
-    DemoRecord, DemoState, TerminalView, plain_block, records, summary_json, summary_table,
-};
+use crate::demo::{DemoRecord, DemoState, draw, plain_block, records, summary_json, summary_table};
 use crate::print::{line, note};
+use crate::screen::{TerminalView, is_quit};
 use crate::shutdown;
 
 use self::replay::{Progress, Replay};
@@ -311,8 +311,9 @@ impl Show {
         self.state.elapsed = self.started.elapsed();
         match &mut self.view {
             View::Charts(view) => {
-                view.draw(&self.state).context("cannot draw")?;
-                view.wants_to_quit(Duration::ZERO).context("cannot read the keyboard")
+                view.draw(|frame| draw(frame, &self.state)).context("cannot draw")?;
+                let keys = view.keys().context("cannot read the keyboard")?;
+                Ok(keys.iter().any(|key| is_quit(key) || key.code == KeyCode::Esc))
             }
             View::Plain { next } => {
                 if Instant::now() >= *next {

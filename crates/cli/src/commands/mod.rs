@@ -13,6 +13,7 @@ pub mod plan;
 pub mod run;
 pub mod series;
 pub mod state;
+pub mod tail;
 
 use crate::arguments::ConfigArguments;
 use crate::config::Config;

@@ -1,5 +1,5 @@
 //! What `tidecast demo` shows: the recorded series, running scores, and the
-//! terminal. No broker and no engine here: whoever runs them tells
+//! picture. No broker and no engine here: whoever runs them tells
 //! [`DemoState`] what was sent and what came back.
 //!
 //! ```text
@@ -11,12 +11,10 @@ mod data;
 mod score;
 mod state;
 mod summary;
-mod terminal;
 mod view;
 
 pub use data::{DemoDataError, DemoRecord, records, region_name};
-pub use score::{SeriesScore, StepForecast};
-pub use state::{DemoState, LatestForecast, SeriesState};
+pub use score::SeriesScore;
+pub use state::{DemoState, SeriesState};
 pub use summary::{plain_block, summary_json, summary_table};
-pub use terminal::TerminalView;
 pub use view::draw;

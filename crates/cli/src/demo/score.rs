@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 
 use tidecast_stream::EventTime;
 
-/// What was forecast for one step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepForecast {
-    /// The median: what MASE is about.
-    pub median: f64,
-    /// The 10 % quantile.
-    pub lower: f64,
-    /// The 90 % quantile.
-    pub upper: f64,
-}
+use crate::screen::StepForecast;
 
 /// Scores over all pairs of a forecast step and its actual value.
 ///

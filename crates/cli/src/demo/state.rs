@@ -6,7 +6,8 @@ use std::time::Duration;
 use tidecast_stream::{EventTime, ForecastMessage, ForecastStatus};
 
 use super::data::DemoRecord;
-use super::score::{SeriesScore, StepForecast};
+use super::score::SeriesScore;
+use crate::screen::Fan;
 
 /// Values kept per series for the charts: four days of hours.
 const HISTORY: usize = 96;
@@ -35,52 +36,9 @@ pub struct SeriesState {
     /// The newest values, oldest first.
     pub history: VecDeque<(EventTime, f64)>,
     /// The newest forecast.
-    pub latest: Option<LatestForecast>,
+    pub latest: Option<Fan>,
     /// How well its forecasts did; none before the first forecast.
     pub score: SeriesScore,
-}
-
-/// A forecast, as the charts need it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LatestForecast {
-    /// Time of the newest value it knew.
-    pub origin: EventTime,
-    /// Distance of two steps in microseconds.
-    pub step_micros: i64,
-    /// Its steps, step 1 first.
-    pub steps: Vec<StepForecast>,
-}
-
-impl LatestForecast {
-    /// Returns the forecast in `message`, if it holds the quantiles 0.1 and 0.9 (and
-    /// 0.5, or the mean takes its place), and no value is out of range.
-    fn from_message(message: &ForecastMessage) -> Option<Self> {
-        let variate = message.variates.first()?;
-        let finite = |values: &[f64]| -> bool { values.iter().all(|value| value.is_finite()) };
-        let quantile = |level| variate.quantile(level).filter(|values| finite(values));
-        let median = quantile(0.5).or_else(|| Some(variate.mean()).filter(|mean| finite(mean)))?;
-        let (lower, upper) = (quantile(0.1)?, quantile(0.9)?);
-        let steps = median
-            .iter()
-            .zip(lower)
-            .zip(upper)
-            .map(|((median, lower), upper)| StepForecast {
-                median: *median,
-                lower: *lower,
-                upper: *upper,
-            })
-            .collect();
-        Some(Self { origin: message.origin, step_micros: message.step.fixed_micros()?, steps })
-    }
-
-    /// Returns the steps with their times.
-    pub fn timed(&self) -> impl Iterator<Item = (EventTime, StepForecast)> + '_ {
-        let mut time = self.origin;
-        self.steps.iter().map(move |step| {
-            time = time.plus_micros(self.step_micros);
-            (time, *step)
-        })
-    }
 }
 
 impl DemoState {
@@ -128,7 +86,9 @@ impl DemoState {
         let label = message.series.label();
         let name = label.rsplit('/').next().unwrap_or(&label);
         let Some(series) = self.series.get_mut(name) else { return };
-        let Some(latest) = LatestForecast::from_message(message) else { return };
+        // The score is about this band alone.
+        let fan = message.variates.first().and_then(|variate| Fan::of(message, variate));
+        let Some(latest) = fan.filter(|fan| fan.share == Some(0.8)) else { return };
         if series.score.forecast(latest.origin, &latest.steps) {
             self.forecasts += 1;
             series.latest = Some(latest);

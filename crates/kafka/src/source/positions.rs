@@ -1,7 +1,5 @@
 //! Where reading begins, and begins again.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -51,7 +49,7 @@ impl KafkaSource {
     /// overtaken the reader the configuration decides; going back is refused, for
     /// it would repeat forecasts.
     pub(super) fn position(
-        &self,
+        &mut self,
         number: i32,
         from: Option<Offset>,
     ) -> Result<Beginning, SourceError> {
@@ -63,11 +61,7 @@ impl KafkaSource {
             (None, StartupMode::Timestamp(millis)) => {
                 self.first_since(number, millis)?.unwrap_or(end)
             }
-            (None, StartupMode::Back(millis)) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-                self.first_since(number, now.saturating_sub(millis).max(0))?.unwrap_or(first)
-            }
+            (None, StartupMode::Warm(start)) => self.warm(number, first, end, start)?,
             (None, StartupMode::GroupOffsets) => {
                 return Err(Verdict::user(format!(
                     "the group `{}` has no committed offset in partition `{}[{number}]`, and \
@@ -92,7 +86,11 @@ impl KafkaSource {
     }
 
     /// Asks for the first record of a partition whose timestamp is no less than this.
-    fn first_since(&self, number: i32, millis: i64) -> Result<Option<Offset>, SourceError> {
+    pub(super) fn first_since(
+        &self,
+        number: i32,
+        millis: i64,
+    ) -> Result<Option<Offset>, SourceError> {
         let found = || {
             let mut wanted = TopicPartitionList::with_capacity(1);
             wanted.add_partition_offset(&self.topic, number, KafkaOffset::Offset(millis))?;

@@ -3,17 +3,18 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tidecast_stream::ClientProperties;
 
 use super::KafkaToolError;
-use crate::client::{self, LastError, TopicState};
+use crate::client::{self, PlainContext, TopicState};
 use crate::error::Verdict;
+
+/// How long an answer of the brokers is waited for.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A record as it lies in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,9 @@ pub enum ReadFrom {
     End,
     /// So many records, gaps counted, before the end of each partition.
     Newest(i64),
+    /// At the first record whose timestamp is no less than this, in milliseconds since 1970;
+    /// behind the newest where none is.
+    Since(i64),
 }
 
 /// Which records of transactions a [`TopicReader`] sees.
@@ -79,28 +83,13 @@ pub enum Isolation {
 
 /// Reads all partitions of a topic, without a group.
 pub struct TopicReader {
-    consumer: BaseConsumer<ReaderState>,
+    consumer: BaseConsumer<PlainContext>,
     topic: String,
     bootstrap: String,
     partitions: usize,
     /// Partitions that have not been read to their end.
     behind: std::collections::BTreeSet<i32>,
 }
-
-#[derive(Default)]
-struct ReaderState(LastError);
-
-impl ClientContext for ReaderState {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        client::log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.keep(&error, reason);
-    }
-}
-
-impl ConsumerContext for ReaderState {}
 
 impl std::fmt::Debug for TopicReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -155,34 +144,18 @@ impl TopicReader {
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20")
             .set("isolation.level", level);
-        let consumer: BaseConsumer<ReaderState> =
-            config.create_with_context(ReaderState::default()).map_err(|error| verdict(&error))?;
+        let consumer: BaseConsumer<PlainContext> =
+            config.create_with_context(PlainContext::default()).map_err(|error| verdict(&error))?;
         let last_error = &consumer.context().0;
-        let patience = Duration::from_secs(15);
-        let found = client::find_topic(consumer.client(), topic, patience, last_error, || {});
+        let found = client::find_topic(consumer.client(), topic, TIMEOUT, last_error, || {});
         let partitions = match found {
             TopicState::Partitions(count) => i32::try_from(count).unwrap_or(i32::MAX),
             TopicState::Failed(failure) => {
                 return Err(Verdict::of_failure(&doing, bootstrap, &failure).into());
             }
         };
-        let mut list = TopicPartitionList::new();
-        for partition in 0..partitions {
-            let offset = match from {
-                ReadFrom::Beginning => KafkaOffset::Beginning,
-                // Now, not when the first fetch goes out.
-                ReadFrom::End | ReadFrom::Newest(_) => {
-                    let timeout = Duration::from_secs(15);
-                    let bounds = consumer.fetch_watermarks(topic, partition, timeout);
-                    let (start, end) = bounds.map_err(|error| verdict(&error))?;
-                    KafkaOffset::Offset(match from {
-                        ReadFrom::Newest(count) => end.saturating_sub(count).max(start),
-                        _ => end,
-                    })
-                }
-            };
-            list.add_partition_offset(topic, partition, offset).map_err(|error| verdict(&error))?;
-        }
+        let list =
+            beginnings(&consumer, topic, partitions, from).map_err(|error| verdict(&error))?;
         consumer.assign(&list).map_err(|error| verdict(&error))?;
         Ok(Self {
             consumer,
@@ -280,5 +253,35 @@ impl TopicReader {
             true => Ok(()),
             false => Err(verdict.into()),
         }
+    }
+}
+
+/// Says where each partition is read from.
+fn beginnings(
+    consumer: &BaseConsumer<PlainContext>,
+    topic: &str,
+    partitions: i32,
+    from: ReadFrom,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        let offset = match from {
+            ReadFrom::Beginning => KafkaOffset::Beginning,
+            ReadFrom::Since(millis) => KafkaOffset::Offset(millis.max(0)),
+            // Now, not when the first fetch goes out.
+            ReadFrom::End | ReadFrom::Newest(_) => {
+                let (start, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+                KafkaOffset::Offset(match from {
+                    ReadFrom::Newest(count) => end.saturating_sub(count).max(start),
+                    _ => end,
+                })
+            }
+        };
+        list.add_partition_offset(topic, partition, offset)?;
+    }
+    match from {
+        // The times in the list for the offsets of the first records of then.
+        ReadFrom::Since(_) => consumer.offsets_for_times(list, TIMEOUT),
+        _ => Ok(list),
     }
 }
