@@ -71,6 +71,13 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages, one for each command, into a folder.
+    #[command(after_help = "Example:\n  tidecast man ~/.local/share/man/man1 && man tidecast-run")]
+    Man {
+        /// The folder; it is made if it is missing.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// Where the configuration comes from.

@@ -16,6 +16,7 @@ pub mod tail;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::arguments::{Arguments, Command};
@@ -63,5 +64,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             print::line(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
+        Command::Man { folder } => std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+            .with_context(|| format!("cannot write manual pages to `{}`", folder.display())),
     }
 }

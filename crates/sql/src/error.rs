@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use sqlparser::tokenizer::{Location, Span};
 use tidecast_stream::secret::is_secret;
 
 /// Everything wrong with a set of scripts, in the order of their text.

@@ -14,6 +14,7 @@ pub mod dialect;
 pub mod error;
 mod explain;
 pub mod planner;
+mod session;
 pub mod spec;
 pub mod window;
 
@@ -21,6 +22,7 @@ pub use dialect::quote_identifier;
 pub use error::{SqlError, SqlErrors};
 pub use explain::explain;
 pub use planner::parse_scripts;
+pub use session::Session;
 pub use spec::*;
 pub use window::{
     CompileError, ForcedClose, PartLimit, Prior, ReplayPoint, SeriesContext, Snapshot,

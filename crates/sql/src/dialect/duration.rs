@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{Expr, Interval, UnaryOperator, Value};
+use sqlparser::ast::{Expr, Interval, UnaryOperator, Value};
 use tidecast_stream::Period;
 pub(crate) use tidecast_stream::grid::format_micros;
 

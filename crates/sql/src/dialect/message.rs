@@ -1,7 +1,7 @@
 //! sqlparser's messages in our tone, with their places as values.
 
-use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::{Location, Span};
 
 use crate::error::Problem;
 

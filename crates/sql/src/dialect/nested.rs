@@ -1,8 +1,8 @@
 //! Types with parts: what they are called is enough to refuse them, and their
 //! spellings are many.
 
-use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use sqlparser::ast::{DataType, Ident, ObjectName};
+use sqlparser::tokenizer::Token;
 
 use super::parser::{StatementParser, is_word};
 use crate::planner::is_nested;

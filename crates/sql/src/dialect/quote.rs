@@ -1,6 +1,6 @@
 //! Names as SQL takes them, whatever they are.
 
-use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
+use sqlparser::keywords::ALL_KEYWORDS;
 
 /// Returns `name` as it is written in SQL to mean just that: in quotes where it is a word of
 /// the language, or anything but small letters, digits and underscores.

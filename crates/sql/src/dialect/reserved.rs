@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
 
 /// Returns the word of SQL at or shortly before `place` that somebody may have
 /// meant as a column.

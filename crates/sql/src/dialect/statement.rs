@@ -4,8 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::ast::{DataType, Expr, Query};
+use sqlparser::tokenizer::Span;
 use tidecast_stream::secret;
 
 /// A name or a value, and where it stands.

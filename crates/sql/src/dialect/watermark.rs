@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, FunctionArguments, Spanned, Value,
-};
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::ast::{BinaryOperator, CaseWhen, Expr, FunctionArguments, Spanned, Value};
+use sqlparser::tokenizer::Span;
 
 use super::duration::interval_micros;
 use super::message::column_in_quotes;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr};
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::ast::{Expr, Query, SetExpr};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Span;
 
 use super::catalog::Catalog;
 use crate::dialect::duration::format_duration;
@@ -27,7 +27,7 @@ pub(super) fn watermark_condition(
         .and_then(|query| catalog.query(&query, condition.span))
         .and_then(|plan| {
             let text = condition.value.to_string();
-            WatermarkCondition::compile(&plan, &catalog.state, text)
+            WatermarkCondition::compile(&plan, &catalog.session, text)
                 .map_err(|error| vec![Problem::new(condition.span, error.message)])
         });
     match compiled {

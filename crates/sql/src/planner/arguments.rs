@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, Spanned, UnaryOperator, Value};
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::ast::{Expr, FunctionArg, Spanned, UnaryOperator, Value};
+use sqlparser::tokenizer::Span;
 use tidecast_stream::{DomainRule, Period};
 
 use super::tumble::{SpanOr, argument_parts};

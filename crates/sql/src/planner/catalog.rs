@@ -6,38 +6,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DataFusionError, SchemaError, Span as PlanSpan, TableReference};
-use datafusion::error::Result;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::planner::{
-    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
-};
-use datafusion::logical_expr::{
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::error::Result;
+use datafusion_common::{DataFusionError, SchemaError, Span as PlanSpan, TableReference};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion_expr::{
     AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
-use datafusion::prelude::SessionConfig;
-use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
-use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use sqlparser::ast::{Query, Statement};
+use sqlparser::tokenizer::{Location, Span};
 
 use super::checks::{check_query, mentions};
 use super::tumble::{TumblePlanner, external};
 use crate::dialect::{ViewStatement, lower_first};
 use crate::error::{Problem, ProblemKind, did_you_mean, one_of};
+use crate::session::Session;
 
-/// Returns the planner's session: DataFusion's functions, our window function,
-/// and text as `Utf8`, which is what the JSON decoder fills.
-pub(super) fn session_state() -> SessionState {
-    let mut config = SessionConfig::new();
-    let options = &mut config.options_mut().sql_parser;
-    options.map_string_types_to_utf8view = false;
-    options.collect_spans = true;
-    SessionStateBuilder::new()
-        .with_default_features()
-        .with_config(config)
-        .with_relation_planners(vec![Arc::new(TumblePlanner)])
-        .build()
+/// Returns the planner's session: DataFusion's functions and our window function.
+pub(super) fn session() -> Session {
+    Session::default().with_relation_planner(Arc::new(TumblePlanner))
 }
 
 /// A statement's number in the list of all statements.
@@ -46,7 +34,7 @@ pub(super) type StatementIndex = usize;
 /// Every table and view by name, views planned when first asked for.
 #[derive(Debug)]
 pub(super) struct Catalog<'a> {
-    pub(super) state: SessionState,
+    pub(super) session: Session,
     /// Columns of the sources.
     pub(super) sources: BTreeMap<String, SchemaRef>,
     /// Names of the sinks, which cannot be read.
@@ -66,9 +54,9 @@ enum Planned {
 }
 
 impl<'a> Catalog<'a> {
-    pub(super) fn new(state: SessionState) -> Self {
+    pub(super) fn new(session: Session) -> Self {
         Self {
-            state,
+            session,
             sources: BTreeMap::new(),
             sinks: BTreeSet::new(),
             broken: BTreeSet::new(),
@@ -128,18 +116,15 @@ impl<'a> Catalog<'a> {
     /// # Errors
     /// Everything that is found wrong; what has no better place is at `place`.
     pub(super) fn query(&self, query: &Query, place: Span) -> Result<LogicalPlan, Vec<Problem>> {
-        let problems = check_query(query, &self.state);
+        let problems = check_query(query, &self.session);
         if !problems.is_empty() {
             return Err(problems.into_iter().map(|problem| problem.or_at(place)).collect());
         }
-        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        let options = ParserOptions::from(&self.session.options().sql_parser);
         let planner = SqlToRel::new_with_options(self, options);
         planner
             .sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
-            .and_then(|plan| {
-                let options = self.state.config_options();
-                self.state.analyzer().execute_and_check(plan, options, |_, _| {})
-            })
+            .and_then(|plan| self.session.analyze(plan))
             .map_err(|error| self.problems_of(&error, query, place))
     }
 
@@ -301,7 +286,7 @@ pub(super) fn mention_in(message: &str, mentioned: &[(String, Span)]) -> Option<
 
 fn parser_span(span: PlanSpan) -> Span {
     let location =
-        |place: datafusion::common::Location| Location { line: place.line, column: place.column };
+        |place: datafusion_common::Location| Location { line: place.line, column: place.column };
     Span::new(location(span.start), location(span.end))
 }
 
@@ -341,11 +326,11 @@ impl ContextProvider for Catalog<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        self.session.expr_planners()
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
-        self.state.relation_planners()
+        self.session.relation_planners()
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
@@ -353,19 +338,19 @@ impl ContextProvider for Catalog<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        self.session.scalar_functions().get(name).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
-        self.state.higher_order_functions().get(name).cloned()
+        self.session.higher_order_functions().get(name).cloned()
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        self.session.aggregate_functions().get(name).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.state.window_functions().get(name).cloned()
+        self.session.window_functions().get(name).cloned()
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
@@ -373,22 +358,22 @@ impl ContextProvider for Catalog<'_> {
     }
 
     fn options(&self) -> &ConfigOptions {
-        self.state.config_options()
+        self.session.options()
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.state.scalar_functions().keys().cloned().collect()
+        self.session.scalar_functions().keys().cloned().collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        self.state.higher_order_functions().keys().cloned().collect()
+        self.session.higher_order_functions().keys().cloned().collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {
-        self.state.aggregate_functions().keys().cloned().collect()
+        self.session.aggregate_functions().keys().cloned().collect()
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        self.state.window_functions().keys().cloned().collect()
+        self.session.window_functions().keys().cloned().collect()
     }
 }

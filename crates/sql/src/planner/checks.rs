@@ -5,25 +5,25 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::Volatility;
-use datafusion::sql::sqlparser::ast::{
+use datafusion_expr::Volatility;
+use sqlparser::ast::{
     Expr, Function, FunctionArguments, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr,
     Spanned, TableFactor, Value, Visit, Visitor,
 };
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 
 use super::tumble::{SpanOr, WindowCall, argument_parts, table_function};
 use crate::dialect::{column_in_quotes, name_of, single_name};
 use crate::error::{Problem, did_you_mean};
+use crate::session::Session;
 
 /// Window table functions of other products.
 const OTHER_WINDOWS: [&str; 3] = ["hop", "session", "cumulate"];
 
 /// Returns what is wrong with a view's query.
-pub(super) fn check_query(query: &Query, state: &SessionState) -> Vec<Problem> {
+pub(super) fn check_query(query: &Query, session: &Session) -> Vec<Problem> {
     let mut checker =
-        Checker { state, problems: Vec::new(), refused: Vec::new(), is_argument: HashSet::new() };
+        Checker { session, problems: Vec::new(), refused: Vec::new(), is_argument: HashSet::new() };
     let _always_to_the_end = query.visit(&mut checker);
     let Checker { mut problems, refused, .. } = checker;
     // What stands inside something that is refused as a whole needs no word.
@@ -45,7 +45,7 @@ pub(super) fn mentions(query: &Query) -> Vec<(String, Span)> {
 }
 
 struct Checker<'a> {
-    state: &'a SessionState,
+    session: &'a Session,
     problems: Vec<Problem>,
     /// Places of what was refused as a whole.
     refused: Vec<Span>,
@@ -131,7 +131,7 @@ impl Checker<'_> {
                 format!("window function `{name}(…) OVER` is not supported in this version, expected an aggregate and GROUP BY"),
             );
         }
-        if let Some(scalar) = self.state.scalar_functions().get(&name) {
+        if let Some(scalar) = self.session.scalar_functions().get(&name) {
             if scalar.signature().volatility != Volatility::Immutable {
                 self.refuse(
                     span,
@@ -143,15 +143,15 @@ impl Checker<'_> {
             }
             return;
         }
-        if self.state.aggregate_functions().contains_key(&name)
-            || self.state.higher_order_functions().contains_key(&name)
+        if self.session.aggregate_functions().contains_key(&name)
+            || self.session.higher_order_functions().contains_key(&name)
         {
             return;
         }
         if matches!(name.as_str(), "tumble" | "hop" | "session" | "forecast") {
             return self.refuse(span, format!("`{name}` is a table function, expected it in FROM"));
         }
-        if self.state.window_functions().contains_key(&name) {
+        if self.session.window_functions().contains_key(&name) {
             return self.refuse(
                 span,
                 format!("`{name}` is a window function, expected a scalar or aggregate function"),
@@ -160,8 +160,8 @@ impl Checker<'_> {
         if !remedy.is_empty() {
             return self.word(&name, span);
         }
-        let scalars = self.state.scalar_functions().keys();
-        let aggregates = self.state.aggregate_functions().keys();
+        let scalars = self.session.scalar_functions().keys();
+        let aggregates = self.session.aggregate_functions().keys();
         let remedy = did_you_mean(&name, scalars.chain(aggregates).map(String::as_str));
         self.refuse(span, format!("unknown function `{name}`, expected a scalar or aggregate function of DataFusion{remedy}"));
     }

@@ -1,10 +1,10 @@
 //! `SELECT * FROM forecast(TABLE view, name => value, …)`: the top of a pipeline.
 
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{
+use datafusion_expr::LogicalPlan;
+use sqlparser::ast::{
     FunctionArg, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, TableFactor,
 };
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::HorizonAggregate;
 
 use super::arguments::Arguments;

@@ -1,6 +1,6 @@
 //! What the value of a record is, and where in it columns stand.
 
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::{
     AvroFormat, ClientProperties, CsvDialect, FieldColumn, FieldPath, ProtobufFormat,
     SchemaFraming, SchemaText, ValueFormat,

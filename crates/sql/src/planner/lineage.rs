@@ -1,7 +1,7 @@
 //! Where a column of a view comes from.
 
-use datafusion::common::Column;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_common::Column;
+use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 
 use crate::window::{TumbleNode, WINDOW_END, WINDOW_START};
 

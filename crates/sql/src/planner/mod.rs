@@ -85,7 +85,7 @@ pub fn parse_scripts(
         problems.push((
             Place::File(0),
             Problem::new(
-                datafusion::sql::sqlparser::tokenizer::Span::empty(),
+                sqlparser::tokenizer::Span::empty(),
                 "nothing to run, expected a CREATE PIPELINE name AS INSERT INTO sink SELECT * \
                  FROM forecast(…)",
             ),

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::Query;
-use datafusion::sql::sqlparser::tokenizer::Span;
+use datafusion_expr::LogicalPlan;
+use sqlparser::ast::Query;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::ModelCatalog;
 
 use super::Place;
 use super::ahead::{check_ahead, watermark_condition};
-use super::catalog::{Catalog, mention_in, session_state};
+use super::catalog::{Catalog, mention_in, session};
 use super::checks::mentions;
 use super::circles::{Tables, check_circles};
 use super::forecast::{ForecastCall, ForecastInput, ResolvedCall};
@@ -69,7 +69,7 @@ impl<'a> Definitions<'a> {
         problems: &mut Vec<(Place, Problem)>,
     ) -> Self {
         let mut definitions = Self {
-            catalog: Catalog::new(session_state()),
+            catalog: Catalog::new(session()),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
             models: BTreeMap::new(),
@@ -269,7 +269,7 @@ impl<'a> Definitions<'a> {
         problems: &[Problem],
     ) -> Option<WindowQuery> {
         let info = source_info(source);
-        match WindowQuery::compile(plan, &self.catalog.state, &info) {
+        match WindowQuery::compile(plan, &self.catalog.session, &info) {
             Ok(window) => Some(window),
             // The checks before say the same with a better place.
             Err(_) if !problems.is_empty() => None,

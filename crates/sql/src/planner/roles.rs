@@ -1,7 +1,7 @@
 //! Which columns of a view are the series, the time, the targets and the covariates.
 
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::tokenizer::Span;
+use datafusion_expr::LogicalPlan;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::column_type::sql_name;
 
 use super::arguments::Arguments;

@@ -1,6 +1,6 @@
 //! Where reading begins.
 
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::EventTime;
 
 use super::options::OptionReader;

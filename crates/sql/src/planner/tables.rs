@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::{ClientProperties, EpochUnit, Tombstones, secret};
 
 use super::columns::{metadata, schema, watermark};

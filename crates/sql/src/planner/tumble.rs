@@ -9,17 +9,17 @@
 mod grid;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, DataFusionError};
-use datafusion::error::Result;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::planner::{
+use datafusion_common::error::Result;
+use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_expr::LogicalPlan;
+use datafusion_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::sql::sqlparser::ast::{
+use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Spanned,
     TableFactor,
 };
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::column_type::sql_name;
 
 use crate::dialect::{Name, TABLE_ARGUMENT, name_of};
@@ -153,7 +153,7 @@ pub(super) enum TableArgument<'a> {
     /// `TABLE name` or `name`.
     Named(ObjectName),
     /// `(SELECT …)` or `TABLE (SELECT …)`.
-    Query(&'a datafusion::sql::sqlparser::ast::Query),
+    Query(&'a sqlparser::ast::Query),
 }
 
 /// Returns the table that an argument is, if it is one.

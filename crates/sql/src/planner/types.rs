@@ -1,7 +1,7 @@
 //! SQL column types to Arrow types.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
 
 /// Returns the Arrow type of a column.
 ///

@@ -1,14 +1,14 @@
 //! One view on its own.
 
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::tokenizer::Span;
+use datafusion_expr::LogicalPlan;
+use sqlparser::tokenizer::Span;
 use tidecast_stream::ModelCatalog;
 
 use super::lineage::WindowView;
 use super::pipelines::{Definitions, source_info};
 use super::{Place, Scripts};
 use crate::error::{Problem, SqlErrors};
+use crate::session::Session;
 use crate::window::SourceTableInfo;
 
 /// A view as DataFusion planned it: what [`crate::window::WindowQuery::compile`] takes, and,
@@ -24,7 +24,7 @@ pub struct PlannedView {
     /// What that table says about time.
     pub source: SourceTableInfo,
     /// The session it was planned in.
-    pub state: SessionState,
+    pub session: Session,
 }
 
 /// Plans one window view of a script, without a pipeline around it.
@@ -50,9 +50,9 @@ pub fn plan_view(
     });
     let in_views = definitions.catalog.take_problems().into_iter();
     problems.extend(in_views.map(|(index, problem)| (Place::Statement(index), problem)));
-    let state = definitions.catalog.state;
+    let session = definitions.catalog.session;
     let planned = match outcome {
-        Ok((plan, table, source)) => Some(PlannedView { plan, table, source, state }),
+        Ok((plan, table, source)) => Some(PlannedView { plan, table, source, session }),
         Err(problem) => {
             problems.push((Place::File(0), problem));
             None

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use tidecast_stream::EventTime;
 
 use super::columns::{FutureBySeries, ViewColumns};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use arrow::array::ArrayRef;
 use tidecast_stream::SeriesKey;
 
 use super::columns::ViewColumns;

@@ -1,7 +1,7 @@
 //! Event time: reading it, its bound, and the window it lies in.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use datafusion::arrow::datatypes::{
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::datatypes::{
     DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };

@@ -3,21 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, SchemaRef};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, DFSchemaRef};
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::utils::AggregateOrderSensitivity;
+use datafusion_expr::{
     Aggregate as AggregateNode, Expr, ExprSchemable, LogicalPlan, TableScan, cast,
 };
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_plan::aggregates::group_values::new_group_values;
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion_physical_expr::expressions::Column as PhysicalColumn;
+use datafusion_physical_plan::aggregates::group_values::new_group_values;
+use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
 use super::aggregate::Aggregate;
 use super::expression;
@@ -26,6 +25,7 @@ use super::query::{CompileError, Key, QueryPlan, SourceTableInfo, columns_at, is
 use super::shape::{as_aggregate, as_scan, as_tumble, descend};
 use super::stage::Stage;
 use super::tumble::{TumbleNode, WINDOW_END, WINDOW_START};
+use crate::session::Session;
 
 /// What a column is known to be, however it is renamed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ enum Origin {
 }
 
 pub(super) struct Compiler<'a> {
-    state: &'a SessionState,
+    session: &'a Session,
     source: &'a SourceTableInfo,
     time_index: usize,
     description: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(
-        state: &'a SessionState,
+        session: &'a Session,
         source: &'a SourceTableInfo,
     ) -> Result<Self, CompileError> {
         let event_time = &source.event_time;
@@ -61,7 +61,7 @@ impl<'a> Compiler<'a> {
             return Err(CompileError::new(message).about(event_time));
         }
         Ok(Self {
-            state,
+            session,
             source,
             time_index,
             description: Vec::new(),
@@ -183,7 +183,7 @@ impl<'a> Compiler<'a> {
                     stages.push(Stage::Filter(expression::compile(
                         &node.predicate,
                         node.input.schema(),
-                        self.state,
+                        self.session,
                     )?));
                 }
                 LogicalPlan::Projection(node) => {
@@ -191,7 +191,7 @@ impl<'a> Compiler<'a> {
                     let expressions = node
                         .expr
                         .iter()
-                        .map(|e| expression::compile(e, input, self.state))
+                        .map(|e| expression::compile(e, input, self.session))
                         .collect::<Result<Vec<_>, _>>()?;
                     *origins = node.expr.iter().map(|e| origin_of(e, input, origins)).collect();
                     let texts: Vec<_> = node.expr.iter().map(|e| self.text(e)).collect();
@@ -223,7 +223,7 @@ impl<'a> Compiler<'a> {
             keys.push(match origin_of(expression, input, origins) {
                 Origin::WindowStart => Key::WindowStart,
                 Origin::WindowEnd => Key::WindowEnd,
-                _ => Key::Expression(expression::compile(expression, input, self.state)?),
+                _ => Key::Expression(expression::compile(expression, input, self.session)?),
             });
         }
         if keys.iter().all(|key| matches!(key, Key::Expression(_))) {
@@ -247,7 +247,8 @@ impl<'a> Compiler<'a> {
         let text = self.text(expression);
         self.description.push(format!("aggregate: {text}"));
         self.aggregate_texts.insert(name.clone(), text);
-        let simplified = expression::simplify(expression, input, self.state)?.unalias_nested().data;
+        let simplified =
+            expression::simplify(expression, input, self.session)?.unalias_nested().data;
         let plain = match simplified {
             Expr::AggregateFunction(function) => function,
             // A rewrite to something that is no aggregate, or not only one.
@@ -266,7 +267,7 @@ impl<'a> Compiler<'a> {
             &plain,
             input,
             input.as_arrow(),
-            self.state.execution_props(),
+            self.session.execution_props(),
             &context,
         )
         .with_name(name)
@@ -366,6 +367,6 @@ fn without_overflow(
 }
 
 fn windowed_schema(tumble: &TumbleNode) -> SchemaRef {
-    use datafusion::logical_expr::UserDefinedLogicalNodeCore;
+    use datafusion_expr::UserDefinedLogicalNodeCore;
     Arc::clone(tumble.schema().inner())
 }

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::BooleanArray;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::cast::as_boolean_array;
-use datafusion::error::Result;
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::PhysicalExpr;
+use arrow::array::BooleanArray;
+use arrow::datatypes::DataType;
+use datafusion_common::cast::as_boolean_array;
+use datafusion_common::error::Result;
+use datafusion_expr::LogicalPlan;
+use datafusion_physical_expr::PhysicalExpr;
 
 use super::expression;
 use super::identity::Columns;
 use super::query::CompileError;
 use super::stage::{self, Selection};
+use crate::session::Session;
 
 /// The condition of `WATERMARK FOR ts AS CASE WHEN condition THEN … END`.
 ///
@@ -38,7 +38,7 @@ impl WatermarkCondition {
     /// a function of the row alone.
     pub fn compile(
         plan: &LogicalPlan,
-        state: &SessionState,
+        session: &Session,
         text: impl Into<String>,
     ) -> Result<Self, CompileError> {
         let filter = match plan {
@@ -53,7 +53,7 @@ impl WatermarkCondition {
         if found != Some(DataType::Boolean) {
             return Err(CompileError::new("the condition is neither true nor false, expected one"));
         }
-        let predicate = expression::compile(&filter.predicate, input, state)?;
+        let predicate = expression::compile(&filter.predicate, input, session)?;
         let identity = Columns::text_over_source(&filter.predicate, input);
         Ok(Self { text: text.into(), identity, predicate })
     }

@@ -3,27 +3,27 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef};
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
-use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use arrow::datatypes::DataType;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{DFSchema, DFSchemaRef};
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr, ExprSchemable, Volatility};
+use datafusion_optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::query::CompileError;
+use crate::session::Session;
 
 /// Compiles a scalar expression over the columns of `input`.
 pub(super) fn compile(
     expression: &Expr,
     input: &DFSchemaRef,
-    state: &SessionState,
+    session: &Session,
 ) -> Result<Arc<dyn PhysicalExpr>, CompileError> {
     refuse_volatile(expression)?;
-    let expression = simplify(expression, input, state)?;
+    let expression = simplify(expression, input, session)?;
     let context = PhysicalPlanningContext::default();
-    Ok(create_physical_expr(&expression, input, state.execution_props(), &context)?)
+    Ok(create_physical_expr(&expression, input, session.execution_props(), &context)?)
 }
 
 /// Evaluates constants, as DataFusion's optimizer would: some functions take
@@ -31,11 +31,11 @@ pub(super) fn compile(
 pub(super) fn simplify(
     expression: &Expr,
     input: &DFSchemaRef,
-    state: &SessionState,
+    session: &Session,
 ) -> Result<Expr, CompileError> {
     let context = SimplifyContext::builder()
         .with_schema(Arc::clone(input))
-        .with_config_options(Arc::clone(state.config_options()))
+        .with_config_options(Arc::clone(session.options()))
         .build();
     let simplified = ExprSimplifier::new(context).simplify(expression.clone())?;
     let same = data_type(&simplified, input) == data_type(expression, input);

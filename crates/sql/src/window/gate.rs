@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use datafusion::arrow::array::UInt32Array;
+use arrow::array::UInt32Array;
 use tidecast_stream::{EventTime, Watermark};
 
 use super::clock::Times;

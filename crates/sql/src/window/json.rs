@@ -1,9 +1,9 @@
 //! Rows as JSON objects, for the late and the dead-letter topic.
 
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::error::ArrowError;
 use arrow_json::writer::{LineDelimited, Writer, WriterBuilder};
-use datafusion::arrow::array::{RecordBatch, UInt32Array};
-use datafusion::arrow::compute::take_record_batch;
-use datafusion::arrow::error::ArrowError;
 
 /// Returns each row as one JSON object: all columns, nulls written out, times
 /// as ISO 8601.

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
-};
-use datafusion::arrow::compute::{cast, concat, concat_batches, filter_record_batch, take_arrays};
-use datafusion::arrow::datatypes::Field;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::cast::as_boolean_array;
-use datafusion::error::Result;
-use datafusion::logical_expr::EmitTo;
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{cast, concat, concat_batches, filter_record_batch, take_arrays};
+use arrow::datatypes::Field;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion_common::cast::as_boolean_array;
+use datafusion_common::error::Result;
+use datafusion_expr::EmitTo;
+use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion_physical_plan::aggregates::order::GroupOrdering;
 use tidecast_stream::{EventTime, Offset};
 
 use super::aggregate::AggregateState;

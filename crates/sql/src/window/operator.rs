@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::error::Result;
+use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use datafusion_common::error::Result;
 use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::aggregate::Aggregate;

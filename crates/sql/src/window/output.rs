@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::error::DataFusionError;
+use arrow::array::RecordBatch;
+use datafusion_common::error::DataFusionError;
 use tidecast_stream::{EventTime, Offset, Watermark};
 
 use super::ahead::AheadWindow;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
-use datafusion::common::cast::as_boolean_array;
-use datafusion::error::Result;
+use arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
+use datafusion_common::cast::as_boolean_array;
+use datafusion_common::error::Result;
 
 use super::clock::Times;
 use super::condition::WatermarkCondition;

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::PhysicalExpr;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion_common::error::DataFusionError;
+use datafusion_expr::LogicalPlan;
+use datafusion_physical_expr::PhysicalExpr;
 use tidecast_stream::{EventTime, TimeGrid};
 
 use super::aggregate::Aggregate;
 use super::compile::Compiler;
 use super::condition::WatermarkCondition;
 use super::stage::Stage;
+use crate::session::Session;
 
 /// What a view's source table says about time.
 #[derive(Debug, Clone)]
@@ -95,10 +95,10 @@ impl WindowQuery {
     /// reproduce.
     pub fn compile(
         view_plan: &LogicalPlan,
-        state: &SessionState,
+        session: &Session,
         source: &SourceTableInfo,
     ) -> Result<Self, CompileError> {
-        let plan = Compiler::new(state, source)?.compile(view_plan)?;
+        let plan = Compiler::new(session, source)?.compile(view_plan)?;
         Ok(Self { plan: Arc::new(plan) })
     }
 

@@ -1,6 +1,6 @@
 //! The shape a view's plan must have, and what is said where it has another.
 
-use datafusion::logical_expr::{Aggregate, LogicalPlan, TableScan};
+use datafusion_expr::{Aggregate, LogicalPlan, TableScan};
 
 use super::query::CompileError;
 use super::tumble::{TumbleNode, WINDOW_END, WINDOW_START};

@@ -19,12 +19,11 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use datafusion::DATAFUSION_VERSION;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::StreamReader;
-use datafusion::arrow::ipc::writer::StreamWriter;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use tidecast_stream::{Offset, Watermark};
 
@@ -32,6 +31,7 @@ use super::captured::{Captured, CapturedSeries};
 use super::identity::{self, StateIdentity};
 use super::open::SavedWindow;
 use super::windower::ForcedClose;
+use crate::session::DATAFUSION_VERSION;
 
 /// Version of the format.
 pub(super) const FORMAT: u32 = 3;

@@ -3,14 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
-};
-use datafusion::arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::cast::as_boolean_array;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::PhysicalExpr;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::SchemaRef;
+use datafusion_common::cast::as_boolean_array;
+use datafusion_common::error::{DataFusionError, Result};
+use datafusion_physical_expr::PhysicalExpr;
 
 /// One step.
 #[derive(Clone)]
@@ -62,7 +60,7 @@ impl Selection {
             return Ok(self);
         }
         let origin = filter(&self.origin, mask)?;
-        let origin = datafusion::common::cast::as_uint32_array(&origin)?.clone();
+        let origin = datafusion_common::cast::as_uint32_array(&origin)?.clone();
         Ok(Self { rows: filter_record_batch(&self.rows, mask)?, origin })
     }
 }

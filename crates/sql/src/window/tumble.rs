@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, TableReference, plan_err};
-use datafusion::error::Result;
-use datafusion::logical_expr::{
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion_common::error::Result;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, TableReference, plan_err};
+use datafusion_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, cast, lit,
 };
 use tidecast_stream::TimeGrid;

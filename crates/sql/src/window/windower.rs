@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use datafusion::arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch};
 use tidecast_stream::{
     BadRecord, EventTime, LateRecord, Offset, Partition, RecordPosition, SeriesKey, SourceBatch,
     TimeGrid, Watermark,

@@ -19,8 +19,8 @@ use tidecast_sql::window::{
     to_batch_plan,
 };
 use tidecast_sql::{
-    ForecastClause, ModelDefinition, PipelineOptions, PipelinePlan, Refresh, SinkConnector,
-    SinkTable, SourceConnector, SourceTable, WatermarkClause, WatermarkCondition,
+    ForecastClause, ModelDefinition, PipelineOptions, PipelinePlan, Refresh, Session,
+    SinkConnector, SinkTable, SourceConnector, SourceTable, WatermarkClause, WatermarkCondition,
 };
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{ModelOptions, Period, TimeGrid};
@@ -122,7 +122,7 @@ impl View {
     pub(crate) fn compile(&self) -> Result<WindowQuery, CompileError> {
         let context = session(&[]);
         let plan = self.plan(&context);
-        WindowQuery::compile(&plan, &context.state(), &self.source())
+        WindowQuery::compile(&plan, &Session::default(), &self.source())
     }
 
     pub(crate) fn operator(&self) -> WindowOperator {
@@ -225,7 +225,7 @@ fn condition(text: &str) -> WatermarkCondition {
     let plan = wait(state.create_logical_plan(&query)).unwrap();
     let options = state.config_options();
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {}).unwrap();
-    WatermarkCondition::compile(&plan, &state, text).unwrap()
+    WatermarkCondition::compile(&plan, &Session::default(), text).unwrap()
 }
 
 fn session(readings: &[Reading]) -> SessionContext {

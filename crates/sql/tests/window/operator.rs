@@ -295,8 +295,7 @@ fn compile_over(schema: &Arc<Schema>) -> WindowQuery {
         max_past_micros: None,
         is_bounded: false,
     };
-    WindowQuery::compile(&plan, &datafusion::prelude::SessionContext::new().state(), &source)
-        .unwrap()
+    WindowQuery::compile(&plan, &tidecast_sql::Session::default(), &source).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Size, offset, time zone and calendar of a window: the grid they make.
 
-use datafusion::sql::sqlparser::ast::{Expr, Value};
-use datafusion::sql::sqlparser::tokenizer::Span;
+use sqlparser::ast::{Expr, Value};
+use sqlparser::tokenizer::Span;
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{MonthDay, Period, TimeGrid};
 
@@ -76,7 +76,7 @@ impl Windows<'_> {
                      INTERVAL '1' DAY"
                 )),
                 _ => Err(Problem::new(
-                    datafusion::sql::sqlparser::ast::Spanned::span(calendar).or(self.place),
+                    sqlparser::ast::Spanned::span(calendar).or(self.place),
                     format!("argument `calendar` of TUMBLE is `{calendar}`, expected 'business'"),
                 )),
             };
@@ -112,7 +112,7 @@ impl Windows<'_> {
     }
 
     fn zone(&self, expression: &Expr) -> Result<Tz, Problem> {
-        let span = datafusion::sql::sqlparser::ast::Spanned::span(expression).or(self.place);
+        let span = sqlparser::ast::Spanned::span(expression).or(self.place);
         let Some(name) = text(expression) else {
             return Err(Problem::new(
                 span,

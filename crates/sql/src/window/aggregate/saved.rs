@@ -7,15 +7,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, ListArray, UInt32Array, UInt64Array, new_empty_array,
 };
-use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::compute::{concat, take_arrays};
-use datafusion::arrow::datatypes::{DataType, Field, UInt64Type};
-use datafusion::common::{ScalarValue, internal_datafusion_err};
-use datafusion::error::Result;
-use datafusion::logical_expr::EmitTo;
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{concat, take_arrays};
+use arrow::datatypes::{DataType, Field, UInt64Type};
+use datafusion_common::error::Result;
+use datafusion_common::{ScalarValue, internal_datafusion_err};
+use datafusion_expr::EmitTo;
 
 use super::{Accumulators, Aggregate, AggregateState, Distinct, PieceWise};
 

@@ -6,11 +6,9 @@
 //! nothing, casts of constants, and whether rows are counted by `count(*)` or `count(1)`
 //! are the planner's choice and leave no trace.
 
-use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{
-    AggregateFunction, Case, Cast, Like, NullTreatment, Sort, TryCast,
-};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion_common::{Column, DFSchema, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction, Case, Cast, Like, NullTreatment, Sort, TryCast};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 use super::types::{call, data_type, literal, quoted};
 

@@ -13,9 +13,9 @@
 
 use std::collections::HashMap;
 
-use datafusion::common::Column;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion_common::Column;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_expr::{Expr, LogicalPlan};
 use tidecast_stream::grid::Tz;
 use tidecast_stream::{MonthDay, Period, TimeGrid};
 

@@ -1,6 +1,6 @@
 //! A view, in the order in which records go through it.
 
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan};
 
 use super::expression::Columns;
 use super::types::{call, quoted};

@@ -1,8 +1,8 @@
 //! Types and constants, spelled by us.
 
-use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
-use datafusion::common::ScalarValue;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
+use datafusion_common::ScalarValue;
 
 /// Returns `name(argument, …)`.
 pub(super) fn call(name: &str, arguments: impl IntoIterator<Item = String>) -> String {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     Array, ArrayRef, AsArray, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
     UInt64Array, UInt64Builder,
 };
-use datafusion::arrow::compute::concat;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt64Type};
-use datafusion::arrow::error::ArrowError;
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt64Type};
+use arrow::error::ArrowError;
 use tidecast_stream::SeriesKey;
 
 use super::SnapshotError;

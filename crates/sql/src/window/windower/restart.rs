@@ -1,6 +1,6 @@
 //! What a windower leaves to its successor, and how that one takes it on.
 
-use datafusion::arrow::datatypes::SchemaRef;
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use tidecast_stream::{EventTime, Offset, Watermark};
 
