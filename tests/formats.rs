@@ -40,10 +40,22 @@ impl Registry {
         ]));
         let proto = "syntax = \"proto3\"; message Other {} message Reading { string site = 1; \
                      double kw = 2; Time time = 3; message Time { int64 ms = 1; } }";
+        let reading = json!({"type": "record", "name": "Value", "fields": [
+            {"name": "at", "type": "long"}, {"name": "kw", "type": "double"},
+        ]});
+        let lists = avro(json!([
+            {"name": "meter", "type": "string"},
+            {"name": "readings", "type": {"type": "array", "items": reading}},
+        ]));
+        let messages = "syntax = \"proto3\"; message Gateway { string meter = 1; \
+                        repeated Reading readings = 2; } \
+                        message Reading { int64 at = 1; double kw = 2; }";
         let answers = [
             ("/schemas/ids/1".to_owned(), first),
             ("/schemas/ids/2".to_owned(), second),
             ("/schemas/ids/3".to_owned(), json!({"schema": proto, "schemaType": "PROTOBUF"})),
+            ("/schemas/ids/4".to_owned(), lists),
+            ("/schemas/ids/5".to_owned(), json!({"schema": messages, "schemaType": "PROTOBUF"})),
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -112,9 +124,24 @@ fn protobuf(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     framed(3, &[vec![2, 2], time, kw, site])
 }
 
+fn avro_list(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    let reading = |ms: i64| [long(ms), kw.to_le_bytes().to_vec()].concat();
+    framed(4, &[text(site), long(2), reading(ms), reading(ms + 1), long(0)])
+}
+
+fn protobuf_list(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    let reading = |ms: i64| {
+        let reading = [vec![1 << 3], varint(ms as u64), vec![2 << 3 | 1], kw.to_le_bytes().into()];
+        let reading = reading.concat();
+        [vec![2 << 3 | 2], varint(reading.len() as u64), reading].concat()
+    };
+    let site = [vec![1 << 3 | 2], varint(site.len() as u64), site.into()].concat();
+    framed(5, &[vec![0], site, reading(ms), reading(ms + 1)])
+}
+
 type Writer = fn(&str, f64, i64) -> Vec<u8>;
 
-const FORMATS: [(&str, &str, Writer); 7] = [
+const FORMATS: [(&str, &str, Writer); 9] = [
     ("json", "'format'='json'", |site, kw, ms| {
         json!({"site": site, "kw": kw, "ts": ms}).to_string().into_bytes()
     }),
@@ -152,6 +179,18 @@ const FORMATS: [(&str, &str, Writer); 7] = [
     }),
     ("avro", "'format'='avro-confluent'", avro),
     ("protobuf", "'format'='protobuf-confluent', 'fields.ts'='time.ms'", protobuf),
+    (
+        "avro_list",
+        "'format'='avro-confluent', 'fields.site'='$.meter', 'fields.kw'='$.readings[*].kw',
+           'fields.ts'='$.readings[*].at'",
+        avro_list,
+    ),
+    (
+        "protobuf_list",
+        "'format'='protobuf-confluent', 'fields.site'='$.meter', 'fields.kw'='$.readings[*].kw',
+           'fields.ts'='$.readings[*].at'",
+        protobuf_list,
+    ),
 ];
 
 #[test]
@@ -228,7 +267,7 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
         let expected = match *format {
             "debezium" => vec![],
             "avro" => vec!["schema 9, which the schema registry does not have"; 2],
-            "protobuf" => vec!["no schema registry's header"],
+            "avro_list" | "protobuf" | "protobuf_list" => vec!["no schema registry's header"],
             "csv" => vec!["UTF-8"],
             _ => vec!["not a JSON object"],
         };
@@ -239,6 +278,6 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
     }
     let mut asked = registry.asked.lock().unwrap().clone();
     asked.sort();
-    let expected = [1, 2, 3, 9].map(|number| format!("/schemas/ids/{number}"));
+    let expected = [1, 2, 3, 4, 5, 9].map(|number| format!("/schemas/ids/{number}"));
     assert_eq!(asked, expected, "each once");
 }

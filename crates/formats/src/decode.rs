@@ -22,6 +22,7 @@
 
 mod absent;
 mod config;
+mod elements;
 
 use std::borrow::Cow;
 
@@ -35,9 +36,7 @@ pub use self::config::{DecodeError, DecoderConfig};
 use crate::avro::{self, AvroReader};
 use crate::column::{self, Column, Unfit};
 use crate::csv::{self, CsvReader};
-use crate::explain;
 use crate::fields::{Fields, Slot, Spread};
-use crate::json::scan::Scanner;
 use crate::json::{debezium, envelope};
 use crate::protobuf::{self, ProtobufReader};
 use crate::schemas::SchemaSource;
@@ -175,9 +174,11 @@ impl Decoder {
         let prepared = match &mut self.reader {
             Reader::Json | Reader::DebeziumJson | Reader::Raw(_) => Prepared::Nothing,
             Reader::Csv(reader) => Prepared::Csv(reader.parse(payloads)),
-            Reader::Avro(reader) => Prepared::Avro(reader.read(payloads, &mut self.fields.names)?),
+            Reader::Avro(reader) => {
+                Prepared::Avro(reader.read(payloads, &mut self.fields, self.spread.as_mut())?)
+            }
             Reader::Protobuf(reader) => {
-                Prepared::Protobuf(reader.read(payloads, &mut self.fields.names)?)
+                Prepared::Protobuf(reader.read(payloads, &mut self.fields, self.spread.as_mut())?)
             }
         };
         let mut indices = Vec::with_capacity(payloads.len());
@@ -223,7 +224,7 @@ impl Decoder {
                     begun += 1;
                     self.append(&slots, &beside)
                 }
-                Some(_) => self.append_elements(&slots, &beside, &mut begun),
+                Some(_) => self.append_elements(index, &prepared, &slots, &beside, &mut begun),
             };
             match appended {
                 Ok(()) => indices.extend(std::iter::repeat_n(index, begun - before)),
@@ -302,54 +303,6 @@ impl Decoder {
             ValueFormat::Protobuf(_) => "a Protobuf message",
         };
         format!("a tombstone (no value): expected {expected}")
-    }
-
-    /// Appends a row for each element of the record's list, all of them or, after an error,
-    /// none that counts; `begun` counts them.
-    fn append_elements<'a>(
-        &mut self,
-        record: &[Slot<'a>],
-        beside: &[Beside<'_>],
-        begun: &mut usize,
-    ) -> Result<(), String> {
-        let Some(mut spread) = self.spread.take() else { return Ok(()) };
-        let list = record.get(spread.slot).and_then(Slot::value);
-        let outcome = match list {
-            Some(Value::Nested(list)) if list.starts_with('[') => {
-                let mut slots = record.to_vec();
-                let mut number = 0;
-                Scanner::new(list).list(|element| {
-                    number += 1;
-                    slots.copy_from_slice(record);
-                    for column in &spread.itself {
-                        if let Some(slot) = slots.get_mut(*column) {
-                            slot.exact = Some(element);
-                        }
-                    }
-                    let found = match element {
-                        Value::Nested(text) if text.starts_with('{') => {
-                            spread.fields.scan(text, &mut slots)
-                        }
-                        _ if spread.itself.is_empty() => Err("it is no object".to_owned()),
-                        _ => Ok(()),
-                    };
-                    let appended = found.and_then(|()| {
-                        *begun += 1;
-                        self.append(&slots, beside)
-                    });
-                    appended
-                        .map_err(|error| format!("element {number} of `{}`: {error}", spread.path))
-                })
-            }
-            found => {
-                let found = found.map_or("missing".to_owned(), |found| {
-                    format!("`{}`", explain::quote(found.written().as_bytes()))
-                });
-                Err(format!("`{}` is {found}: expected a list", spread.path))
-            }
-        };
-        self.spread = Some(spread);
-        outcome
     }
 
     /// Appends a row. Where a value is none of its column, the row is one of

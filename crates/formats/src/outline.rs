@@ -1,5 +1,6 @@
 //! What records hold, for whoever writes a table for them: told from a sample.
 
+mod fields;
 mod text;
 
 use arrow::datatypes::DataType;
@@ -7,6 +8,7 @@ use tidecast_stream::{
     AvroFormat, FieldPath, ProtobufFormat, SchemaFraming, SchemaText, ValueFormat,
 };
 
+pub(crate) use self::fields::OutlinedFields;
 use crate::decode::Payload;
 use crate::explain::quote;
 use crate::json::{debezium, envelope};
@@ -171,25 +173,18 @@ fn by_schema(
         .schema(number)?
         .ok_or_else(|| unusable("the schema registry does not have it".to_owned()))?;
     let framing = SchemaFraming::Confluent;
-    let mut remarks = Vec::new();
     let others =
         all.iter().filter(|record| framed(record, "").is_ok_and(|(other, _)| other != number));
     let others = others.count();
-    if others > 0 {
-        remarks.push(format!(
-            "{others} of {} records were written with other schemas than {number}, the newest",
-            all.len()
-        ));
-    }
     let (format, fields) = match schema.kind {
         SchemaKind::Avro => {
-            let (text, fields) = avro::outline(&schema, &mut remarks).map_err(unusable)?;
+            let (text, fields) = avro::outline(&schema).map_err(unusable)?;
             // By Avro's rules older records have the newest fields: by alias, or by default.
             let schema = (others > 0).then_some(SchemaText::Inline(text));
             (ValueFormat::Avro(AvroFormat { framing, schema }), fields)
         }
         SchemaKind::Protobuf => {
-            let fields = protobuf::outline(&schema, behind, &mut remarks).map_err(unusable)?;
+            let fields = protobuf::outline(&schema, behind).map_err(unusable)?;
             let format = ProtobufFormat { framing, schema: None, message: None };
             (ValueFormat::Protobuf(format), fields)
         }
@@ -197,16 +192,15 @@ fn by_schema(
             return Err(unusable("it is JSON Schema, and the record is no JSON".to_owned()));
         }
     };
-    Ok(Outline { format, fields, remarks })
-}
-
-/// Adds a field unless there are too many.
-pub(crate) fn add(fields: &mut Vec<OutlinedField>, names: &[String], data_type: DataType) {
-    if fields.len() < MOST_FIELDS
-        && let Some(path) = FieldPath::of(names.to_vec())
-    {
-        fields.push(OutlinedField { path, data_type });
+    let (fields, mut remarks) = fields.with_rows();
+    if others > 0 {
+        let remark = format!(
+            "{others} of {} records were written with other schemas than {number}, the newest",
+            all.len()
+        );
+        remarks.insert(0, remark);
     }
+    Ok(Outline { format, fields, remarks })
 }
 
 /// Whether objects as deep as `names` are looked into.

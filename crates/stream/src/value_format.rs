@@ -56,12 +56,8 @@ impl ValueFormat {
         }
     }
 
-    /// Returns whether lists may be spread over rows.
-    pub fn has_lists(&self) -> bool {
-        matches!(self, Self::Json | Self::DebeziumJson)
-    }
-
-    /// Returns whether columns may be fields inside of others.
+    /// Returns whether columns may be fields inside of others, and lists of those be spread over
+    /// rows.
     pub fn is_nested(&self) -> bool {
         !matches!(self, Self::Raw | Self::Csv(_))
     }

@@ -10,15 +10,15 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema as Written};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef,
+    TimeUnit, TimestampMicrosecondType,
 };
 use proptest::prelude::*;
 use tidecast_stream::{AvroFormat, FieldColumn, ValueFormat};
 
 use super::*;
 use crate::decode::{Decoded, Decoder};
-use crate::schemas::RegisteredSchema;
+use crate::schemas::{RegisteredSchema, SchemaKind};
 
 /// Schemas by number, and what was asked for.
 #[derive(Clone, Default)]

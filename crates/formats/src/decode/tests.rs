@@ -3,6 +3,7 @@
 mod faults;
 mod formats;
 mod laws;
+mod lists;
 mod names;
 mod values;
 

@@ -12,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
-use tidecast_stream::{ProtobufFormat, ValueFormat};
+use tidecast_stream::{FieldColumn, ProtobufFormat, ValueFormat};
 
 use super::*;
 use crate::decode::{Decoded, Decoder};
-use crate::schemas::RegisteredSchema;
+use crate::schemas::{RegisteredSchema, SchemaKind};
 
 struct Registry(HashMap<u32, RegisteredSchema>);
 

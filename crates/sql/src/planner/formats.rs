@@ -185,27 +185,17 @@ pub(super) fn field_columns(
     found
 }
 
-/// Refuses columns inside of others where a format has none, and in lists where it does not
-/// spread them.
+/// Refuses columns inside of others where a format has none.
 pub(super) fn check_paths(
     reader: &OptionReader<'_>,
     format: &str,
-    (is_nested, has_lists): (bool, bool),
+    is_nested: bool,
     problems: &mut Vec<Problem>,
 ) {
-    for (name, (span, value)) in reader.beginning(FIELDS) {
-        let is_in_list =
-            value.value.parse::<FieldPath>().is_ok_and(|path| path.in_element().is_some());
-        if is_nested && is_in_list && !has_lists {
-            let message = format!(
-                "option `{FIELDS}{name}`: lists of format `{format}` are not spread over rows in \
-                 this version, expected a path without `[*]`"
-            );
-            problems.push(Problem::new(span, message));
-        }
-        if is_nested {
-            continue;
-        }
+    if is_nested {
+        return;
+    }
+    for (name, (span, _)) in reader.beginning(FIELDS) {
         let message = format!(
             "option `{FIELDS}{name}`: of format `{format}` a field has none inside, expected no \
              such option"

@@ -1,0 +1,169 @@
+//! Records of one schema, decoded together.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow_avro::reader::{Decoder, ReaderBuilder};
+use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+
+use super::{Place, Rows};
+use crate::cells::Cells;
+use crate::decode::Payload;
+use crate::guard::guarded;
+
+/// The bytes in front of a record: a zero, and the schema's number.
+const FRAME: usize = 5;
+
+/// What stands in front of a record for arrow-avro where nothing does.
+const NO_FRAME: [u8; FRAME] = [0; FRAME];
+
+/// A schema that records were written with.
+pub(super) struct Writer {
+    pub(super) number: u32,
+    pub(super) is_framed: bool,
+    pub(super) text: String,
+    pub(super) reader: Option<String>,
+    /// The fields of the record that columns need, if any is.
+    pub(super) projection: Option<Vec<usize>>,
+    /// For each column of the table where it stands.
+    pub(super) places: Vec<Option<Place>>,
+    pub(super) list: Option<Place>,
+    /// The ways to columns from the elements of the list.
+    pub(super) in_elements: Vec<Vec<String>>,
+    pub(super) capacity: usize,
+    /// With the records of the batch so far.
+    pub(super) decoder: Option<Decoder>,
+}
+
+/// Records that were decoded together.
+pub(super) struct Batch {
+    /// For each column of the table its cells.
+    pub(super) columns: Vec<Option<Cells>>,
+    pub(super) list: Option<Cells>,
+}
+
+impl Writer {
+    pub(super) fn build(&self) -> Result<Decoder, ArrowError> {
+        let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
+        store.set(Fingerprint::Id(self.number), AvroSchema::new(self.text.clone()))?;
+        let mut builder = ReaderBuilder::new()
+            .with_writer_schema_store(store)
+            .with_active_fingerprint(Fingerprint::Id(self.number))
+            .with_batch_size(self.capacity);
+        if let Some(reader) = &self.reader {
+            builder = builder.with_reader_schema(AvroSchema::new(reader.clone()));
+        }
+        if let Some(projection) = &self.projection {
+            builder = builder.with_projection(projection.clone());
+        }
+        builder.build_decoder()
+    }
+
+    /// Decodes the records of these indices.
+    pub(super) fn read(&mut self, indices: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
+        let payload = |index: usize| payloads.get(index).copied().flatten().unwrap_or_default();
+        for some in indices.chunks(self.capacity) {
+            let mut rest = some;
+            loop {
+                let mut pushed = rest.iter().map(|index| self.push(payload(*index)));
+                let bad = pushed.by_ref().enumerate().find_map(|(at, it)| Some((at, it.err()?)));
+                let Some((at, reason)) = bad else { break };
+                // It may hold a part of the record.
+                self.decoder = None;
+                let (before, behind) = rest.split_at(at);
+                // These were decoded once, so it goes no deeper.
+                self.read(before, payloads, rows);
+                if let Some((bad, behind)) = behind.split_first() {
+                    rows.set(*bad, Err(reason));
+                    rest = behind;
+                }
+            }
+            self.flush(rest, payloads, rows);
+        }
+    }
+
+    /// Decodes one record. After an error the decoder is of no use.
+    fn push(&mut self, payload: &[u8]) -> Result<(), String> {
+        let number = self.number;
+        let of_schema = match self.is_framed {
+            true => format!("schema {number}"),
+            false => "the table's schema".to_owned(),
+        };
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.build().map_err(|error| format!("{of_schema}: {error}"))?,
+        };
+        let framed;
+        let bytes = match self.is_framed {
+            true => payload,
+            false => {
+                framed = [&NO_FRAME, payload].concat();
+                &framed
+            }
+        };
+        let capacity = decoder.capacity();
+        let outcome = decoder.decode(bytes);
+        let records = capacity.saturating_sub(decoder.capacity());
+        self.decoder = Some(decoder);
+        match outcome {
+            Ok(used) if used == bytes.len() && records == 1 => Ok(()),
+            Ok(_) if records > 0 => {
+                Err(format!("bytes behind an Avro record of {of_schema}: expected it alone"))
+            }
+            Ok(_) => Err(format!("an Avro record of {of_schema} that is cut off")),
+            Err(error) => Err(format!("no Avro record of {of_schema}: {error}")),
+        }
+    }
+
+    /// Makes a batch of the records that were decoded. What shows only now (texts that are
+    /// not UTF-8) is found by halves.
+    fn flush(&mut self, held: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
+        if held.is_empty() {
+            return;
+        }
+        // A decoder serves for one batch: those of unions do not begin anew behind it.
+        let batch = match self.decoder.take().map(|mut decoder| guarded(|| decoder.flush())) {
+            Some(Ok(Ok(Some(batch)))) if batch.num_rows() == held.len() => self.cells(&batch),
+            Some(Ok(Err(error))) => Err(error.to_string()),
+            Some(Err(panic)) => Err(panic),
+            _ => Err("rows are missing".to_owned()),
+        };
+        let number = rows.batches.len();
+        match (batch, held) {
+            (Ok(batch), held) => {
+                rows.batches.push(batch);
+                for (row, index) in held.iter().enumerate() {
+                    rows.set(*index, Ok((number, row)));
+                }
+            }
+            (Err(error), [only]) => {
+                rows.set(*only, Err(format!("no Avro record of schema {}: {error}", self.number)));
+            }
+            (Err(_), several) => {
+                let (first, second) = several.split_at(several.len() / 2);
+                self.read(first, payloads, rows);
+                self.read(second, payloads, rows);
+            }
+        }
+    }
+
+    /// Returns the cells of the table's columns.
+    fn cells(&self, batch: &RecordBatch) -> Result<Batch, String> {
+        let cells = || -> Result<Batch, ArrowError> {
+            let place = |place: &Option<Place>| {
+                let (field, path) = place.as_ref()?;
+                Some((batch.columns().get(*field)?, path.clone()))
+            };
+            let columns = self.places.iter().map(|it| match place(it) {
+                Some((array, path)) => Cells::at(array, &path),
+                None => Ok(None),
+            });
+            let columns = columns.collect::<Result<_, _>>()?;
+            let list = match place(&self.list) {
+                Some((array, path)) => Cells::list_at(array, &path, &self.in_elements)?,
+                None => None,
+            };
+            Ok(Batch { columns, list })
+        };
+        cells().map_err(|error| error.to_string())
+    }
+}
