@@ -50,11 +50,15 @@ impl Registry {
         let messages = "syntax = \"proto3\"; message Gateway { string meter = 1; \
                         repeated Reading readings = 2; } \
                         message Reading { int64 at = 1; double kw = 2; }";
+        let first_text = first["schema"].as_str().unwrap();
         let answers = [
-            ("/schemas/ids/1".to_owned(), first),
+            ("/schemas/ids/1".to_owned(), first.clone()),
             ("/schemas/ids/2".to_owned(), second),
             ("/schemas/ids/3".to_owned(), json!({"schema": proto, "schemaType": "PROTOBUF"})),
             ("/schemas/ids/4".to_owned(), lists),
+            // By Apicurio's own interface, the text itself.
+            ("/ids/globalIds/6".to_owned(), serde_json::from_str(first_text).unwrap()),
+            ("/ids/globalIds/6/references".to_owned(), json!([])),
             ("/schemas/ids/5".to_owned(), json!({"schema": messages, "schemaType": "PROTOBUF"})),
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,6 +114,11 @@ fn avro(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     framed(1, &[text(site), long(1), kw.to_le_bytes().to_vec(), long(ms)])
 }
 
+/// The same behind eight bytes of number, as Apicurio's serializers write it.
+fn apicurio(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    [&[0, 0, 0, 0, 0, 0, 0, 0, 6], &avro(site, kw, ms)[5..]].concat()
+}
+
 fn avro_later(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     let volts = 231.5_f32.to_le_bytes().to_vec();
     framed(2, &[long(ms * 1_000), volts, kw.to_le_bytes().to_vec(), text(site)])
@@ -141,7 +150,7 @@ fn protobuf_list(site: &str, kw: f64, ms: i64) -> Vec<u8> {
 
 type Writer = fn(&str, f64, i64) -> Vec<u8>;
 
-const FORMATS: [(&str, &str, Writer); 9] = [
+const FORMATS: [(&str, &str, Writer); 10] = [
     ("json", "'format'='json'", |site, kw, ms| {
         json!({"site": site, "kw": kw, "ts": ms}).to_string().into_bytes()
     }),
@@ -178,6 +187,7 @@ const FORMATS: [(&str, &str, Writer); 9] = [
         format!("\"{site}\";{kw};{ms}\n").into_bytes()
     }),
     ("avro", "'format'='avro-confluent'", avro),
+    ("apicurio", "'format'='avro-apicurio'", apicurio),
     ("protobuf", "'format'='protobuf-confluent', 'fields.ts'='time.ms'", protobuf),
     (
         "avro_list",
@@ -267,7 +277,9 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
         let expected = match *format {
             "debezium" => vec![],
             "avro" => vec!["schema 9, which the schema registry does not have"; 2],
-            "avro_list" | "protobuf" | "protobuf_list" => vec!["no schema registry's header"],
+            "apicurio" | "avro_list" | "protobuf" | "protobuf_list" => {
+                vec!["no schema registry's header"]
+            }
             "csv" => vec!["UTF-8"],
             _ => vec!["not a JSON object"],
         };
@@ -278,6 +290,7 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
     }
     let mut asked = registry.asked.lock().unwrap().clone();
     asked.sort();
-    let expected = [1, 2, 3, 4, 5, 9].map(|number| format!("/schemas/ids/{number}"));
+    let mut expected = ["", "/references"].map(|end| format!("/ids/globalIds/6{end}")).to_vec();
+    expected.extend([1, 2, 3, 4, 5, 9].map(|number| format!("/schemas/ids/{number}")));
     assert_eq!(asked, expected, "each once");
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
-use tidecast_kafka::{GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig};
+use tidecast_kafka::{
+    GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SchemaCache,
+};
 use tidecast_sql::{
     Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
     PipelinePlan, SinkConnector, SourceConnector, StartupMode,
@@ -63,8 +65,13 @@ pub trait Connectors: Send + Sync {
 }
 
 /// The connectors that the SQL names: Kafka, files, the terminal.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SqlConnectors;
+///
+/// Schemas that records name are kept from one generation of a pipeline to the next, and shared
+/// by all of them.
+#[derive(Debug, Clone, Default)]
+pub struct SqlConnectors {
+    schemas: SchemaCache,
+}
 
 impl Connectors for SqlConnectors {
     fn connect(
@@ -74,7 +81,11 @@ impl Connectors for SqlConnectors {
     ) -> Result<Connection, ConnectError> {
         let (source, committer): (Box<dyn Source>, _) = match &plan.source.connector {
             SourceConnector::Kafka(options) => {
-                let source = KafkaSource::connect(kafka_source(plan, options, config))?;
+                let source = KafkaSourceConfig {
+                    schemas: self.schemas.clone(),
+                    ..kafka_source(plan, options, config)
+                };
+                let source = KafkaSource::connect(source)?;
                 let committer = source.committer();
                 (Box::new(source), Some(committer))
             }

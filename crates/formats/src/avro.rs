@@ -24,7 +24,10 @@ use self::writer::{Batch, Writer};
 use crate::decode::{DecoderConfig, Payload};
 use crate::fields::{Fields, RecordType, Slot, Spread};
 use crate::lists::{self, ListPath, Listed};
-use crate::schemas::{self, Known, SchemaError, SchemaKind, SchemaSource};
+use crate::schemas::{Frame, Known, SchemaError, SchemaId, SchemaKind, SchemaSource};
+
+/// The table's own schema, which no registry has.
+const OWN: SchemaId = SchemaId::Registered(0);
 
 /// Reads Avro records of one topic.
 pub(crate) struct AvroReader {
@@ -34,7 +37,7 @@ pub(crate) struct AvroReader {
 
 /// What records are read for.
 struct Table {
-    is_framed: bool,
+    framing: SchemaFraming,
     /// The reader's schema.
     reader: Option<RecordSchema>,
     /// For each column the way to it, unless it is beside the record or in its list.
@@ -70,7 +73,7 @@ impl AvroReader {
         });
         let own = own.transpose().map_err(unusable)?;
         let mut table = Table {
-            is_framed: framing != SchemaFraming::None,
+            framing,
             reader: None,
             columns: lists::outside(config),
             list: ListPath::of(&config.fields),
@@ -78,18 +81,18 @@ impl AvroReader {
         };
         let mut writers = Known::new(schemas);
         match (framing, own) {
-            (SchemaFraming::Confluent, own) => {
-                if let Some(own) = &own {
-                    // Tells now what is wrong with it.
-                    table.writer(0, own).map_err(unusable)?;
-                }
-                table.reader = own;
-            }
             (SchemaFraming::None, Some(own)) => {
-                writers.insert(0, table.writer(0, &own).map_err(unusable)?);
+                writers.insert(OWN, table.writer(OWN, &own).map_err(unusable)?);
             }
             (SchemaFraming::None, None) => {
                 return Err(unusable("there is none, and records do not name theirs".to_owned()));
+            }
+            (SchemaFraming::Confluent | SchemaFraming::Apicurio(_), own) => {
+                if let Some(own) = &own {
+                    // Tells now what is wrong with it.
+                    table.writer(OWN, own).map_err(unusable)?;
+                }
+                table.reader = own;
             }
         }
         Ok(Self { table, writers })
@@ -99,33 +102,46 @@ impl AvroReader {
     ///
     /// # Errors
     /// None on account of a record: only if a schema cannot be had for now.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
-        payloads: &[Payload<'_>],
+        payloads: &[Payload<'a>],
+        header: &dyn Fn(usize, &str) -> Option<&'a [u8]>,
         fields: &mut Fields,
         mut spread: Option<&mut Spread>,
     ) -> Result<Rows, SchemaError> {
         let mut rows = Rows { records: Vec::with_capacity(payloads.len()), batches: Vec::new() };
-        let mut by_number: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut bodies = Vec::with_capacity(payloads.len());
+        let mut by_id: BTreeMap<SchemaId, Vec<usize>> = BTreeMap::new();
         for (index, payload) in payloads.iter().enumerate() {
-            let number = match payload {
+            let frame = match payload {
                 // Told as a tombstone.
                 None => Err(String::new()),
-                Some(payload) if self.table.is_framed => {
-                    schemas::framed(payload, "an Avro record").map(|(number, _)| number)
+                Some(payload) => {
+                    let header = |name: &str| header(index, name);
+                    Frame::of(self.table.framing, payload, &header, "an Avro record")
                 }
-                Some(_) => Ok(0),
             };
-            if let Ok(number) = number {
-                by_number.entry(number).or_default().push(index);
+            match frame {
+                Ok(frame) => {
+                    // arrow-avro knows Confluent's frame itself.
+                    bodies.push(match self.table.framing {
+                        SchemaFraming::Confluent => payload.unwrap_or_default(),
+                        SchemaFraming::None | SchemaFraming::Apicurio(_) => frame.body,
+                    });
+                    by_id.entry(frame.id).or_default().push(index);
+                    rows.records.push(Err(String::new()));
+                }
+                Err(reason) => {
+                    bodies.push(&[]);
+                    rows.records.push(Err(reason));
+                }
             }
-            rows.records.push(number.and_then(|_| Err(String::new())));
         }
-        for (number, indices) in by_number {
+        for (id, indices) in by_id {
             let table = &self.table;
-            let writer = self.writers.get(number, SchemaKind::Avro, |found| {
+            let writer = self.writers.get(id, SchemaKind::Avro, |found| {
                 let schema = RecordSchema::read(&found.text, &found.references)?;
-                let writer = table.writer(number, &schema)?;
+                let writer = table.writer(id, &schema)?;
                 for field in &schema.fields {
                     fields.names.meet(field.name.clone());
                 }
@@ -139,7 +155,7 @@ impl AvroReader {
                 Ok(writer)
             });
             match writer? {
-                Ok(writer) => writer.read(&indices, payloads, &mut rows),
+                Ok(writer) => writer.read(&indices, &bodies, &mut rows),
                 Err(reason) => {
                     for index in indices {
                         rows.set(index, Err(reason.clone()));
@@ -153,7 +169,7 @@ impl AvroReader {
 
 impl Table {
     /// Makes ready for records written with this schema.
-    fn writer(&self, number: u32, schema: &RecordSchema) -> Result<Writer, String> {
+    fn writer(&self, id: SchemaId, schema: &RecordSchema) -> Result<Writer, String> {
         let effective = self.reader.as_ref().unwrap_or(schema);
         if self.list.is_some() && schema.has_lists_of_nothing {
             let reason = "it has a list whose elements take no bytes, such as nulls: expected \
@@ -177,8 +193,14 @@ impl Table {
         }
         let columns = self.list.iter().flat_map(|list| &list.columns);
         let mut writer = Writer {
-            number,
-            is_framed: self.is_framed,
+            name: match self.framing {
+                SchemaFraming::None => "the table's schema".to_owned(),
+                SchemaFraming::Confluent | SchemaFraming::Apicurio(_) => format!("schema {id}"),
+            },
+            frame: match (self.framing, id) {
+                (SchemaFraming::Confluent, SchemaId::Registered(number)) => Some(number),
+                _ => None,
+            },
             text: schema.text.clone(),
             reader: self.reader.as_ref().map(|schema| schema.text.clone()),
             // arrow-avro wants at least one.

@@ -171,14 +171,30 @@ impl Decoder {
         payloads: &[Payload<'a>],
         value: impl Fn(usize, usize) -> Result<Option<Cow<'a, str>>, String>,
     ) -> Result<Decoded, DecodeError> {
+        self.decode_records(payloads, value, |_, _| None)
+    }
+
+    /// Decodes `payloads` as [`decode_beside`](Self::decode_beside) does, where headers may tell
+    /// the schema: `header` returns the last one of this name of the record of this index.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_records<'a>(
+        &mut self,
+        payloads: &[Payload<'a>],
+        value: impl Fn(usize, usize) -> Result<Option<Cow<'a, str>>, String>,
+        header: impl Fn(usize, &str) -> Option<&'a [u8]>,
+    ) -> Result<Decoded, DecodeError> {
         let prepared = match &mut self.reader {
             Reader::Json | Reader::DebeziumJson | Reader::Raw(_) => Prepared::Nothing,
             Reader::Csv(reader) => Prepared::Csv(reader.parse(payloads)),
             Reader::Avro(reader) => {
-                Prepared::Avro(reader.read(payloads, &mut self.fields, self.spread.as_mut())?)
+                let spread = self.spread.as_mut();
+                Prepared::Avro(reader.read(payloads, &header, &mut self.fields, spread)?)
             }
             Reader::Protobuf(reader) => {
-                Prepared::Protobuf(reader.read(payloads, &mut self.fields, self.spread.as_mut())?)
+                let spread = self.spread.as_mut();
+                Prepared::Protobuf(reader.read(payloads, &header, &mut self.fields, spread)?)
             }
         };
         let mut indices = Vec::with_capacity(payloads.len());

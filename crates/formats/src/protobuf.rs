@@ -21,7 +21,10 @@ use self::value::{Owned, value_at};
 use crate::decode::{DecoderConfig, Payload};
 use crate::fields::{Fields, RecordType, Slot, Spread};
 use crate::lists::{self, ListPath, Listed};
-use crate::schemas::{self, Known, SchemaError, SchemaKind, SchemaSource};
+use crate::schemas::{Frame, Known, SchemaError, SchemaId, SchemaKind, SchemaSource, type_header};
+
+/// The table's own schema, which no registry has.
+const OWN: SchemaId = SchemaId::Registered(0);
 
 /// Reads Protobuf records of one topic.
 pub(crate) struct ProtobufReader {
@@ -31,7 +34,7 @@ pub(crate) struct ProtobufReader {
 
 /// What records are read for.
 struct Table {
-    is_framed: bool,
+    framing: SchemaFraming,
     /// For each column the way to it, unless it is beside the record or in its list.
     columns: Vec<Option<Vec<String>>>,
     list: Option<ListPath>,
@@ -40,7 +43,16 @@ struct Table {
 /// A schema, and those of its messages that records were of.
 struct Schema {
     messages: Messages,
-    plans: Vec<(Vec<usize>, Plan)>,
+    plans: Vec<(Type, Plan)>,
+}
+
+/// Which message of a schema a record is.
+#[derive(PartialEq, Eq)]
+enum Type {
+    /// By Confluent's indexes; none for the table's own.
+    Indexes(Vec<usize>),
+    /// By its name; the schema's first without one.
+    Named(Option<String>),
 }
 
 /// How columns are found in messages of one type.
@@ -76,19 +88,18 @@ impl ProtobufReader {
     ) -> Result<Self, SchemaError> {
         let unusable =
             |error| SchemaError::lasting(format!("the table's Protobuf schema: {error}"));
-        let is_framed = framing != SchemaFraming::None;
         let columns = lists::outside(config);
-        let table = Table { is_framed, columns, list: ListPath::of(&config.fields) };
+        let table = Table { framing, columns, list: ListPath::of(&config.fields) };
         let mut schemas = Known::new(source);
-        if !is_framed {
+        if framing == SchemaFraming::None {
             let own = config.own_schema.as_deref();
             let own = own.ok_or_else(|| {
                 unusable("there is none, and records do not name theirs".to_owned())
             })?;
             let messages = Messages::of_bytes(own).map_err(unusable)?;
             let message = messages.named(message).map_err(unusable)?;
-            let plans = vec![(Vec::new(), table.plan(message))];
-            schemas.insert(0, Schema { messages, plans });
+            let plans = vec![(Type::Indexes(Vec::new()), table.plan(message))];
+            schemas.insert(OWN, Schema { messages, plans });
         }
         Ok(Self { table, schemas })
     }
@@ -97,66 +108,115 @@ impl ProtobufReader {
     ///
     /// # Errors
     /// None on account of a record: only if a schema cannot be had for now.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
-        payloads: &[Payload<'_>],
+        payloads: &[Payload<'a>],
+        header: &dyn Fn(usize, &str) -> Option<&'a [u8]>,
         fields: &mut Fields,
         mut spread: Option<&mut Spread>,
     ) -> Result<Rows, SchemaError> {
         let mut rows = Vec::with_capacity(payloads.len());
-        for payload in payloads {
+        for (index, payload) in payloads.iter().enumerate() {
             rows.push(match payload {
                 // Told as a tombstone.
                 None => Err(String::new()),
-                Some(payload) => self.record(payload, fields, spread.as_deref_mut())?,
+                Some(payload) => {
+                    let header = |name: &str| header(index, name);
+                    self.record(payload, &header, fields, spread.as_deref_mut())?
+                }
             });
         }
         Ok(Rows(rows))
     }
 
-    fn record(
+    fn record<'a>(
         &mut self,
-        payload: &[u8],
+        payload: &'a [u8],
+        header: &dyn Fn(&str) -> Option<&'a [u8]>,
         fields: &mut Fields,
         spread: Option<&mut Spread>,
     ) -> Result<Result<Record, String>, SchemaError> {
         let table = &self.table;
-        let place = match table.is_framed {
-            true => schemas::framed(payload, "a Protobuf message")
-                .and_then(|(number, rest)| Ok((number, message_indexes(rest)?))),
-            false => Ok((0, (Vec::new(), payload))),
-        };
-        let (number, (indexes, body)) = match place {
-            Ok(place) => place,
+        let frame = match Frame::of(table.framing, payload, header, "a Protobuf message") {
+            Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };
-        let schema = self.schemas.get(number, SchemaKind::Protobuf, |found| {
+        let schema = self.schemas.get(frame.id, SchemaKind::Protobuf, |found| {
             let messages = Messages::of_text(&found.text, &found.references)?;
             Ok(Schema { messages, plans: Vec::new() })
         })?;
-        Ok(schema.and_then(|schema| schema.plan(indexes, table, fields, spread)?.read(body)))
+        Ok(schema.and_then(|schema| {
+            let (of, body) = Type::of(table.framing, &schema.messages, frame.body, header)?;
+            schema.plan(of, table, fields, spread)?.read(body)
+        }))
     }
+}
+
+impl Type {
+    /// Returns which message a record is, and the message itself.
+    ///
+    /// # Errors
+    /// If what says so is cut off.
+    fn of<'a>(
+        framing: SchemaFraming,
+        messages: &Messages,
+        body: &'a [u8],
+        header: &dyn Fn(&str) -> Option<&'a [u8]>,
+    ) -> Result<(Self, &'a [u8]), String> {
+        Ok(match framing {
+            SchemaFraming::None => (Self::Indexes(Vec::new()), body),
+            SchemaFraming::Confluent => {
+                let (indexes, body) = message_indexes(body)?;
+                (Self::Indexes(indexes), body)
+            }
+            SchemaFraming::Apicurio(_) => match reference(messages, body) {
+                Some((name, body)) => (Self::Named(Some(name.to_owned())), body),
+                None => (Self::Named(type_header(header).map(str::to_owned)), body),
+            },
+        })
+    }
+
+    fn find(&self, messages: &Messages) -> Result<MessageDescriptor, String> {
+        match self {
+            Self::Indexes(indexes) => messages.at(indexes),
+            Self::Named(Some(name)) => messages.named(Some(name)),
+            Self::Named(None) => messages.at(&[0]),
+        }
+    }
+}
+
+/// Takes the reference off that Apicurio's serializers may put in front: a message by its
+/// length, whose one field is the name of the record's type.
+fn reference<'a>(messages: &Messages, body: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    let [length, 0x0A, named, rest @ ..] = body else { return None };
+    let (name, behind) = rest.split_at_checked(usize::from(*named))?;
+    let name = std::str::from_utf8(name).ok()?;
+    // In a record without one these bytes would have to be a name of its schema.
+    let is_reference = *named < 0x80
+        && usize::from(*length) == name.len() + 2
+        && messages.named(Some(name)).is_ok();
+    is_reference.then_some((name, behind))
 }
 
 impl Schema {
     fn plan(
         &mut self,
-        indexes: Vec<usize>,
+        of: Type,
         table: &Table,
         fields: &mut Fields,
         spread: Option<&mut Spread>,
     ) -> Result<&Plan, String> {
-        let known = self.plans.iter().position(|(known, _)| *known == indexes);
+        let known = self.plans.iter().position(|(known, _)| *known == of);
         let at = match known {
             Some(at) => at,
             None => {
-                let message = self.messages.at(&indexes)?;
+                let message = of.find(&self.messages)?;
                 fields.meet(&message);
                 if let Some(spread) = spread {
                     spread.meet(&message);
                 }
                 let plan = table.plan(message);
-                self.plans.push((indexes, plan));
+                self.plans.push((of, plan));
                 self.plans.len() - 1
             }
         };

@@ -40,7 +40,8 @@ impl Registry {
 }
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         self.asked.lock().unwrap().push(id);
         match id {
             999 => Err(SchemaError::transient("the registry does not answer")),

@@ -7,7 +7,6 @@ use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaSt
 
 use super::{Place, Rows};
 use crate::cells::Cells;
-use crate::decode::Payload;
 use crate::guard::guarded;
 
 /// The bytes in front of a record: a zero, and the schema's number.
@@ -18,8 +17,10 @@ const NO_FRAME: [u8; FRAME] = [0; FRAME];
 
 /// A schema that records were written with.
 pub(super) struct Writer {
-    pub(super) number: u32,
-    pub(super) is_framed: bool,
+    /// What it is called, for people.
+    pub(super) name: String,
+    /// Its number, if records have it in front as arrow-avro knows it.
+    pub(super) frame: Option<u32>,
     pub(super) text: String,
     pub(super) reader: Option<String>,
     /// The fields of the record that columns need, if any is.
@@ -44,10 +45,11 @@ pub(super) struct Batch {
 impl Writer {
     pub(super) fn build(&self) -> Result<Decoder, ArrowError> {
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        store.set(Fingerprint::Id(self.number), AvroSchema::new(self.text.clone()))?;
+        let fingerprint = Fingerprint::Id(self.frame.unwrap_or_default());
+        store.set(fingerprint, AvroSchema::new(self.text.clone()))?;
         let mut builder = ReaderBuilder::new()
             .with_writer_schema_store(store)
-            .with_active_fingerprint(Fingerprint::Id(self.number))
+            .with_active_fingerprint(fingerprint)
             .with_batch_size(self.capacity);
         if let Some(reader) = &self.reader {
             builder = builder.with_reader_schema(AvroSchema::new(reader.clone()));
@@ -59,44 +61,40 @@ impl Writer {
     }
 
     /// Decodes the records of these indices.
-    pub(super) fn read(&mut self, indices: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
-        let payload = |index: usize| payloads.get(index).copied().flatten().unwrap_or_default();
+    pub(super) fn read(&mut self, indices: &[usize], bodies: &[&[u8]], rows: &mut Rows) {
+        let body = |index: usize| bodies.get(index).copied().unwrap_or_default();
         for some in indices.chunks(self.capacity) {
             let mut rest = some;
             loop {
-                let mut pushed = rest.iter().map(|index| self.push(payload(*index)));
+                let mut pushed = rest.iter().map(|index| self.push(body(*index)));
                 let bad = pushed.by_ref().enumerate().find_map(|(at, it)| Some((at, it.err()?)));
                 let Some((at, reason)) = bad else { break };
                 // It may hold a part of the record.
                 self.decoder = None;
                 let (before, behind) = rest.split_at(at);
                 // These were decoded once, so it goes no deeper.
-                self.read(before, payloads, rows);
+                self.read(before, bodies, rows);
                 if let Some((bad, behind)) = behind.split_first() {
                     rows.set(*bad, Err(reason));
                     rest = behind;
                 }
             }
-            self.flush(rest, payloads, rows);
+            self.flush(rest, bodies, rows);
         }
     }
 
     /// Decodes one record. After an error the decoder is of no use.
-    fn push(&mut self, payload: &[u8]) -> Result<(), String> {
-        let number = self.number;
-        let of_schema = match self.is_framed {
-            true => format!("schema {number}"),
-            false => "the table's schema".to_owned(),
-        };
+    fn push(&mut self, body: &[u8]) -> Result<(), String> {
+        let of_schema = &self.name;
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.build().map_err(|error| format!("{of_schema}: {error}"))?,
         };
         let framed;
-        let bytes = match self.is_framed {
-            true => payload,
-            false => {
-                framed = [&NO_FRAME, payload].concat();
+        let bytes = match self.frame {
+            Some(_) => body,
+            None => {
+                framed = [&NO_FRAME, body].concat();
                 &framed
             }
         };
@@ -116,7 +114,7 @@ impl Writer {
 
     /// Makes a batch of the records that were decoded. What shows only now (texts that are
     /// not UTF-8) is found by halves.
-    fn flush(&mut self, held: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
+    fn flush(&mut self, held: &[usize], bodies: &[&[u8]], rows: &mut Rows) {
         if held.is_empty() {
             return;
         }
@@ -136,12 +134,12 @@ impl Writer {
                 }
             }
             (Err(error), [only]) => {
-                rows.set(*only, Err(format!("no Avro record of schema {}: {error}", self.number)));
+                rows.set(*only, Err(format!("no Avro record of {}: {error}", self.name)));
             }
             (Err(_), several) => {
                 let (first, second) = several.split_at(several.len() / 2);
-                self.read(first, payloads, rows);
-                self.read(second, payloads, rows);
+                self.read(first, bodies, rows);
+                self.read(second, bodies, rows);
             }
         }
     }

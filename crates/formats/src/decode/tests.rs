@@ -1,5 +1,6 @@
 //! The decoder as a whole: batches, records that are none, names.
 
+mod apicurio;
 mod faults;
 mod formats;
 mod laws;

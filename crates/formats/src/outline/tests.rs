@@ -8,7 +8,7 @@ use crate::schemas::RegisteredSchema;
 
 fn told(records: &[&str]) -> Result<Outline, OutlineError> {
     let payloads: Vec<Payload<'_>> = records.iter().map(|record| Some(record.as_bytes())).collect();
-    outline(&payloads, None)
+    outline(&payloads, |_, _| None, None)
 }
 
 fn fields(outline: &Outline) -> Vec<(String, DataType)> {
@@ -99,13 +99,14 @@ fn what_cannot_be_told_is_said() {
         };
         assert!(error.contains(reason), "{reason}: {error}");
     }
-    assert_eq!(outline(&[None, None], None), Err(OutlineError::Empty));
+    assert_eq!(outline(&[None, None], |_, _| None, None), Err(OutlineError::Empty));
 }
 
 struct Registry(RegisteredSchema);
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         Ok((id < 10).then(|| self.0.clone()))
     }
 }
@@ -131,7 +132,7 @@ fn fields_of_a_schema_are_those_that_it_names() {
     let of = |kind, text: &str, record: &[u8]| {
         let text = text.to_owned();
         let mut registry = Registry(RegisteredSchema { kind, text, references: Vec::new() });
-        outline(&[Some(record), Some(record)], Some(&mut registry))
+        outline(&[Some(record), Some(record)], |_, _| None, Some(&mut registry))
     };
     let kinds = expected(&[
         ("$.id", DataType::Utf8),

@@ -2,22 +2,28 @@
 
 use arrow::datatypes::DataType;
 use prost_reflect::{Kind, MessageDescriptor};
+use tidecast_stream::SchemaFraming;
 
-use super::message_indexes;
+use super::Type;
 use super::schema::Messages;
 use crate::outline::{self, OutlinedFields};
 use crate::schemas::RegisteredSchema;
 
 /// Tells the fields of records of a schema, of the message that `record` is, a record without
-/// the schema's number.
+/// the schema's number, and `header` its headers.
 ///
 /// # Errors
 /// If the schema is of no use, or the record of none of its messages.
-pub(crate) fn outline(found: &RegisteredSchema, record: &[u8]) -> Result<OutlinedFields, String> {
+pub(crate) fn outline<'a>(
+    found: &RegisteredSchema,
+    framing: SchemaFraming,
+    record: &'a [u8],
+    header: &dyn Fn(&str) -> Option<&'a [u8]>,
+) -> Result<OutlinedFields, String> {
     let messages = Messages::of_text(&found.text, &found.references)?;
-    let (indexes, _) = message_indexes(record)?;
+    let (of, _) = Type::of(framing, &messages, record, header)?;
     let mut fields = OutlinedFields::default();
-    outline_fields(&messages.at(&indexes)?, &mut Vec::new(), &mut fields);
+    outline_fields(&of.find(&messages)?, &mut Vec::new(), &mut fields);
     Ok(fields)
 }
 

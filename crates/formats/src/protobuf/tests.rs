@@ -21,7 +21,8 @@ use crate::schemas::{RegisteredSchema, SchemaKind};
 struct Registry(HashMap<u32, RegisteredSchema>);
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         Ok(self.0.get(&id).cloned())
     }
 }

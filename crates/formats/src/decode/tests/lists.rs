@@ -10,7 +10,7 @@ use tidecast_stream::{AvroFormat, EpochUnit, FieldColumn, ProtobufFormat};
 
 use self::gateway::{AVRO, Gateway, PROTO, Reading};
 use super::*;
-use crate::schemas::{RegisteredSchema, SchemaError, SchemaKind};
+use crate::schemas::{RegisteredSchema, SchemaError, SchemaId, SchemaKind};
 use crate::time::TimeRule;
 
 const JSON: ValueFormat = ValueFormat::Json;
@@ -200,7 +200,8 @@ fn names_of_elements_are_told() {
 struct Both;
 
 impl SchemaSource for Both {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         let (kind, text) = match id {
             1 => (SchemaKind::Avro, AVRO),
             _ => (SchemaKind::Protobuf, PROTO),
