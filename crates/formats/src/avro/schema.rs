@@ -194,7 +194,12 @@ impl ListsOfNothing {
                 "record" | "error" => {
                     let fields = object.get("fields").and_then(Value::as_array);
                     let types = fields.into_iter().flatten().filter_map(|field| field.get("type"));
-                    types.fold(true, |all, field| self.takes_nothing(field) && all)
+                    let mut takes_nothing = true;
+                    // All are looked at, for the lists in them.
+                    for field in types {
+                        takes_nothing &= self.takes_nothing(field);
+                    }
+                    takes_nothing
                 }
                 "array" => {
                     let items = object.get("items");

@@ -110,7 +110,7 @@ mod tests {
         let cache = SchemaCache::default();
         let id = SchemaId::Registered(1);
         cache.of(&settings("one")).insert(id, &schema(3));
-        assert_eq!(cache.clone().of(&settings("one")).get(id), Some(schema(3)));
+        assert_eq!(cache.of(&settings("one")).get(id), Some(schema(3)));
         assert_eq!(cache.of(&settings("one")).get(SchemaId::Global(1)), None);
         assert_eq!(cache.of(&settings("another")).get(id), None);
     }
