@@ -12,8 +12,12 @@ use crate::guard::guarded;
 /// The bytes in front of a record: a zero, and the schema's number.
 const FRAME: usize = 5;
 
-/// What stands in front of a record for arrow-avro where nothing does.
-const NO_FRAME: [u8; FRAME] = [0; FRAME];
+/// What stands in front of a record for arrow-avro where nothing does: a number that few
+/// records end in.
+const NO_FRAME: [u8; FRAME] = [0, 0xFF, 0xFF, 0xFF, 0xFF];
+
+/// The number in it.
+const NO_NUMBER: u32 = u32::MAX;
 
 /// A schema that records were written with.
 pub(super) struct Writer {
@@ -45,7 +49,7 @@ pub(super) struct Batch {
 impl Writer {
     pub(super) fn build(&self) -> Result<Decoder, ArrowError> {
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        let fingerprint = Fingerprint::Id(self.frame.unwrap_or_default());
+        let fingerprint = Fingerprint::Id(self.frame.unwrap_or(NO_NUMBER));
         store.set(fingerprint, AvroSchema::new(self.text.clone()))?;
         let mut builder = ReaderBuilder::new()
             .with_writer_schema_store(store)
@@ -103,6 +107,9 @@ impl Writer {
         let records = capacity.saturating_sub(decoder.capacity());
         self.decoder = Some(decoder);
         match outcome {
+            Ok(used) if used == bytes.len() && records == 1 && self.has_a_frame_behind(bytes) => {
+                Err(format!("bytes behind an Avro record of {of_schema}: expected it alone"))
+            }
             Ok(used) if used == bytes.len() && records == 1 => Ok(()),
             Ok(_) if records > 0 => {
                 Err(format!("bytes behind an Avro record of {of_schema}: expected it alone"))
@@ -110,6 +117,25 @@ impl Writer {
             Ok(_) => Err(format!("an Avro record of {of_schema} that is cut off")),
             Err(error) => Err(format!("no Avro record of {of_schema}: {error}")),
         }
+    }
+
+    /// Returns whether a record with its frame, read to the end, is one with another frame
+    /// behind it: a decoder takes that, and would read what comes next as its body.
+    fn has_a_frame_behind(&self, bytes: &[u8]) -> bool {
+        let (Some(frame), Some(length)) = (bytes.get(..FRAME), bytes.len().checked_sub(FRAME))
+        else {
+            return false;
+        };
+        let Some(shorter) = bytes.get(..length).filter(|_| bytes.ends_with(frame)) else {
+            return false;
+        };
+        // Few records end so, and of those that do few have not to.
+        self.build().is_ok_and(|mut decoder| {
+            let capacity = decoder.capacity();
+            // What it makes of a record that is too short shows in what it holds.
+            let _outcome = decoder.decode(shorter);
+            decoder.capacity() < capacity
+        })
     }
 
     /// Makes a batch of the records that were decoded. What shows only now (texts that are

@@ -1,4 +1,4 @@
-//! Records of Apicurio's serializers.
+//! Records of Apicurio's serializers: framed as those of 2.6.13 write them.
 
 use std::collections::HashMap;
 
@@ -154,6 +154,15 @@ fn a_messages_type_is_named_in_front_of_it_or_by_a_header() {
     let found = outcomes(protobuf(SchemaFraming::Apicurio(None)), &registry, &records);
     assert_eq!(found[..3], [Ok(0.5), Ok(0.5), Ok(0.5)], "{found:?}");
     assert!(found[3].as_ref().unwrap_err().contains("`m.Other`"), "{found:?}");
+}
+
+/// So 2.x writes a message with `apicurio.registry.as-confluent`, which Confluent's do not.
+#[test]
+fn a_messages_type_is_named_in_front_of_it_behind_four_bytes_as_well() {
+    let registry = registry(&[(SchemaId::Global(4), SchemaKind::Protobuf)]);
+    let record = record(b"\0\0\0\0\x04\x09\x0a\x07Reading\x09", 0.5);
+    let framing = SchemaFraming::Apicurio(Some(ApicurioId::Global));
+    assert_eq!(outcomes(protobuf(framing), &registry, &[(&[], record)]), [Ok(0.5)]);
 }
 
 /// Read by the other format, either says which it is.
