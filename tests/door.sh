@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The door, as a newcomer finds it: a producer that is not ours writes the same readings as
-# JSON, nested JSON, Avro and Protobuf (with a schema registry), CSV, Debezium's change events
-# and bare numbers; `tidecast init` looks at each topic and writes its pipeline; they run; and
-# the forecasts are compared to the bit.
+# JSON, nested JSON, Avro and Protobuf (with a schema registry), CSV, Debezium's change events,
+# bare numbers, and Avro as Apicurio's serializers frame it, in the value and by headers; `tidecast init` looks at each topic and writes its pipeline; they run; and
+# the forecasts are compared to the bit. All of it by TLS and with a SCRAM login.
 #
 #   tests/door.sh            a Kafka and Apicurio's registry, both from Maven, for the while
 #
-# Needs cargo, Java 17, Maven and Python 3 (confluent-kafka comes from PyPI). About ten minutes
+# Needs cargo, a JDK 17, openssl, Maven and Python 3 (confluent-kafka comes from PyPI). About ten minutes
 # when all of it has to be fetched and built, one afterwards. Not in CI: 300 MB of downloads for
 # what tests/formats.rs shows with a registry of its own.
 #
@@ -21,8 +21,8 @@ mkdir -p "$cache"
 work=$(mktemp -d)
 pids=()
 finish() {
+  exec 3>&- || true
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  KAFKA_RUN=$work/kafka "$here/kafka/kafka.sh" stop >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap finish EXIT
@@ -58,7 +58,22 @@ url=http://127.0.0.1:$port/apis/ccompat/v7
 pids+=($!)
 
 say "the broker"
-broker=$(KAFKA_RUN=$work/kafka "$here/kafka/kafka.sh" start | tail -n1)
+mkfifo "$work/broker.in" "$work/broker.out"
+"$here/kafka/kafka.sh" serve secure < "$work/broker.in" > "$work/broker.out" 2> "$work/broker.log" &
+pids+=($!)
+# It ends when its input does.
+exec 3> "$work/broker.in" 4< "$work/broker.out"
+read -r said <&4 || { cat "$work/broker.log"; exit 1; }
+broker=$(sed 's/.* sasl=\([^ ]*\).*/\1/' <<< "$said")
+certificates=$(sed 's/.* certificates=\([^ ]*\).*/\1/' <<< "$said")
+echo hush-512 > "$work/password"
+export TIDECAST_KAFKA__PROPERTIES__SECURITY_PROTOCOL=SASL_SSL
+export TIDECAST_KAFKA__PROPERTIES__SASL_MECHANISM=SCRAM-SHA-512
+export TIDECAST_KAFKA__PROPERTIES__SASL_USERNAME=service
+export TIDECAST_KAFKA__PROPERTIES__SASL_PASSWORD_FILE=$work/password
+export TIDECAST_KAFKA__PROPERTIES__SSL_CA_LOCATION=$certificates/ca.pem
+# The same for librdkafka in Python.
+export DOOR_KAFKA='{"security.protocol":"SASL_SSL","sasl.mechanism":"SCRAM-SHA-512","sasl.username":"service","sasl.password":"hush-512","ssl.ca.location":"'$certificates'/ca.pem"}'
 for _ in $(seq 120); do
   curl -sf "$url/subjects" >/dev/null && break
   sleep 0.5
@@ -70,7 +85,7 @@ start=$(((($(date +%s) / 60) - 90) * 60000))
 PYTHONPATH=$work "$python" "$here/door/produce.py" "$broker" "$url" door "$start"
 
 say "pipelines, by tidecast init"
-for format in json nested avro protobuf csv debezium raw; do
+for format in json nested avro protobuf csv debezium raw apicurio headers; do
   # One name for all, since the draws of a forecast follow from it.
   "$TIDECAST" init --kafka "$broker" --topic "door-$format" --registry "$url" --name door \
     --output "$work/$format.sql" 2> "$work/$format.notes"
@@ -86,7 +101,7 @@ done
 head -n 40 "$work/avro.sql"
 
 say "forecasts"
-for format in json nested avro protobuf csv debezium raw; do
+for format in json nested avro protobuf csv debezium raw apicurio headers; do
   "$TIDECAST" run "$work/$format.sql" --set "kafka.group_prefix=$format" --set "state.url=off" \
     --set "pipeline.instance=$format" \
     --set "server.listen=127.0.0.1:0" > "$work/$format.log" 2>&1 &

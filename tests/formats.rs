@@ -40,10 +40,26 @@ impl Registry {
         ]));
         let proto = "syntax = \"proto3\"; message Other {} message Reading { string site = 1; \
                      double kw = 2; Time time = 3; message Time { int64 ms = 1; } }";
+        let reading = json!({"type": "record", "name": "Value", "fields": [
+            {"name": "at", "type": "long"}, {"name": "kw", "type": "double"},
+        ]});
+        let lists = avro(json!([
+            {"name": "meter", "type": "string"},
+            {"name": "readings", "type": {"type": "array", "items": reading}},
+        ]));
+        let messages = "syntax = \"proto3\"; message Gateway { string meter = 1; \
+                        repeated Reading readings = 2; } \
+                        message Reading { int64 at = 1; double kw = 2; }";
+        let first_text = first["schema"].as_str().unwrap();
         let answers = [
-            ("/schemas/ids/1".to_owned(), first),
+            ("/schemas/ids/1".to_owned(), first.clone()),
             ("/schemas/ids/2".to_owned(), second),
             ("/schemas/ids/3".to_owned(), json!({"schema": proto, "schemaType": "PROTOBUF"})),
+            ("/schemas/ids/4".to_owned(), lists),
+            // By Apicurio's own interface, the text itself.
+            ("/ids/globalIds/6".to_owned(), serde_json::from_str(first_text).unwrap()),
+            ("/ids/globalIds/6/references".to_owned(), json!([])),
+            ("/schemas/ids/5".to_owned(), json!({"schema": messages, "schemaType": "PROTOBUF"})),
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -98,6 +114,11 @@ fn avro(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     framed(1, &[text(site), long(1), kw.to_le_bytes().to_vec(), long(ms)])
 }
 
+/// The same behind eight bytes of number, as Apicurio's serializers write it.
+fn apicurio(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    [&[0, 0, 0, 0, 0, 0, 0, 0, 6], &avro(site, kw, ms)[5..]].concat()
+}
+
 fn avro_later(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     let volts = 231.5_f32.to_le_bytes().to_vec();
     framed(2, &[long(ms * 1_000), volts, kw.to_le_bytes().to_vec(), text(site)])
@@ -112,9 +133,24 @@ fn protobuf(site: &str, kw: f64, ms: i64) -> Vec<u8> {
     framed(3, &[vec![2, 2], time, kw, site])
 }
 
+fn avro_list(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    let reading = |ms: i64| [long(ms), kw.to_le_bytes().to_vec()].concat();
+    framed(4, &[text(site), long(2), reading(ms), reading(ms + 1), long(0)])
+}
+
+fn protobuf_list(site: &str, kw: f64, ms: i64) -> Vec<u8> {
+    let reading = |ms: i64| {
+        let reading = [vec![1 << 3], varint(ms as u64), vec![2 << 3 | 1], kw.to_le_bytes().into()];
+        let reading = reading.concat();
+        [vec![2 << 3 | 2], varint(reading.len() as u64), reading].concat()
+    };
+    let site = [vec![1 << 3 | 2], varint(site.len() as u64), site.into()].concat();
+    framed(5, &[vec![0], site, reading(ms), reading(ms + 1)])
+}
+
 type Writer = fn(&str, f64, i64) -> Vec<u8>;
 
-const FORMATS: [(&str, &str, Writer); 7] = [
+const FORMATS: [(&str, &str, Writer); 10] = [
     ("json", "'format'='json'", |site, kw, ms| {
         json!({"site": site, "kw": kw, "ts": ms}).to_string().into_bytes()
     }),
@@ -151,7 +187,20 @@ const FORMATS: [(&str, &str, Writer); 7] = [
         format!("\"{site}\";{kw};{ms}\n").into_bytes()
     }),
     ("avro", "'format'='avro-confluent'", avro),
+    ("apicurio", "'format'='avro-apicurio'", apicurio),
     ("protobuf", "'format'='protobuf-confluent', 'fields.ts'='time.ms'", protobuf),
+    (
+        "avro_list",
+        "'format'='avro-confluent', 'fields.site'='$.meter', 'fields.kw'='$.readings[*].kw',
+           'fields.ts'='$.readings[*].at'",
+        avro_list,
+    ),
+    (
+        "protobuf_list",
+        "'format'='protobuf-confluent', 'fields.site'='$.meter', 'fields.kw'='$.readings[*].kw',
+           'fields.ts'='$.readings[*].at'",
+        protobuf_list,
+    ),
 ];
 
 #[test]
@@ -228,7 +277,9 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
         let expected = match *format {
             "debezium" => vec![],
             "avro" => vec!["schema 9, which the schema registry does not have"; 2],
-            "protobuf" => vec!["no schema registry's header"],
+            "apicurio" | "avro_list" | "protobuf" | "protobuf_list" => {
+                vec!["no schema registry's header"]
+            }
             "csv" => vec!["UTF-8"],
             _ => vec!["not a JSON object"],
         };
@@ -239,6 +290,7 @@ fn the_same_readings_are_the_same_forecasts_in_any_format() {
     }
     let mut asked = registry.asked.lock().unwrap().clone();
     asked.sort();
-    let expected = [1, 2, 3, 9].map(|number| format!("/schemas/ids/{number}"));
+    let mut expected = ["", "/references"].map(|end| format!("/ids/globalIds/6{end}")).to_vec();
+    expected.extend([1, 2, 3, 4, 5, 9].map(|number| format!("/schemas/ids/{number}")));
     assert_eq!(asked, expected, "each once");
 }

@@ -7,18 +7,20 @@ number the same to its last digit.
 """
 
 import json
+import os
 import sys
 import time
 
 from confluent_kafka import Consumer
 
 bootstrap, prefix, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-FORMATS = ["json", "nested", "avro", "protobuf", "debezium", "csv", "raw"]
+kafka = {"bootstrap.servers": bootstrap} | json.loads(os.environ.get("DOOR_KAFKA", "{}"))
+FORMATS = ["json", "nested", "avro", "protobuf", "debezium", "csv", "raw", "apicurio", "headers"]
 
 
 def forecasts(name):
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{prefix}-{time.time()}",
-                         "auto.offset.reset": "earliest", "isolation.level": "read_committed"})
+    consumer = Consumer(kafka | {"group.id": f"{prefix}-{time.time()}", "auto.offset.reset": "earliest",
+                                 "isolation.level": "read_committed"})
     consumer.subscribe([f"{prefix}-{name}.forecasts"])
     found, deadline = {}, time.time() + 60
     while len(found) < count and time.time() < deadline:

@@ -2,14 +2,20 @@
 
     produce.py BOOTSTRAP REGISTRY PREFIX START_MS
 
-Topics <PREFIX>-json, -nested, -avro, -protobuf, -csv, -debezium and -raw are created with two
-partitions; a series' readings are in one of them, and all formats agree on which.
+Topics <PREFIX>-json, -nested, -avro, -protobuf, -csv, -debezium, -raw, -apicurio and -headers are
+created with two partitions; a series' readings are in one of them, and all formats agree on which.
+The last two are Avro as Apicurio's serializers write it (2.x): the `globalId` of the schema in eight
+bytes of the value, or in a header.
 """
 
+import io
 import json
 import math
+import os
 import sys
+import urllib.request
 
+import fastavro
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -21,9 +27,10 @@ import reading_pb2
 
 bootstrap, registry_url, prefix, start = sys.argv[1:5]
 start = int(start)
-FORMATS = ["json", "nested", "avro", "protobuf", "csv", "debezium", "raw"]
+FORMATS = ["json", "nested", "avro", "protobuf", "csv", "debezium", "raw", "apicurio", "headers"]
 
-admin = AdminClient({"bootstrap.servers": bootstrap})
+kafka = {"bootstrap.servers": bootstrap} | json.loads(os.environ.get("DOOR_KAFKA", "{}"))
+admin = AdminClient(kafka)
 topics = [NewTopic(f"{prefix}-{name}", 2, 1) for name in FORMATS]
 topics += [NewTopic(f"{prefix}-{name}.forecasts", 2, 1) for name in FORMATS]
 for future in admin.create_topics(topics).values():
@@ -49,6 +56,24 @@ avro = [AvroSerializer(registry, schema, conf=options) for schema in (first, sec
 protobuf = ProtobufSerializer(reading_pb2.Reading, registry, {"use.deprecated.format": False})
 
 
+def register(schema):
+    """Returns the `globalId` of a schema, registered as Apicurio's serializers do."""
+    native = registry_url.replace("/apis/ccompat/v7", "/apis/registry/v2")
+    request = urllib.request.Request(
+        f"{native}/groups/door/artifacts?ifExists=RETURN", schema.encode(),
+        {"X-Registry-ArtifactId": "door", "Content-Type": "application/json; artifactType=AVRO"})
+    return json.load(urllib.request.urlopen(request))["globalId"].to_bytes(8, "big")
+
+
+parsed = fastavro.parse_schema(json.loads(first))
+
+
+def binary(meter, kw, ms):
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, parsed, {"meter": meter, "kw": kw, "ts": ms})
+    return written.getvalue()
+
+
 def value(name, meter, kw, ms, minute):
     context = SerializationContext(f"{prefix}-{name}", MessageField.VALUE)
     if name == "json":
@@ -71,10 +96,16 @@ def value(name, meter, kw, ms, minute):
     if name == "debezium":
         return json.dumps({"before": None, "after": {"meter": meter, "kw": kw, "ts": ms},
                            "source": {"connector": "postgresql", "ts_ms": ms}, "op": "c", "ts_ms": ms})
+    if name == "apicurio":
+        return b"\0" + global_id + binary(meter, kw, ms)
+    if name == "headers":
+        return binary(meter, kw, ms)
     return repr(kw)
 
 
-producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50})
+global_id = register(first)
+headers = {"headers": [("apicurio.value.globalId", global_id), ("apicurio.value.encoding", b"BINARY")]}
+producer = Producer(kafka | {"linger.ms": 50})
 for minute in range(60):
     for number in range(4):
         meter = f"{number:03}"
@@ -82,7 +113,7 @@ for minute in range(60):
         ms = start + minute * 60_000
         for name in FORMATS:
             producer.produce(f"{prefix}-{name}", value(name, meter, kw, ms, minute),
-                             key=meter, partition=number % 2, timestamp=ms)
+                             key=meter, partition=number % 2, timestamp=ms, headers=headers.get(name))
     producer.poll(0)
 producer.flush()
 print(f"{60 * 4} readings to each of {len(FORMATS)} topics")

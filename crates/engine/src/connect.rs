@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
 use tidecast_kafka::{
-    GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, WarmStart,
+    GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SchemaCache,
+    WarmStart,
 };
 use tidecast_sql::{
     Delivery, FileFormat, FileOptions, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
@@ -65,8 +66,13 @@ pub trait Connectors: Send + Sync {
 }
 
 /// The connectors that the SQL names: Kafka, files, the terminal.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SqlConnectors;
+///
+/// Schemas that records name are kept from one generation of a pipeline to the next, and shared
+/// by all of them.
+#[derive(Debug, Clone, Default)]
+pub struct SqlConnectors {
+    schemas: SchemaCache,
+}
 
 impl Connectors for SqlConnectors {
     fn connect(
@@ -76,7 +82,11 @@ impl Connectors for SqlConnectors {
     ) -> Result<Connection, ConnectError> {
         let (source, committer): (Box<dyn Source>, _) = match &plan.source.connector {
             SourceConnector::Kafka(options) => {
-                let source = KafkaSource::connect(kafka_source(plan, options, config))?;
+                let source = KafkaSourceConfig {
+                    schemas: self.schemas.clone(),
+                    ..kafka_source(plan, options, config)
+                };
+                let source = KafkaSource::connect(source)?;
                 let committer = source.committer();
                 (Box::new(source), Some(committer))
             }

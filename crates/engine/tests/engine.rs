@@ -401,7 +401,8 @@ fn a_sink_with_columns_is_told_them_when_it_is_connected() {
     );
     let plan =
         parse_scripts(&[("test.sql".to_owned(), script)], &MODELS).expect("a script").remove(0);
-    let mut ends = SqlConnectors.connect(&plan, &EngineConfig::default()).expect("two files");
+    let mut ends =
+        SqlConnectors::default().connect(&plan, &EngineConfig::default()).expect("two files");
     ends.sink.close().expect("a file");
     let written = std::fs::read_to_string(&output).expect("the file");
     assert_eq!(written, "pipeline,meter,origin,time,step,variate,mean,q0.5,model,status,reason\n");

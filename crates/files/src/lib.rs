@@ -40,7 +40,6 @@ mod bad;
 mod conform;
 mod error;
 mod format;
-mod guard;
 mod infer;
 mod listed;
 mod long;

@@ -19,7 +19,9 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use tidecast_formats::schemas::{RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
+use tidecast_formats::schemas::{
+    RegisteredSchema, SchemaError, SchemaId, SchemaKind, SchemaSource,
+};
 use tidecast_formats::{Decoder, DecoderConfig, Payload};
 use tidecast_stream::{AvroFormat, CsvDialect, ProtobufFormat, SchemaFraming, ValueFormat};
 
@@ -39,7 +41,10 @@ const PROTO: &str =
 struct One(RegisteredSchema);
 
 impl SchemaSource for One {
-    fn schema(&mut self, _: u32) -> std::result::Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(
+        &mut self,
+        _: SchemaId,
+    ) -> std::result::Result<Option<RegisteredSchema>, SchemaError> {
         Ok(Some(self.0.clone()))
     }
 }

@@ -9,30 +9,25 @@
 //! made of them, so one that is not UTF-8 is found by halves. Behind a batch it counts the
 //! branches of unions on, so there is a new one for each.
 
+mod outline;
 mod schema;
+mod writer;
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Fields, SchemaRef};
-use arrow::error::ArrowError;
-use arrow_avro::reader::{Decoder, ReaderBuilder};
-use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
-use tidecast_stream::{FieldColumn, FieldPath, SchemaFraming};
+use arrow::datatypes::{DataType, Field, Fields as ArrowFields};
+use tidecast_stream::SchemaFraming;
 
+pub(crate) use self::outline::outline;
 use self::schema::RecordSchema;
-use crate::cells::Cells;
+use self::writer::{Batch, Writer};
 use crate::decode::{DecoderConfig, Payload};
-use crate::fields::Slot;
-use crate::names::Names;
-use crate::outline::{self, OutlinedField};
-use crate::schemas::{self, Known, RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
+use crate::fields::{Fields, RecordType, Slot, Spread};
+use crate::lists::{self, ListPath, Listed};
+use crate::schemas::{Frame, Known, SchemaError, SchemaId, SchemaKind, SchemaSource};
 
-/// The bytes in front of a record: a zero, and the schema's number.
-const FRAME: usize = 5;
-
-/// What stands in front of a record for arrow-avro where nothing does.
-const NO_FRAME: [u8; FRAME] = [0; FRAME];
+/// The table's own schema, which no registry has.
+const OWN: SchemaId = SchemaId::Registered(0);
 
 /// Reads Avro records of one topic.
 pub(crate) struct AvroReader {
@@ -42,37 +37,23 @@ pub(crate) struct AvroReader {
 
 /// What records are read for.
 struct Table {
-    is_framed: bool,
+    framing: SchemaFraming,
     /// The reader's schema.
     reader: Option<RecordSchema>,
-    schema: SchemaRef,
-    beside: Vec<usize>,
-    paths: Vec<FieldColumn>,
+    /// For each column the way to it, unless it is beside the record or in its list.
+    columns: Vec<Option<Vec<String>>>,
+    list: Option<ListPath>,
     capacity: usize,
 }
 
-/// A schema that records were written with.
-struct Writer {
-    number: u32,
-    is_framed: bool,
-    text: String,
-    reader: Option<String>,
-    /// The fields of the record that columns need, if any is.
-    projection: Option<Vec<usize>>,
-    /// For each column of the table where it stands: its place among those fields, and the
-    /// way from there.
-    places: Vec<Option<(usize, Vec<String>)>>,
-    capacity: usize,
-    /// With the records of the batch so far.
-    decoder: Option<Decoder>,
-}
+/// Where a field stands: its place among those that are decoded, and the way from there.
+type Place = (usize, Vec<String>);
 
 /// The records of a batch.
 pub(crate) struct Rows {
     /// For each, the batch it is a row of, and which; or why it is none.
     records: Vec<Result<(usize, usize), String>>,
-    /// For each batch, the cells of each column.
-    batches: Vec<Vec<Option<Cells>>>,
+    batches: Vec<Batch>,
 }
 
 impl AvroReader {
@@ -92,68 +73,89 @@ impl AvroReader {
         });
         let own = own.transpose().map_err(unusable)?;
         let mut table = Table {
-            is_framed: framing != SchemaFraming::None,
+            framing,
             reader: None,
-            schema: config.schema.clone(),
-            beside: config.beside.clone(),
-            paths: config.fields.clone(),
+            columns: lists::outside(config),
+            list: ListPath::of(&config.fields),
             capacity: config.capacity.max(1),
         };
         let mut writers = Known::new(schemas);
         match (framing, own) {
-            (SchemaFraming::Confluent, own) => {
-                if let Some(own) = &own {
-                    // Tells now what is wrong with it.
-                    table.writer(0, own).map_err(unusable)?;
-                }
-                table.reader = own;
-            }
             (SchemaFraming::None, Some(own)) => {
-                writers.insert(0, table.writer(0, &own).map_err(unusable)?);
+                writers.insert(OWN, table.writer(OWN, &own).map_err(unusable)?);
             }
             (SchemaFraming::None, None) => {
                 return Err(unusable("there is none, and records do not name theirs".to_owned()));
+            }
+            (SchemaFraming::Confluent | SchemaFraming::Apicurio(_), own) => {
+                if let Some(own) = &own {
+                    // Tells now what is wrong with it.
+                    table.writer(OWN, own).map_err(unusable)?;
+                }
+                table.reader = own;
             }
         }
         Ok(Self { table, writers })
     }
 
-    /// Decodes a batch of records; `names` learns which fields there are.
+    /// Decodes a batch of records; `fields` and `spread` learn which there are.
     ///
     /// # Errors
     /// None on account of a record: only if a schema cannot be had for now.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
-        payloads: &[Payload<'_>],
-        names: &mut Names,
+        payloads: &[Payload<'a>],
+        header: &dyn Fn(usize, &str) -> Option<&'a [u8]>,
+        fields: &mut Fields,
+        mut spread: Option<&mut Spread>,
     ) -> Result<Rows, SchemaError> {
         let mut rows = Rows { records: Vec::with_capacity(payloads.len()), batches: Vec::new() };
-        let mut by_number: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut bodies = Vec::with_capacity(payloads.len());
+        let mut by_id: BTreeMap<SchemaId, Vec<usize>> = BTreeMap::new();
         for (index, payload) in payloads.iter().enumerate() {
-            let number = match payload {
+            let frame = match payload {
                 // Told as a tombstone.
                 None => Err(String::new()),
-                Some(payload) if self.table.is_framed => {
-                    schemas::framed(payload, "an Avro record").map(|(number, _)| number)
+                Some(payload) => {
+                    let header = |name: &str| header(index, name);
+                    Frame::of(self.table.framing, payload, &header, "an Avro record")
                 }
-                Some(_) => Ok(0),
             };
-            if let Ok(number) = number {
-                by_number.entry(number).or_default().push(index);
-            }
-            rows.records.push(number.and_then(|_| Err(String::new())));
-        }
-        for (number, indices) in by_number {
-            let table = &self.table;
-            let writer = self.writers.get(number, SchemaKind::Avro, |found| {
-                let schema = RecordSchema::read(&found.text, &found.references)?;
-                for field in &schema.fields {
-                    names.meet(field.name.clone());
+            match frame {
+                Ok(frame) => {
+                    // arrow-avro knows Confluent's frame itself.
+                    bodies.push(match self.table.framing {
+                        SchemaFraming::Confluent => payload.unwrap_or_default(),
+                        SchemaFraming::None | SchemaFraming::Apicurio(_) => frame.body,
+                    });
+                    by_id.entry(frame.id).or_default().push(index);
+                    rows.records.push(Err(String::new()));
                 }
-                table.writer(number, &schema)
+                Err(reason) => {
+                    bodies.push(&[]);
+                    rows.records.push(Err(reason));
+                }
+            }
+        }
+        for (id, indices) in by_id {
+            let table = &self.table;
+            let writer = self.writers.get(id, SchemaKind::Avro, |found| {
+                let schema = RecordSchema::read(&found.text, &found.references)?;
+                let writer = table.writer(id, &schema)?;
+                for field in &schema.fields {
+                    fields.names.meet(field.name.clone());
+                }
+                if let Some(decoder) = &writer.decoder {
+                    let record = decoder.schema().fields().clone();
+                    fields.meet(&record);
+                    if let Some(spread) = &mut spread {
+                        spread.meet(&record);
+                    }
+                }
+                Ok(writer)
             });
             match writer? {
-                Ok(writer) => writer.read(&indices, payloads, &mut rows),
+                Ok(writer) => writer.read(&indices, &bodies, &mut rows),
                 Err(reason) => {
                     for index in indices {
                         rows.set(index, Err(reason.clone()));
@@ -167,154 +169,50 @@ impl AvroReader {
 
 impl Table {
     /// Makes ready for records written with this schema.
-    fn writer(&self, number: u32, schema: &RecordSchema) -> Result<Writer, String> {
+    fn writer(&self, id: SchemaId, schema: &RecordSchema) -> Result<Writer, String> {
         let effective = self.reader.as_ref().unwrap_or(schema);
-        let places = self.schema.fields().iter().enumerate().map(|(column, field)| {
-            if self.beside.contains(&column) {
-                return None;
-            }
-            let path = self.paths.iter().find(|path| path.column == column);
-            let own = std::slice::from_ref(field.name());
-            let (first, rest) = path.map_or(own, |path| path.path.segments()).split_first()?;
+        if self.list.is_some() && schema.has_lists_of_nothing {
+            let reason = "it has a list whose elements take no bytes, such as nulls: expected \
+                          none where lists are spread over rows, as a few bytes could be any \
+                          number of them";
+            return Err(reason.to_owned());
+        }
+        let place = |path: &Vec<String>| {
+            let (first, rest) = path.split_first()?;
             Some((effective.find(first)?, rest.to_vec()))
-        });
-        let mut places: Vec<Option<(usize, Vec<String>)>> = places.collect();
-        let mut needed: Vec<usize> = places.iter().flatten().map(|(field, _)| *field).collect();
+        };
+        let mut places: Vec<Option<Place>> =
+            self.columns.iter().map(|path| place(path.as_ref()?)).collect();
+        let mut list = self.list.as_ref().and_then(|list| place(&list.names));
+        let all = || places.iter().chain([&list]).flatten();
+        let mut needed: Vec<usize> = all().map(|(field, _)| *field).collect();
         needed.sort_unstable();
         needed.dedup();
-        for (field, _) in places.iter_mut().flatten() {
+        for (field, _) in places.iter_mut().chain([&mut list]).flatten() {
             *field = needed.iter().position(|needed| needed == field).unwrap_or_default();
         }
+        let columns = self.list.iter().flat_map(|list| &list.columns);
         let mut writer = Writer {
-            number,
-            is_framed: self.is_framed,
+            name: match self.framing {
+                SchemaFraming::None => "the table's schema".to_owned(),
+                SchemaFraming::Confluent | SchemaFraming::Apicurio(_) => format!("schema {id}"),
+            },
+            frame: match (self.framing, id) {
+                (SchemaFraming::Confluent, SchemaId::Registered(number)) => Some(number),
+                _ => None,
+            },
             text: schema.text.clone(),
             reader: self.reader.as_ref().map(|schema| schema.text.clone()),
             // arrow-avro wants at least one.
             projection: Some(needed).filter(|needed| !needed.is_empty()),
             places,
+            list,
+            in_elements: columns.map(|(_, way)| way.clone()).collect(),
             capacity: self.capacity,
             decoder: None,
         };
         writer.decoder = Some(writer.build().map_err(|error| error.to_string())?);
         Ok(writer)
-    }
-}
-
-impl Writer {
-    fn build(&self) -> Result<Decoder, ArrowError> {
-        let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        store.set(Fingerprint::Id(self.number), AvroSchema::new(self.text.clone()))?;
-        let mut builder = ReaderBuilder::new()
-            .with_writer_schema_store(store)
-            .with_active_fingerprint(Fingerprint::Id(self.number))
-            .with_batch_size(self.capacity);
-        if let Some(reader) = &self.reader {
-            builder = builder.with_reader_schema(AvroSchema::new(reader.clone()));
-        }
-        if let Some(projection) = &self.projection {
-            builder = builder.with_projection(projection.clone());
-        }
-        builder.build_decoder()
-    }
-
-    /// Decodes the records of these indices.
-    fn read(&mut self, indices: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
-        let payload = |index: usize| payloads.get(index).copied().flatten().unwrap_or_default();
-        for some in indices.chunks(self.capacity) {
-            let mut rest = some;
-            loop {
-                let mut pushed = rest.iter().map(|index| self.push(payload(*index)));
-                let bad = pushed.by_ref().enumerate().find_map(|(at, it)| Some((at, it.err()?)));
-                let Some((at, reason)) = bad else { break };
-                // It may hold a part of the record.
-                self.decoder = None;
-                let (before, behind) = rest.split_at(at);
-                // These were decoded once, so it goes no deeper.
-                self.read(before, payloads, rows);
-                if let Some((bad, behind)) = behind.split_first() {
-                    rows.set(*bad, Err(reason));
-                    rest = behind;
-                }
-            }
-            self.flush(rest, payloads, rows);
-        }
-    }
-
-    /// Decodes one record. After an error the decoder is of no use.
-    fn push(&mut self, payload: &[u8]) -> Result<(), String> {
-        let number = self.number;
-        let of_schema = match self.is_framed {
-            true => format!("schema {number}"),
-            false => "the table's schema".to_owned(),
-        };
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => self.build().map_err(|error| format!("{of_schema}: {error}"))?,
-        };
-        let framed;
-        let bytes = match self.is_framed {
-            true => payload,
-            false => {
-                framed = [&NO_FRAME, payload].concat();
-                &framed
-            }
-        };
-        let capacity = decoder.capacity();
-        let outcome = decoder.decode(bytes);
-        let records = capacity.saturating_sub(decoder.capacity());
-        self.decoder = Some(decoder);
-        match outcome {
-            Ok(used) if used == bytes.len() && records == 1 => Ok(()),
-            Ok(_) if records > 0 => {
-                Err(format!("bytes behind an Avro record of {of_schema}: expected it alone"))
-            }
-            Ok(_) => Err(format!("an Avro record of {of_schema} that is cut off")),
-            Err(error) => Err(format!("no Avro record of {of_schema}: {error}")),
-        }
-    }
-
-    /// Makes a batch of the records that were decoded. What shows only now (texts that are
-    /// not UTF-8) is found by halves.
-    fn flush(&mut self, held: &[usize], payloads: &[Payload<'_>], rows: &mut Rows) {
-        if held.is_empty() {
-            return;
-        }
-        // A decoder serves for one batch: those of unions do not begin anew behind it.
-        let batch = match self.decoder.take().map(|mut decoder| decoder.flush()) {
-            Some(Ok(Some(batch))) if batch.num_rows() == held.len() => self.cells(&batch),
-            Some(Err(error)) => Err(error.to_string()),
-            _ => Err("rows are missing".to_owned()),
-        };
-        let number = rows.batches.len();
-        match (batch, held) {
-            (Ok(cells), held) => {
-                rows.batches.push(cells);
-                for (row, index) in held.iter().enumerate() {
-                    rows.set(*index, Ok((number, row)));
-                }
-            }
-            (Err(error), [only]) => {
-                rows.set(*only, Err(format!("no Avro record of schema {}: {error}", self.number)));
-            }
-            (Err(_), several) => {
-                let (first, second) = several.split_at(several.len() / 2);
-                self.read(first, payloads, rows);
-                self.read(second, payloads, rows);
-            }
-        }
-    }
-
-    /// Returns the cells of the table's columns.
-    fn cells(&self, batch: &RecordBatch) -> Result<Vec<Option<Cells>>, String> {
-        let places = self.places.iter().map(|place| {
-            let Some((field, path)) = place else { return Ok(None) };
-            match batch.columns().get(*field) {
-                Some(array) => Cells::at(array, path).map_err(|error| error.to_string()),
-                None => Ok(None),
-            }
-        });
-        places.collect()
     }
 }
 
@@ -332,64 +230,45 @@ impl Rows {
             Some(Err(reason)) => return Err(reason.clone()),
             None => return Err("no record".to_owned()),
         };
-        let cells = self.batches.get(batch).map(Vec::as_slice).unwrap_or_default();
-        for (slot, cells) in slots.iter_mut().zip(cells) {
+        let columns = self.batches.get(batch).map(|batch| batch.columns.as_slice());
+        for (slot, cells) in slots.iter_mut().zip(columns.unwrap_or_default()) {
             slot.exact = cells.as_ref().map(|cells| cells.value(row));
         }
         Ok(())
     }
+
+    /// Returns the list of a record of the batch.
+    pub(crate) fn list(&self, index: usize) -> Listed<'_> {
+        let place = self.records.get(index).and_then(|record| record.as_ref().ok());
+        let Some((batch, row)) = place else { return Listed::Missing };
+        let list = self.batches.get(*batch).and_then(|batch| batch.list.as_ref());
+        list.map_or(Listed::Missing, |cells| cells.list(*row))
+    }
 }
 
-/// Tells the text of a schema, with all that it refers to, and the fields of its records.
-///
-/// # Errors
-/// If the schema is of no use.
-pub(crate) fn outline(
-    found: &RegisteredSchema,
-    remarks: &mut Vec<String>,
-) -> Result<(String, Vec<OutlinedField>), String> {
-    let schema = RecordSchema::read(&found.text, &found.references)?;
-    // What arrow-avro cannot read is none of ours either.
-    let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-    let read = |error: ArrowError| error.to_string();
-    store.set(Fingerprint::Id(0), AvroSchema::new(schema.text.clone())).map_err(read)?;
-    let decoder = ReaderBuilder::new()
-        .with_writer_schema_store(store)
-        .with_active_fingerprint(Fingerprint::Id(0))
-        .build_decoder()
-        .map_err(read)?;
-    let mut fields = Vec::new();
-    outline_fields(decoder.schema().fields(), &mut Vec::new(), &mut fields, remarks);
-    Ok((schema.text, fields))
-}
+impl RecordType for ArrowFields {
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|field| field.name().clone()).collect()
+    }
 
-fn outline_fields(
-    of: &Fields,
-    names: &mut Vec<String>,
-    fields: &mut Vec<OutlinedField>,
-    remarks: &mut Vec<String>,
-) {
-    for field in of {
-        names.push(field.name().clone());
+    fn inner(&self, name: &str) -> Option<Self> {
+        let field = self.iter().find(|field| field.name() == name)?;
+        record(field)
+    }
+
+    fn element(&self, name: &str) -> Option<Self> {
+        let field = self.iter().find(|field| field.name() == name)?;
         match field.data_type() {
-            DataType::Struct(inner) if !outline::is_deep(names) => {
-                outline_fields(inner, names, fields, remarks);
-            }
-            DataType::Boolean => outline::add(fields, names, DataType::Boolean),
-            DataType::Timestamp(..) => outline::add(fields, names, outline::time()),
-            whole if whole.is_integer() => outline::add(fields, names, DataType::Int64),
-            number if number.is_numeric() => outline::add(fields, names, DataType::Float64),
-            DataType::Date32 => outline::add(fields, names, DataType::Date32),
-            DataType::Utf8 | DataType::Dictionary(..) | DataType::FixedSizeBinary(16) => {
-                outline::add(fields, names, DataType::Utf8);
-            }
-            other => {
-                if let Some(path) = FieldPath::of(names.clone()) {
-                    remarks.push(format!("`{path}` is {other}, which no column can be"));
-                }
-            }
+            DataType::List(element) => record(element),
+            _ => None,
         }
-        names.pop();
+    }
+}
+
+fn record(field: &Field) -> Option<ArrowFields> {
+    match field.data_type() {
+        DataType::Struct(fields) => Some(fields.clone()),
+        _ => None,
     }
 }
 

@@ -22,6 +22,7 @@
 
 mod absent;
 mod config;
+mod elements;
 
 use std::borrow::Cow;
 
@@ -35,9 +36,7 @@ pub use self::config::{DecodeError, DecoderConfig};
 use crate::avro::{self, AvroReader};
 use crate::column::{self, Column, Unfit};
 use crate::csv::{self, CsvReader};
-use crate::explain;
 use crate::fields::{Fields, Slot, Spread};
-use crate::json::scan::Scanner;
 use crate::json::{debezium, envelope};
 use crate::protobuf::{self, ProtobufReader};
 use crate::schemas::SchemaSource;
@@ -172,12 +171,30 @@ impl Decoder {
         payloads: &[Payload<'a>],
         value: impl Fn(usize, usize) -> Result<Option<Cow<'a, str>>, String>,
     ) -> Result<Decoded, DecodeError> {
+        self.decode_records(payloads, value, |_, _| None)
+    }
+
+    /// Decodes `payloads` as [`decode_beside`](Self::decode_beside) does, where headers may tell
+    /// the schema: `header` returns the last one of this name of the record of this index.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_records<'a>(
+        &mut self,
+        payloads: &[Payload<'a>],
+        value: impl Fn(usize, usize) -> Result<Option<Cow<'a, str>>, String>,
+        header: impl Fn(usize, &str) -> Option<&'a [u8]>,
+    ) -> Result<Decoded, DecodeError> {
         let prepared = match &mut self.reader {
             Reader::Json | Reader::DebeziumJson | Reader::Raw(_) => Prepared::Nothing,
             Reader::Csv(reader) => Prepared::Csv(reader.parse(payloads)),
-            Reader::Avro(reader) => Prepared::Avro(reader.read(payloads, &mut self.fields.names)?),
+            Reader::Avro(reader) => {
+                let spread = self.spread.as_mut();
+                Prepared::Avro(reader.read(payloads, &header, &mut self.fields, spread)?)
+            }
             Reader::Protobuf(reader) => {
-                Prepared::Protobuf(reader.read(payloads, &mut self.fields.names)?)
+                let spread = self.spread.as_mut();
+                Prepared::Protobuf(reader.read(payloads, &header, &mut self.fields, spread)?)
             }
         };
         let mut indices = Vec::with_capacity(payloads.len());
@@ -223,7 +240,7 @@ impl Decoder {
                     begun += 1;
                     self.append(&slots, &beside)
                 }
-                Some(_) => self.append_elements(&slots, &beside, &mut begun),
+                Some(_) => self.append_elements(index, &prepared, &slots, &beside, &mut begun),
             };
             match appended {
                 Ok(()) => indices.extend(std::iter::repeat_n(index, begun - before)),
@@ -302,54 +319,6 @@ impl Decoder {
             ValueFormat::Protobuf(_) => "a Protobuf message",
         };
         format!("a tombstone (no value): expected {expected}")
-    }
-
-    /// Appends a row for each element of the record's list, all of them or, after an error,
-    /// none that counts; `begun` counts them.
-    fn append_elements<'a>(
-        &mut self,
-        record: &[Slot<'a>],
-        beside: &[Beside<'_>],
-        begun: &mut usize,
-    ) -> Result<(), String> {
-        let Some(mut spread) = self.spread.take() else { return Ok(()) };
-        let list = record.get(spread.slot).and_then(Slot::value);
-        let outcome = match list {
-            Some(Value::Nested(list)) if list.starts_with('[') => {
-                let mut slots = record.to_vec();
-                let mut number = 0;
-                Scanner::new(list).list(|element| {
-                    number += 1;
-                    slots.copy_from_slice(record);
-                    for column in &spread.itself {
-                        if let Some(slot) = slots.get_mut(*column) {
-                            slot.exact = Some(element);
-                        }
-                    }
-                    let found = match element {
-                        Value::Nested(text) if text.starts_with('{') => {
-                            spread.fields.scan(text, &mut slots)
-                        }
-                        _ if spread.itself.is_empty() => Err("it is no object".to_owned()),
-                        _ => Ok(()),
-                    };
-                    let appended = found.and_then(|()| {
-                        *begun += 1;
-                        self.append(&slots, beside)
-                    });
-                    appended
-                        .map_err(|error| format!("element {number} of `{}`: {error}", spread.path))
-                })
-            }
-            found => {
-                let found = found.map_or("missing".to_owned(), |found| {
-                    format!("`{}`", explain::quote(found.written().as_bytes()))
-                });
-                Err(format!("`{}` is {found}: expected a list", spread.path))
-            }
-        };
-        self.spread = Some(spread);
-        outcome
     }
 
     /// Appends a row. Where a value is none of its column, the row is one of

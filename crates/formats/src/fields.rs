@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 use tidecast_stream::FieldColumn;
 
 use crate::json::scan::{Scanner, unescape};
+use crate::lists::ListPath;
 use crate::names::{Match, Names};
 use crate::value::Value;
 
@@ -27,6 +28,28 @@ impl<'a> Slot<'a> {
     }
 }
 
+/// The type of records that a schema describes.
+pub(crate) trait RecordType: Sized {
+    /// Returns the names of its fields.
+    fn names(&self) -> Vec<String>;
+
+    /// Returns the type of the field of this name, if that is a record.
+    fn inner(&self, name: &str) -> Option<Self>;
+
+    /// Returns the type of the elements of the field of this name, if that is a list of
+    /// records.
+    fn element(&self, name: &str) -> Option<Self>;
+
+    /// Returns the type of the elements of the list at the end of `path`.
+    fn element_at(&self, path: &[String]) -> Option<Self> {
+        match path {
+            [] => None,
+            [list] => self.element(list),
+            [first, rest @ ..] => self.inner(first)?.element_at(rest),
+        }
+    }
+}
+
 /// The way to a column's field, and the column.
 type Way<'a> = (&'a [String], usize);
 
@@ -39,23 +62,31 @@ pub(crate) struct Spread {
     pub(crate) fields: Fields,
     /// Columns that are the element itself.
     pub(crate) itself: Vec<usize>,
-    /// The way to the list, for people.
-    pub(crate) path: String,
+    /// The way to the list and to all columns in it.
+    pub(crate) path: ListPath,
 }
 
 impl Spread {
     /// Returns the list that columns lead through, if one does.
     pub(crate) fn of(schema: &Schema, paths: &[FieldColumn]) -> Option<Self> {
-        let in_element = || paths.iter().filter_map(|it| Some((it.path.in_element()?, it.column)));
-        let list = paths.iter().find(|it| it.path.in_element().is_some())?;
-        let columns: Vec<Way<'_>> = in_element().filter(|(path, _)| !path.is_empty()).collect();
-        let itself = in_element().filter(|(path, _)| path.is_empty());
+        let path = ListPath::of(paths)?;
+        let columns = path.columns.iter().filter(|(_, way)| !way.is_empty());
+        let columns: Vec<Way<'_>> =
+            columns.map(|(column, way)| (way.as_slice(), *column)).collect();
+        let itself = path.columns.iter().filter(|(_, way)| way.is_empty());
         Some(Self {
             slot: schema.fields().len(),
             fields: Fields::of(&columns),
-            itself: itself.map(|(_, column)| column).collect(),
-            path: list.path.segments().join("."),
+            itself: itself.map(|(column, _)| *column).collect(),
+            path,
         })
+    }
+
+    /// Remembers which fields the elements have in records of a type.
+    pub(crate) fn meet(&mut self, record: &impl RecordType) {
+        if let Some(element) = record.element_at(&self.path.names) {
+            self.fields.meet(&element);
+        }
     }
 }
 
@@ -148,6 +179,18 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// Remembers which fields records of a type have, as far as columns lead into them.
+    pub(crate) fn meet(&mut self, record: &impl RecordType) {
+        for name in record.names() {
+            self.names.meet(name);
+        }
+        for (name, fields) in &mut self.inside {
+            if let Some(record) = record.inner(name) {
+                fields.meet(&record);
+            }
+        }
     }
 
     /// Returns where `column` of this name is looked for: the names of its object, and its own

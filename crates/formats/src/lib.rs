@@ -6,6 +6,7 @@
 //! - [`json`]: JSON objects, and forecasts as such.
 //! - [`outline`]: what records of a topic hold, told from a sample.
 //! - [`schemas`]: schemas that records name and somebody else keeps.
+//! - [`guard`]: panics of the crates that decode, as errors.
 //!
 //! Architecture invariant: this crate knows bytes, Arrow and forecasts, not where they
 //! come from or go: no file, no broker, no SQL.
@@ -17,7 +18,9 @@ mod csv;
 pub mod decode;
 mod explain;
 mod fields;
+pub mod guard;
 pub mod json;
+mod lists;
 mod names;
 pub mod outline;
 mod protobuf;

@@ -1,5 +1,6 @@
 //! What records hold, for whoever writes a table for them: told from a sample.
 
+mod fields;
 mod text;
 
 use arrow::datatypes::DataType;
@@ -7,10 +8,11 @@ use tidecast_stream::{
     AvroFormat, FieldPath, ProtobufFormat, SchemaFraming, SchemaText, ValueFormat,
 };
 
+pub(crate) use self::fields::OutlinedFields;
 use crate::decode::Payload;
 use crate::explain::quote;
 use crate::json::{debezium, envelope};
-use crate::schemas::{SchemaError, SchemaKind, SchemaSource, framed};
+use crate::schemas::{Frame, SchemaError, SchemaId, SchemaKind, SchemaSource, header_id};
 use crate::{avro, protobuf};
 
 /// Of how many records in a hundred a format has to be that of all.
@@ -55,12 +57,12 @@ pub enum OutlineError {
     Unknown(String),
     /// They name a schema, and nobody was said to have it.
     #[error("records name schema {0}, which a schema registry has: expected its address")]
-    NoRegistry(u32),
+    NoRegistry(SchemaId),
     /// The schema is of no use.
     #[error("schema {number}: {reason}")]
     Unusable {
         /// Its number.
-        number: u32,
+        number: SchemaId,
         /// What is wrong with it.
         reason: String,
     },
@@ -82,7 +84,9 @@ enum Look {
 
 impl Look {
     fn of(payload: &[u8]) -> Self {
-        if framed(payload, "").is_ok() && envelope::open(payload).is_err() {
+        if FRAMINGS.iter().any(|framing| Frame::of(*framing, payload, &|_| None, "").is_ok())
+            && envelope::open(payload).is_err()
+        {
             return Self::Framed;
         }
         let Ok(text) = envelope::open(payload) else { return Self::Other };
@@ -113,16 +117,34 @@ impl Look {
     }
 }
 
-/// Tells what these records hold; `schemas` has those that records name.
+/// How records may name a schema, the likelier first.
+const FRAMINGS: [SchemaFraming; 2] = [SchemaFraming::Confluent, SchemaFraming::Apicurio(None)];
+
+/// Tells what these records hold; `header` returns the last one of this name of the record of
+/// this index, and `schemas` has those that records name.
 ///
 /// # Errors
 /// If that cannot be told, with what they look like.
-pub fn outline(
-    payloads: &[Payload<'_>],
+pub fn outline<'a>(
+    payloads: &[Payload<'a>],
+    header: impl Fn(usize, &str) -> Option<&'a [u8]>,
     schemas: Option<&mut dyn SchemaSource>,
 ) -> Result<Outline, OutlineError> {
     let values: Vec<&[u8]> = payloads.iter().copied().flatten().collect();
     let Some(last) = values.last() else { return Err(OutlineError::Empty) };
+    let newest = payloads.iter().rposition(Option::is_some).unwrap_or_default();
+    let newest_header = |name: &str| header(newest, name);
+    if header_id(&newest_header).map_err(OutlineError::Unknown)?.is_some() {
+        let others = payloads.iter().enumerate().filter(|(index, payload)| {
+            payload.is_some_and(|_| {
+                header_id(&|name| header(*index, name)).ok() != header_id(&newest_header).ok()
+            })
+        });
+        let framing = SchemaFraming::Apicurio(None);
+        let frame = Frame::of(framing, last, &newest_header, "a record");
+        let frame = frame.map_err(OutlineError::Unknown)?;
+        return by_schema(framing, &frame, &newest_header, (others.count(), values.len()), schemas);
+    }
     let looks: Vec<Look> = values.iter().map(|value| Look::of(value)).collect();
     let most = looks.iter().max_by_key(|look| looks.iter().filter(|it| it == look).count());
     let most = most.copied().unwrap_or(Look::Other);
@@ -148,7 +170,17 @@ pub fn outline(
         Look::Change => Ok(text::objects(ValueFormat::DebeziumJson, &alike)),
         Look::Number => Ok(text::numbers()),
         Look::Line(delimiter) => text::lines(delimiter, &alike),
-        Look::Framed => by_schema(alike.last().unwrap_or(last), &alike, schemas),
+        Look::Framed => {
+            let newest = alike.last().copied().unwrap_or(last);
+            let frame = |framing, record| Frame::of(framing, record, &|_| None, "a record");
+            let framing = FRAMINGS.into_iter().find(|framing| frame(*framing, newest).is_ok());
+            let framing = framing.unwrap_or(SchemaFraming::Confluent);
+            let newest = frame(framing, newest).map_err(OutlineError::Unknown)?;
+            let others = alike
+                .iter()
+                .filter(|record| frame(framing, record).is_ok_and(|other| other.id != newest.id));
+            by_schema(framing, &newest, &|_| None, (others.count(), alike.len()), schemas)
+        }
         Look::Other => Err(OutlineError::Unknown(format!(
             "records are of no format that is known: `{}`; expected JSON, CSV, numbers, or Avro or \
              Protobuf behind a schema registry's header; Avro or Protobuf without one need \
@@ -158,38 +190,30 @@ pub fn outline(
     }
 }
 
-/// Tells it by the schema that the newest record names.
-fn by_schema(
-    record: &[u8],
-    all: &[&[u8]],
+/// Tells it by the schema that the newest record names; so many of all records name others.
+fn by_schema<'a>(
+    framing: SchemaFraming,
+    newest: &Frame<'a>,
+    header: &dyn Fn(&str) -> Option<&'a [u8]>,
+    (others, all): (usize, usize),
     schemas: Option<&mut dyn SchemaSource>,
 ) -> Result<Outline, OutlineError> {
-    let (number, behind) = framed(record, "a record").map_err(OutlineError::Unknown)?;
+    let number = newest.id;
     let schemas = schemas.ok_or(OutlineError::NoRegistry(number))?;
     let unusable = |reason| OutlineError::Unusable { number, reason };
     let schema = schemas
         .schema(number)?
         .ok_or_else(|| unusable("the schema registry does not have it".to_owned()))?;
-    let framing = SchemaFraming::Confluent;
-    let mut remarks = Vec::new();
-    let others =
-        all.iter().filter(|record| framed(record, "").is_ok_and(|(other, _)| other != number));
-    let others = others.count();
-    if others > 0 {
-        remarks.push(format!(
-            "{others} of {} records were written with other schemas than {number}, the newest",
-            all.len()
-        ));
-    }
     let (format, fields) = match schema.kind {
         SchemaKind::Avro => {
-            let (text, fields) = avro::outline(&schema, &mut remarks).map_err(unusable)?;
+            let (text, fields) = avro::outline(&schema).map_err(unusable)?;
             // By Avro's rules older records have the newest fields: by alias, or by default.
             let schema = (others > 0).then_some(SchemaText::Inline(text));
             (ValueFormat::Avro(AvroFormat { framing, schema }), fields)
         }
         SchemaKind::Protobuf => {
-            let fields = protobuf::outline(&schema, behind, &mut remarks).map_err(unusable)?;
+            let fields =
+                protobuf::outline(&schema, framing, newest.body, header).map_err(unusable)?;
             let format = ProtobufFormat { framing, schema: None, message: None };
             (ValueFormat::Protobuf(format), fields)
         }
@@ -197,16 +221,14 @@ fn by_schema(
             return Err(unusable("it is JSON Schema, and the record is no JSON".to_owned()));
         }
     };
-    Ok(Outline { format, fields, remarks })
-}
-
-/// Adds a field unless there are too many.
-pub(crate) fn add(fields: &mut Vec<OutlinedField>, names: &[String], data_type: DataType) {
-    if fields.len() < MOST_FIELDS
-        && let Some(path) = FieldPath::of(names.to_vec())
-    {
-        fields.push(OutlinedField { path, data_type });
+    let (fields, mut remarks) = fields.with_rows();
+    if others > 0 {
+        let remark = format!(
+            "{others} of {all} records were written with other schemas than {number}, the newest"
+        );
+        remarks.insert(0, remark);
     }
+    Ok(Outline { format, fields, remarks })
 }
 
 /// Whether objects as deep as `names` are looked into.

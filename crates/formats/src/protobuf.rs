@@ -6,22 +6,25 @@
 //! the well-known types an instant is a time and a wrapper what it wraps; an enum's value is
 //! its name.
 
+mod list;
+mod outline;
 mod schema;
+mod value;
 
-use arrow::datatypes::DataType;
-use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
-    Value as Datum,
-};
-use tidecast_stream::{EventTime, FieldColumn, FieldPath, SchemaFraming};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
+use tidecast_stream::SchemaFraming;
 
+use self::list::{ListPlan, MessageList};
+pub(crate) use self::outline::outline;
 use self::schema::Messages;
+use self::value::{Owned, value_at};
 use crate::decode::{DecoderConfig, Payload};
-use crate::fields::Slot;
-use crate::names::Names;
-use crate::outline::{self, OutlinedField};
-use crate::schemas::{self, Known, RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
-use crate::value::Value;
+use crate::fields::{Fields, RecordType, Slot, Spread};
+use crate::lists::{self, ListPath, Listed};
+use crate::schemas::{Frame, Known, SchemaError, SchemaId, SchemaKind, SchemaSource, type_header};
+
+/// The table's own schema, which no registry has.
+const OWN: SchemaId = SchemaId::Registered(0);
 
 /// Reads Protobuf records of one topic.
 pub(crate) struct ProtobufReader {
@@ -31,14 +34,25 @@ pub(crate) struct ProtobufReader {
 
 /// What records are read for.
 struct Table {
-    is_framed: bool,
+    framing: SchemaFraming,
+    /// For each column the way to it, unless it is beside the record or in its list.
     columns: Vec<Option<Vec<String>>>,
+    list: Option<ListPath>,
 }
 
 /// A schema, and those of its messages that records were of.
 struct Schema {
     messages: Messages,
-    plans: Vec<(Vec<usize>, Plan)>,
+    plans: Vec<(Type, Plan)>,
+}
+
+/// Which message of a schema a record is.
+#[derive(PartialEq, Eq)]
+enum Type {
+    /// By Confluent's indexes; none for the table's own.
+    Indexes(Vec<usize>),
+    /// By its name; the schema's first without one.
+    Named(Option<String>),
 }
 
 /// How columns are found in messages of one type.
@@ -47,43 +61,18 @@ struct Plan {
     message: MessageDescriptor,
     /// For each column of the table the way to its field.
     columns: Vec<Option<Vec<FieldDescriptor>>>,
+    /// How the list is found, if columns lead through one and messages have it.
+    list: Option<ListPlan>,
 }
 
-/// The records of a batch: for each the values of columns, or why it is none.
-pub(crate) struct Rows(Vec<Result<Values, String>>);
+/// The records of a batch: for each what it holds, or why it is none.
+pub(crate) struct Rows(Vec<Result<Record, String>>);
 
-/// For each column of the table its value, if there is such a field.
-type Values = Vec<Option<Owned>>;
-
-/// A field's value.
-enum Owned {
-    Null,
-    Truth(bool),
-    Whole(i64),
-    Unsigned(u64),
-    Real(f64),
-    Single(f32),
-    Text(String),
-    Bytes(Vec<u8>),
-    Time(EventTime),
-    Other(&'static str),
-}
-
-impl Owned {
-    fn value(&self) -> Value<'_> {
-        match self {
-            Self::Null => Value::Null,
-            Self::Truth(truth) => Value::Truth(*truth),
-            Self::Whole(number) => Value::Whole(*number),
-            Self::Unsigned(number) => Value::Unsigned(*number),
-            Self::Real(number) => Value::Real(*number).told_apart(),
-            Self::Single(number) => Value::Single(*number).told_apart(),
-            Self::Text(text) => Value::Text(text, false),
-            Self::Bytes(bytes) => Value::Bytes(bytes),
-            Self::Time(time) => Value::Time(*time),
-            Self::Other(what) => Value::Other(what),
-        }
-    }
+/// What of a record is for the table.
+struct Record {
+    /// For each column its value, if there is such a field.
+    values: Vec<Option<Owned>>,
+    list: Option<Box<MessageList>>,
 }
 
 impl ProtobufReader {
@@ -99,88 +88,135 @@ impl ProtobufReader {
     ) -> Result<Self, SchemaError> {
         let unusable =
             |error| SchemaError::lasting(format!("the table's Protobuf schema: {error}"));
-        let columns = config.schema.fields().iter().enumerate().map(|(column, field)| {
-            let path = config.fields.iter().find(|path: &&FieldColumn| path.column == column);
-            let own = vec![field.name().clone()];
-            let path = path.map_or(own, |path| path.path.segments().to_vec());
-            (!config.beside.contains(&column)).then_some(path)
-        });
-        let is_framed = framing != SchemaFraming::None;
-        let table = Table { is_framed, columns: columns.collect() };
+        let columns = lists::outside(config);
+        let table = Table { framing, columns, list: ListPath::of(&config.fields) };
         let mut schemas = Known::new(source);
-        if !is_framed {
+        if framing == SchemaFraming::None {
             let own = config.own_schema.as_deref();
             let own = own.ok_or_else(|| {
                 unusable("there is none, and records do not name theirs".to_owned())
             })?;
             let messages = Messages::of_bytes(own).map_err(unusable)?;
             let message = messages.named(message).map_err(unusable)?;
-            let plans = vec![(Vec::new(), table.plan(message))];
-            schemas.insert(0, Schema { messages, plans });
+            let plans = vec![(Type::Indexes(Vec::new()), table.plan(message))];
+            schemas.insert(OWN, Schema { messages, plans });
         }
         Ok(Self { table, schemas })
     }
 
-    /// Decodes a batch of records; `names` learns which fields there are.
+    /// Decodes a batch of records; `fields` and `spread` learn which there are.
     ///
     /// # Errors
     /// None on account of a record: only if a schema cannot be had for now.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
-        payloads: &[Payload<'_>],
-        names: &mut Names,
+        payloads: &[Payload<'a>],
+        header: &dyn Fn(usize, &str) -> Option<&'a [u8]>,
+        fields: &mut Fields,
+        mut spread: Option<&mut Spread>,
     ) -> Result<Rows, SchemaError> {
         let mut rows = Vec::with_capacity(payloads.len());
-        for payload in payloads {
+        for (index, payload) in payloads.iter().enumerate() {
             rows.push(match payload {
                 // Told as a tombstone.
                 None => Err(String::new()),
-                Some(payload) => self.record(payload, names)?,
+                Some(payload) => {
+                    let header = |name: &str| header(index, name);
+                    self.record(payload, &header, fields, spread.as_deref_mut())?
+                }
             });
         }
         Ok(Rows(rows))
     }
 
-    fn record(
+    fn record<'a>(
         &mut self,
-        payload: &[u8],
-        names: &mut Names,
-    ) -> Result<Result<Values, String>, SchemaError> {
+        payload: &'a [u8],
+        header: &dyn Fn(&str) -> Option<&'a [u8]>,
+        fields: &mut Fields,
+        spread: Option<&mut Spread>,
+    ) -> Result<Result<Record, String>, SchemaError> {
         let table = &self.table;
-        let place = match table.is_framed {
-            true => schemas::framed(payload, "a Protobuf message")
-                .and_then(|(number, rest)| Ok((number, message_indexes(rest)?))),
-            false => Ok((0, (Vec::new(), payload))),
-        };
-        let (number, (indexes, body)) = match place {
-            Ok(place) => place,
+        let frame = match Frame::of(table.framing, payload, header, "a Protobuf message") {
+            Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };
-        let schema = self.schemas.get(number, SchemaKind::Protobuf, |found| {
+        let schema = self.schemas.get(frame.id, SchemaKind::Protobuf, |found| {
             let messages = Messages::of_text(&found.text, &found.references)?;
             Ok(Schema { messages, plans: Vec::new() })
         })?;
-        Ok(schema.and_then(|schema| schema.plan(indexes, table, names)?.read(body)))
+        Ok(schema.and_then(|schema| {
+            let (of, body) = Type::of(table.framing, &schema.messages, frame.body, header)?;
+            schema.plan(of, table, fields, spread)?.read(body)
+        }))
     }
+}
+
+impl Type {
+    /// Returns which message a record is, and the message itself.
+    ///
+    /// # Errors
+    /// If what says so is cut off.
+    fn of<'a>(
+        framing: SchemaFraming,
+        messages: &Messages,
+        body: &'a [u8],
+        header: &dyn Fn(&str) -> Option<&'a [u8]>,
+    ) -> Result<(Self, &'a [u8]), String> {
+        Ok(match framing {
+            SchemaFraming::None => (Self::Indexes(Vec::new()), body),
+            SchemaFraming::Confluent => {
+                let (indexes, body) = message_indexes(body)?;
+                (Self::Indexes(indexes), body)
+            }
+            SchemaFraming::Apicurio(_) => match reference(messages, body) {
+                Some((name, body)) => (Self::Named(Some(name.to_owned())), body),
+                None => (Self::Named(type_header(header).map(str::to_owned)), body),
+            },
+        })
+    }
+
+    fn find(&self, messages: &Messages) -> Result<MessageDescriptor, String> {
+        match self {
+            Self::Indexes(indexes) => messages.at(indexes),
+            Self::Named(Some(name)) => messages.named(Some(name)),
+            Self::Named(None) => messages.at(&[0]),
+        }
+    }
+}
+
+/// Takes the reference off that Apicurio's serializers may put in front: a message by its
+/// length, whose one field is the name of the record's type.
+fn reference<'a>(messages: &Messages, body: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    let [length, 0x0A, named, rest @ ..] = body else { return None };
+    let (name, behind) = rest.split_at_checked(usize::from(*named))?;
+    let name = std::str::from_utf8(name).ok()?;
+    // In a record without one these bytes would have to be a name of its schema.
+    let is_reference = *named < 0x80
+        && usize::from(*length) == name.len() + 2
+        && messages.named(Some(name)).is_ok();
+    is_reference.then_some((name, behind))
 }
 
 impl Schema {
     fn plan(
         &mut self,
-        indexes: Vec<usize>,
+        of: Type,
         table: &Table,
-        names: &mut Names,
+        fields: &mut Fields,
+        spread: Option<&mut Spread>,
     ) -> Result<&Plan, String> {
-        let known = self.plans.iter().position(|(known, _)| *known == indexes);
+        let known = self.plans.iter().position(|(known, _)| *known == of);
         let at = match known {
             Some(at) => at,
             None => {
-                let message = self.messages.at(&indexes)?;
-                for field in message.fields() {
-                    names.meet(field.name().to_owned());
+                let message = of.find(&self.messages)?;
+                fields.meet(&message);
+                if let Some(spread) = spread {
+                    spread.meet(&message);
                 }
                 let plan = table.plan(message);
-                self.plans.push((indexes, plan));
+                self.plans.push((of, plan));
                 self.plans.len() - 1
             }
         };
@@ -191,7 +227,8 @@ impl Schema {
 impl Table {
     fn plan(&self, message: MessageDescriptor) -> Plan {
         let columns = self.columns.iter().map(|path| way(&message, path.as_deref()?));
-        Plan { columns: columns.collect(), message: message.clone() }
+        let list = self.list.as_ref().and_then(|list| ListPlan::new(&message, list));
+        Plan { columns: columns.collect(), list, message: message.clone() }
     }
 }
 
@@ -260,89 +297,14 @@ fn zigzag(bytes: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 impl Plan {
-    fn read(&self, body: &[u8]) -> Result<Values, String> {
+    fn read(&self, body: &[u8]) -> Result<Record, String> {
         let message = DynamicMessage::decode(self.message.clone(), body).map_err(|error| {
             format!("no Protobuf message of type `{}`: {error}", self.message.full_name())
         })?;
         let columns = self.columns.iter();
-        Ok(columns.map(|way| way.as_ref().map(|way| value_at(&message, way))).collect())
-    }
-}
-
-fn value_at(message: &DynamicMessage, way: &[FieldDescriptor]) -> Owned {
-    let Some((field, rest)) = way.split_first() else { return Owned::Null };
-    if field.supports_presence() && !message.has_field(field) {
-        // Only an older syntax gives such a field a default, by name.
-        let is_given = field.field_descriptor_proto().default_value.is_some();
-        if !is_given || !rest.is_empty() {
-            return Owned::Null;
-        }
-    }
-    let datum = message.get_field(field);
-    match (datum.as_ref(), rest) {
-        (datum, []) => owned(datum, field),
-        (Datum::Message(inner), rest) => value_at(inner, rest),
-        _ => Owned::Null,
-    }
-}
-
-fn owned(datum: &Datum, field: &FieldDescriptor) -> Owned {
-    match datum {
-        Datum::Bool(truth) => Owned::Truth(*truth),
-        Datum::I32(number) => Owned::Whole((*number).into()),
-        Datum::I64(number) => Owned::Whole(*number),
-        Datum::U32(number) => Owned::Whole((*number).into()),
-        Datum::U64(number) => i64::try_from(*number).map_or(Owned::Unsigned(*number), Owned::Whole),
-        Datum::F32(number) => Owned::Single(*number),
-        Datum::F64(number) => Owned::Real(*number),
-        Datum::String(text) => Owned::Text(text.clone()),
-        Datum::Bytes(bytes) => Owned::Bytes(bytes.to_vec()),
-        Datum::EnumNumber(number) => match field.kind() {
-            Kind::Enum(kind) => name_of(&kind, *number),
-            _ => Owned::Whole((*number).into()),
-        },
-        Datum::Message(message) => well_known(message),
-        Datum::List(_) => Owned::Other("a list"),
-        Datum::Map(_) => Owned::Other("a map"),
-    }
-}
-
-/// An enum's value by its name; one that the schema does not have by its number.
-fn name_of(kind: &EnumDescriptor, number: i32) -> Owned {
-    match kind.get_value(number) {
-        Some(value) => Owned::Text(value.name().to_owned()),
-        None => Owned::Whole(number.into()),
-    }
-}
-
-/// A message that stands for one value.
-fn well_known(message: &DynamicMessage) -> Owned {
-    let kind = message.descriptor();
-    match kind.full_name() {
-        "google.protobuf.Timestamp" => {
-            let number = |name: &str| match message.get_field_by_name(name).as_deref() {
-                Some(Datum::I64(number)) => *number,
-                Some(Datum::I32(number)) => i64::from(*number),
-                _ => 0,
-            };
-            let micros = number("seconds").saturating_mul(1_000_000);
-            Owned::Time(
-                EventTime::from_micros(micros).plus_micros(number("nanos").div_euclid(1_000)),
-            )
-        }
-        "google.protobuf.DoubleValue"
-        | "google.protobuf.FloatValue"
-        | "google.protobuf.Int64Value"
-        | "google.protobuf.UInt64Value"
-        | "google.protobuf.Int32Value"
-        | "google.protobuf.UInt32Value"
-        | "google.protobuf.BoolValue"
-        | "google.protobuf.StringValue"
-        | "google.protobuf.BytesValue" => match kind.get_field_by_name("value") {
-            Some(field) => owned(message.get_field(&field).as_ref(), &field),
-            None => Owned::Null,
-        },
-        _ => Owned::Other("a message"),
+        let values = columns.map(|way| way.as_ref().map(|way| value_at(&message, way)));
+        let list = self.list.as_ref().map(|plan| Box::new(plan.read(&message)));
+        Ok(Record { values: values.collect(), list })
     }
 }
 
@@ -350,8 +312,8 @@ impl Rows {
     /// Finds the values of columns in a record of the batch.
     pub(crate) fn find<'a>(&'a self, index: usize, slots: &mut [Slot<'a>]) -> Result<(), String> {
         match self.0.get(index) {
-            Some(Ok(values)) => {
-                for (slot, value) in slots.iter_mut().zip(values) {
+            Some(Ok(record)) => {
+                for (slot, value) in slots.iter_mut().zip(&record.values) {
                     slot.exact = value.as_ref().map(Owned::value);
                 }
                 Ok(())
@@ -360,61 +322,28 @@ impl Rows {
             None => Err("no record".to_owned()),
         }
     }
+
+    /// Returns the list of a record of the batch.
+    pub(crate) fn list(&self, index: usize) -> Listed<'_> {
+        let record = self.0.get(index).and_then(|record| record.as_ref().ok());
+        let list = record.and_then(|record| record.list.as_deref());
+        list.map_or(Listed::Missing, MessageList::listed)
+    }
 }
 
-/// Tells the fields of records of a schema, of the message that `record` is, a record without
-/// the schema's number.
-///
-/// # Errors
-/// If the schema is of no use, or the record of none of its messages.
-pub(crate) fn outline(
-    found: &RegisteredSchema,
-    record: &[u8],
-    remarks: &mut Vec<String>,
-) -> Result<Vec<OutlinedField>, String> {
-    let messages = Messages::of_text(&found.text, &found.references)?;
-    let (indexes, _) = message_indexes(record)?;
-    let mut fields = Vec::new();
-    outline_fields(&messages.at(&indexes)?, &mut Vec::new(), &mut fields, remarks);
-    Ok(fields)
-}
+impl RecordType for MessageDescriptor {
+    fn names(&self) -> Vec<String> {
+        self.fields().map(|field| field.name().to_owned()).collect()
+    }
 
-fn outline_fields(
-    message: &MessageDescriptor,
-    names: &mut Vec<String>,
-    fields: &mut Vec<OutlinedField>,
-    remarks: &mut Vec<String>,
-) {
-    for field in message.fields() {
-        names.push(field.name().to_owned());
-        let kind = field.kind();
-        let wrapped = match &kind {
-            Kind::Message(inner) if inner.full_name().starts_with("google.protobuf.") => {
-                inner.get_field_by_name("value").map(|field| field.kind())
-            }
-            _ => None,
-        };
-        match wrapped.unwrap_or(kind) {
-            _ if field.is_list() || field.is_map() => {
-                if let Some(path) = FieldPath::of(names.clone()) {
-                    remarks.push(format!("`{path}` is a list or map, which no column can be"));
-                }
-            }
-            Kind::Message(inner) if inner.full_name() == "google.protobuf.Timestamp" => {
-                outline::add(fields, names, outline::time());
-            }
-            Kind::Message(inner) => {
-                if !outline::is_deep(names) {
-                    outline_fields(&inner, names, fields, remarks);
-                }
-            }
-            Kind::Double | Kind::Float => outline::add(fields, names, DataType::Float64),
-            Kind::Bool => outline::add(fields, names, DataType::Boolean),
-            Kind::String | Kind::Enum(_) => outline::add(fields, names, DataType::Utf8),
-            Kind::Bytes => {}
-            _ => outline::add(fields, names, DataType::Int64),
-        }
-        names.pop();
+    fn inner(&self, name: &str) -> Option<Self> {
+        let field = field(self, name).filter(|field| !field.is_list() && !field.is_map())?;
+        field.kind().as_message().cloned()
+    }
+
+    fn element(&self, name: &str) -> Option<Self> {
+        let field = field(self, name).filter(FieldDescriptor::is_list)?;
+        field.kind().as_message().cloned()
     }
 }
 

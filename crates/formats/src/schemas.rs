@@ -1,10 +1,12 @@
 //! Schemas that records name by number and a registry keeps.
 
+mod framing;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use crate::explain::quote;
+pub(crate) use self::framing::{Frame, header_id, type_header};
 
 /// The language of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,27 @@ impl fmt::Display for SchemaKind {
     }
 }
 
+/// The number by which a record names its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SchemaId {
+    /// The one that a registry of Confluent's interface gave it.
+    Registered(u32),
+    /// Apicurio's `globalId`, of a version of an artifact.
+    Global(u64),
+    /// Apicurio's `contentId`, of a content.
+    Content(u64),
+}
+
+impl fmt::Display for SchemaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered(number) => write!(f, "{number}"),
+            Self::Global(number) => write!(f, "globalId {number}"),
+            Self::Content(number) => write!(f, "contentId {number}"),
+        }
+    }
+}
+
 /// A schema as a registry has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredSchema {
@@ -45,7 +68,7 @@ pub trait SchemaSource: Send {
     ///
     /// # Errors
     /// If that cannot be told for now.
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError>;
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError>;
 }
 
 /// Why a schema cannot be had, or is of no use.
@@ -74,7 +97,7 @@ impl SchemaError {
 pub(crate) struct Known<T> {
     source: Option<Box<dyn SchemaSource>>,
     /// By number; those of no use with the reason.
-    met: BTreeMap<u32, Result<T, String>>,
+    met: BTreeMap<SchemaId, Result<T, String>>,
 }
 
 impl<T> Known<T> {
@@ -83,8 +106,8 @@ impl<T> Known<T> {
     }
 
     /// Adds one that nobody has to be asked for.
-    pub(crate) fn insert(&mut self, number: u32, schema: T) {
-        self.met.insert(number, Ok(schema));
+    pub(crate) fn insert(&mut self, id: SchemaId, schema: T) {
+        self.met.insert(id, Ok(schema));
     }
 
     /// Returns what `read` makes of a schema, of this kind, or why it is of no use for records.
@@ -93,23 +116,32 @@ impl<T> Known<T> {
     /// If that cannot be told for now.
     pub(crate) fn get(
         &mut self,
-        number: u32,
+        id: SchemaId,
         kind: SchemaKind,
         read: impl FnOnce(&RegisteredSchema) -> Result<T, String>,
     ) -> Result<Result<&mut T, String>, SchemaError> {
-        let unusable = |error: &str| format!("written with schema {number}: {error}");
-        let schema = match self.met.entry(number) {
+        let unusable = |error: &str| format!("written with schema {id}: {error}");
+        let schema = match self.met.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let found = match &mut self.source {
-                    Some(source) => source.schema(number)?,
+                    Some(source) => source.schema(id)?,
                     None => None,
                 };
                 let Some(found) = found else {
                     // Not remembered here: it may be registered yet.
+                    let remedy = match id {
+                        SchemaId::Registered(_) => "",
+                        SchemaId::Global(_) => {
+                            "; if records name contents, 'apicurio.registry.use-id'='contentId'"
+                        }
+                        SchemaId::Content(_) => {
+                            "; if records name versions, 'apicurio.registry.use-id'='globalId'"
+                        }
+                    };
                     return Ok(Err(format!(
-                        "written with schema {number}, which the schema registry does not have: \
-                         expected the number of a registered schema"
+                        "written with schema {id}, which the schema registry does not have: \
+                         expected the number of a registered schema{remedy}"
                     )));
                 };
                 entry.insert(match found.kind == kind {
@@ -119,34 +151,5 @@ impl<T> Known<T> {
             }
         };
         Ok(schema.as_mut().map_err(|error| unusable(error)))
-    }
-}
-
-/// Returns the number of the schema that a record in Confluent's wire format was written
-/// with, and what stands behind it; `what` is expected there.
-pub(crate) fn framed<'a>(payload: &'a [u8], what: &str) -> Result<(u32, &'a [u8]), String> {
-    match payload {
-        [0, a, b, c, d, rest @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), rest)),
-        [] => Err(format!("an empty value: expected {what}")),
-        other => {
-            let remedy = match other.trim_ascii_start() {
-                [b'{', ..] => "; it looks like JSON, 'format'='json'",
-                [b'O', b'b', b'j', 1, ..] => {
-                    "; it is an Avro file, expected one record in Confluent's wire format"
-                }
-                [0xC3, 1, ..] => {
-                    "; it is in Avro's single-object encoding, expected Confluent's wire format"
-                }
-                _ => {
-                    "; records that name no schema are of 'format'='avro' or 'protobuf', with \
-                     their schema in the table"
-                }
-            };
-            Err(format!(
-                "no schema registry's header: expected a zero byte and a schema's number, got \
-                 `{}`{remedy}",
-                quote(other)
-            ))
-        }
     }
 }

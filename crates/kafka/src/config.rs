@@ -11,6 +11,8 @@ use tidecast_stream::{
     ClientProperties, EpochUnit, FieldColumn, MetadataColumn, Tombstones, ValueFormat,
 };
 
+use crate::registry::SchemaCache;
+
 /// Where a [`KafkaSource`](crate::KafkaSource) reads, and how.
 #[derive(Clone, Debug)]
 pub struct KafkaSourceConfig {
@@ -34,6 +36,8 @@ pub struct KafkaSourceConfig {
     pub fields: Vec<FieldColumn>,
     /// Where the schemas are that records name; see [`SchemaRegistry`](crate::SchemaRegistry).
     pub schema_registry: ClientProperties,
+    /// Schemas that were asked for before, by a source of the same registry.
+    pub schemas: SchemaCache,
     /// What numbers count in columns of times; `None`: told by their size.
     pub timestamp_unit: Option<EpochUnit>,
     /// Where to begin in a partition without a committed offset.
@@ -71,6 +75,7 @@ impl KafkaSourceConfig {
             metadata: Vec::new(),
             fields: Vec::new(),
             schema_registry: ClientProperties::default(),
+            schemas: SchemaCache::default(),
             timestamp_unit: None,
             startup: StartupMode::Earliest,
             lost_records: LostRecords::Skip,

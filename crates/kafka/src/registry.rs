@@ -1,7 +1,11 @@
 //! A schema registry, asked for the schemas that records name.
 //!
 //! What is spoken is the REST interface of Confluent's, which the others have as well:
-//! Apicurio (under `/apis/ccompat/v7`), Karapace, Redpanda.
+//! Apicurio (under `/apis/ccompat/v7`), Karapace, Redpanda; and Apicurio's own, for the numbers
+//! that its serializers write.
+
+mod apicurio;
+mod cache;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,11 +13,15 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tidecast_formats::schemas::{RegisteredSchema, SchemaError, SchemaKind, SchemaSource};
+use tidecast_formats::schemas::{
+    RegisteredSchema, SchemaError, SchemaId, SchemaKind, SchemaSource,
+};
 use tidecast_stream::ClientProperties;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use self::cache::CachedSchemas;
+pub use self::cache::SchemaCache;
 use crate::config::ConfigError;
 
 /// For so long a schema that was not there is not asked for again.
@@ -42,19 +50,26 @@ pub struct SchemaRegistry {
     agent: Agent,
     authorization: Option<tidecast_stream::Secret>,
     /// When schemas were asked for that were not there.
-    absent: BTreeMap<u32, Instant>,
+    absent: BTreeMap<SchemaId, Instant>,
+    cache: CachedSchemas,
 }
 
 impl SchemaRegistry {
     /// The names of its settings.
     pub const SETTINGS: [&str; 4] = [URL, USER_INFO, TOKEN, CA];
 
-    /// Returns the registry that `settings` describe; a request may take `timeout`.
+    /// Returns the registry that `settings` describe; a request may take `timeout`. What
+    /// `cache` has of it is not asked for again.
     ///
     /// # Errors
     /// If there is no address, or a setting is unknown, contradicts another or names a file
     /// that is no certificate.
-    pub fn new(settings: &ClientProperties, timeout: Duration) -> Result<Self, ConfigError> {
+    pub fn new(
+        settings: &ClientProperties,
+        timeout: Duration,
+        cache: &SchemaCache,
+    ) -> Result<Self, ConfigError> {
+        let cache = cache.of(settings);
         let wrong = |name: &str, reason: String| ConfigError::SchemaRegistry {
             name: name.to_owned(),
             reason,
@@ -114,15 +129,30 @@ impl SchemaRegistry {
             agent: config.build().new_agent(),
             authorization: authorization.map(tidecast_stream::Secret::new),
             absent: BTreeMap::new(),
+            cache,
         })
     }
 
     /// Returns what stands at `path`, from the first address that answers; `None` if nothing
     /// does.
     fn get(&self, path: &str) -> Result<Option<Value>, SchemaError> {
+        self.first(|url| {
+            let Some(answer) = self.get_from(url, path)? else { return Ok(None) };
+            match serde_json::from_str(&answer.body) {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(answer.of_something_else("/apis/ccompat/v7")),
+            }
+        })
+    }
+
+    /// Returns what the first address answers that does.
+    fn first<T>(
+        &self,
+        ask: impl Fn(&str) -> Result<Option<T>, SchemaError>,
+    ) -> Result<Option<T>, SchemaError> {
         let mut last = None;
         for url in &self.urls {
-            match self.get_from(url, path) {
+            match ask(url) {
                 Err(error) if error.is_transient => last = Some(error),
                 answer => return answer,
             }
@@ -130,12 +160,13 @@ impl SchemaRegistry {
         Err(last.unwrap_or_else(|| SchemaError::lasting("no schema registry")))
     }
 
-    fn get_from(&self, url: &str, path: &str) -> Result<Option<Value>, SchemaError> {
+    /// Returns what stands at `path` of an address; `None` if a registry says that nothing does.
+    fn get_from(&self, url: &str, path: &str) -> Result<Option<Answer>, SchemaError> {
         let place = format!("the schema registry at `{url}`");
-        let mut request = self
-            .agent
-            .get(format!("{url}{path}"))
-            .header("accept", "application/vnd.schemaregistry.v1+json, application/json");
+        let mut request = self.agent.get(format!("{url}{path}")).header(
+            "accept",
+            "application/vnd.schemaregistry.v1+json, application/json, */*;q=0.5",
+        );
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization.reveal());
         }
@@ -149,24 +180,29 @@ impl SchemaRegistry {
         let body = body.map_err(|error| {
             SchemaError::transient(format!("{place} broke off its answer to {path} ({error})"))
         })?;
-        let answer = serde_json::from_str::<Value>(&body).ok();
-        match (status, answer) {
-            (200..=299, Some(answer)) => Ok(Some(answer)),
-            (404, Some(answer)) if answer.get("error_code").is_some() => Ok(None),
-            (401 | 403, _) => Err(SchemaError::lasting(format!(
-                "{place} refused access (status {status}); check \
+        let answer = Answer { place, path: path.to_owned(), status, body };
+        match status {
+            200..=299 => Ok(Some(answer)),
+            404 => {
+                let said = serde_json::from_str::<Value>(&answer.body).ok();
+                match said.is_some_and(|said| said.get("error_code").is_some()) {
+                    true => Ok(None),
+                    false => Err(answer.of_something_else("/apis/ccompat/v7 or /apis/registry/v2")),
+                }
+            }
+            401 | 403 => Err(SchemaError::lasting(format!(
+                "{} refused access (status {status}); check \
                  'schema.registry.basic.auth.user.info' or 'schema.registry.bearer.auth.token', \
-                 and that this user may read schemas"
+                 and that this user may read schemas",
+                answer.place
             ))),
-            // A proxy, or the page of something else, is no word on a schema.
-            (200..=499, None) | (404, Some(_)) => Err(SchemaError::lasting(format!(
-                "{place} is none: it answers {path} with status {status} and `{}`; check \
-                 'schema.registry.url' (of Apicurio it ends in /apis/ccompat/v7)",
-                crate::error::readable(body.as_bytes())
-            ))),
-            (status, _) => Err(SchemaError::transient(format!(
-                "{place} answers {path} with status {status}: `{}`",
-                crate::error::readable(body.as_bytes())
+            300..=499 if serde_json::from_str::<Value>(&answer.body).is_err() => {
+                Err(answer.of_something_else("/apis/ccompat/v7 or /apis/registry/v2"))
+            }
+            status => Err(SchemaError::transient(format!(
+                "{} answers {path} with status {status}: `{}`",
+                answer.place,
+                crate::error::readable(answer.body.as_bytes())
             ))),
         }
     }
@@ -204,19 +240,57 @@ impl SchemaRegistry {
     }
 }
 
+/// What an address answered.
+struct Answer {
+    place: String,
+    path: String,
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    /// A proxy, or the page of something else, is no word on a schema.
+    fn of_something_else(&self, end: &str) -> SchemaError {
+        let Self { place, path, status, body } = self;
+        SchemaError::lasting(format!(
+            "{place} is none: it answers {path} with status {status} and `{}`; check \
+             'schema.registry.url' (of Apicurio it ends in {end})",
+            crate::error::readable(body.as_bytes())
+        ))
+    }
+}
+
 impl SchemaSource for SchemaRegistry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        if let Some(known) = self.cache.get(id) {
+            return Ok(Some(known));
+        }
         if self.absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT_FOR) {
             return Ok(None);
         }
-        let Some(answer) = self.get(&format!("/schemas/ids/{id}"))? else {
-            // Numbers made of garbage must not fill the memory.
-            self.absent.retain(|_, since| since.elapsed() < ABSENT_FOR);
-            if self.absent.len() < MOST_REFERENCES {
-                self.absent.insert(id, Instant::now());
-            }
-            return Ok(None);
+        let found = match id {
+            SchemaId::Registered(number) => self.registered(number)?,
+            SchemaId::Global(number) => self.of_apicurio(&format!("globalIds/{number}"))?,
+            SchemaId::Content(number) => self.of_apicurio(&format!("contentIds/{number}"))?,
         };
+        match &found {
+            Some(found) => self.cache.insert(id, found),
+            None => {
+                // Numbers made of garbage must not fill the memory.
+                self.absent.retain(|_, since| since.elapsed() < ABSENT_FOR);
+                if self.absent.len() < MOST_REFERENCES {
+                    self.absent.insert(id, Instant::now());
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl SchemaRegistry {
+    /// Asks for a schema as Confluent's registry is asked.
+    fn registered(&self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let Some(answer) = self.get(&format!("/schemas/ids/{id}"))? else { return Ok(None) };
         let kind = match answer.get("schemaType").and_then(Value::as_str) {
             // As the registry was before it knew others.
             None | Some("AVRO") => SchemaKind::Avro,

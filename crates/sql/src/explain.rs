@@ -6,8 +6,9 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, FieldColumn, HorizonAggregate, MetadataColumn,
-    OptionKind, OptionValue, SchemaFraming, SchemaText, TimeGrid, Tombstones, Unset, ValueFormat,
+    ApicurioId, ClientProperties, DomainRule, EpochUnit, FieldColumn, HorizonAggregate,
+    MetadataColumn, OptionKind, OptionValue, SchemaFraming, SchemaText, TimeGrid, Tombstones,
+    Unset, ValueFormat,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
@@ -174,6 +175,11 @@ fn value_format(format: &ValueFormat) -> String {
         Some(SchemaText::Inline(_)) => "by the schema of the table".to_owned(),
         Some(SchemaText::File(path)) => format!("by the schema in {path}"),
     };
+    let number = |framing: SchemaFraming| match framing {
+        SchemaFraming::Apicurio(Some(ApicurioId::Global)) => ", by its globalId",
+        SchemaFraming::Apicurio(Some(ApicurioId::Content)) => ", by its contentId",
+        _ => "",
+    };
     match format {
         ValueFormat::Json => name.to_owned(),
         ValueFormat::Raw => format!("{name}: a record's value is a column by itself"),
@@ -185,11 +191,14 @@ fn value_format(format: &ValueFormat) -> String {
             character(dialect.delimiter),
             character(dialect.quote)
         ),
-        ValueFormat::Avro(avro) => format!("{name}: records are read {}", schema(&avro.schema)),
+        ValueFormat::Avro(avro) => {
+            format!("{name}: records are read {}{}", schema(&avro.schema), number(avro.framing))
+        }
         ValueFormat::Protobuf(protobuf) => {
             let message = protobuf.message.as_ref();
             let message = message.map_or_else(String::new, |name| format!(", message {name}"));
-            format!("{name}: records are read {}{message}", schema(&protobuf.schema))
+            let number = number(protobuf.framing);
+            format!("{name}: records are read {}{message}{number}", schema(&protobuf.schema))
         }
     }
 }

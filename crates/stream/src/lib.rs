@@ -57,6 +57,6 @@ pub use sink::{LateRecord, PartitionCommit, Sink, SinkError, Transaction};
 pub use source::{Blame, Source, SourceError, SourceEvent};
 pub use time::{EpochUnit, EventTime, UnknownEpochUnit, Watermark};
 pub use value_format::{
-    AvroFormat, CsvDialect, FieldColumn, FieldPath, FieldPathError, ProtobufFormat, SchemaFraming,
-    SchemaText, ValueFormat,
+    ApicurioId, AvroFormat, CsvDialect, FieldColumn, FieldPath, FieldPathError, ProtobufFormat,
+    SchemaFraming, SchemaText, ValueFormat,
 };

@@ -30,9 +30,13 @@ impl ValueFormat {
             Self::Raw => "raw",
             Self::Csv(_) => "csv",
             Self::Avro(AvroFormat { framing: SchemaFraming::Confluent, .. }) => "avro-confluent",
+            Self::Avro(AvroFormat { framing: SchemaFraming::Apicurio(_), .. }) => "avro-apicurio",
             Self::Avro(AvroFormat { framing: SchemaFraming::None, .. }) => "avro",
             Self::Protobuf(ProtobufFormat { framing: SchemaFraming::Confluent, .. }) => {
                 "protobuf-confluent"
+            }
+            Self::Protobuf(ProtobufFormat { framing: SchemaFraming::Apicurio(_), .. }) => {
+                "protobuf-apicurio"
             }
             Self::Protobuf(ProtobufFormat { framing: SchemaFraming::None, .. }) => "protobuf",
         }
@@ -56,12 +60,8 @@ impl ValueFormat {
         }
     }
 
-    /// Returns whether lists may be spread over rows.
-    pub fn has_lists(&self) -> bool {
-        matches!(self, Self::Json | Self::DebeziumJson)
-    }
-
-    /// Returns whether columns may be fields inside of others.
+    /// Returns whether columns may be fields inside of others, and lists of those be spread over
+    /// rows.
     pub fn is_nested(&self) -> bool {
         !matches!(self, Self::Raw | Self::Csv(_))
     }
@@ -131,6 +131,19 @@ pub enum SchemaFraming {
     /// By Confluent's wire format: a zero byte and the schema's id in the registry, four
     /// bytes with the highest first.
     Confluent,
+    /// As Apicurio's serializers do: by headers, or by a zero byte and an id of eight bytes
+    /// (2.x) or four (3.x). Which id that is where no header says it; `None`: what the version
+    /// that wrote as many bytes does unless told otherwise.
+    Apicurio(Option<ApicurioId>),
+}
+
+/// A number by which Apicurio's registry knows a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApicurioId {
+    /// `globalId`, of a version of an artifact.
+    Global,
+    /// `contentId`, of a content, which several versions may share.
+    Content,
 }
 
 /// The way to a field inside of a record's value, from outside to inside; it may lead through

@@ -95,7 +95,7 @@ impl<'a> Setup<'a> {
         config.state.interval = Duration::from_secs(1);
         config.kafka.bootstrap_servers = self.bootstrap.to_owned();
         let _inside = runtime.enter();
-        Ok(Engine::start(vec![self.plan()?], config, Arc::new(SqlConnectors)))
+        Ok(Engine::start(vec![self.plan()?], config, Arc::new(SqlConnectors::default())))
     }
 
     fn reader(&self) -> anyhow::Result<TopicReader> {

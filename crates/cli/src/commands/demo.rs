@@ -103,7 +103,7 @@ pub fn run(arguments: &DemoArguments, log: Option<&str>) -> anyhow::Result<()> {
 
     let engine = {
         let _runtime = runtime.enter();
-        Engine::start(vec![plan], engine_config, Arc::new(SqlConnectors))
+        Engine::start(vec![plan], engine_config, Arc::new(SqlConnectors::default()))
     };
     let subscribe = format!("kcat -C -b {bootstrap} -t {}", topics.forecasts);
     let mut show = Show::open(arguments, subscribe)?;

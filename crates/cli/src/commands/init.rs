@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use tidecast_engine::MODELS;
 use tidecast_formats::outline::{OutlineError, outline};
 use tidecast_formats::schemas::SchemaSource;
-use tidecast_kafka::SchemaRegistry;
 use tidecast_kafka::tools::{Isolation, ReadFrom, Record, TopicReader};
+use tidecast_kafka::{SchemaCache, SchemaRegistry};
 use tidecast_sql::parse_scripts;
 use tidecast_stream::ClientProperties;
 
@@ -57,13 +57,16 @@ pub fn run(arguments: &InitArguments) -> anyhow::Result<()> {
         settings.insert("url", url);
     }
     let mut registry = match settings.get("url") {
-        Some(_) => Some(SchemaRegistry::new(&settings, REGISTRY_PATIENCE)?),
+        Some(_) => {
+            Some(SchemaRegistry::new(&settings, REGISTRY_PATIENCE, &SchemaCache::default())?)
+        }
         None => None,
     };
     let payloads: Vec<Option<&[u8]>> =
         records.iter().map(|record| record.payload.as_deref()).collect();
     let source = registry.as_mut().map(|registry| registry as &mut dyn SchemaSource);
-    let outline = outline(&payloads, source).map_err(|error| match error {
+    let header = |index: usize, name: &str| records.get(index).and_then(|it| it.header_bytes(name));
+    let outline = outline(&payloads, header, source).map_err(|error| match error {
         OutlineError::NoRegistry(number) => anyhow::anyhow!(
             "records of topic `{topic}` name schema {number}; say where the registry is: \
              --registry http://host:8081"

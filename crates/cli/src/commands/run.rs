@@ -46,7 +46,7 @@ pub fn run(arguments: &RunArguments, log: Option<&str>) -> anyhow::Result<()> {
             None
         };
         let settings = engine_config(&config, arguments.reset_state);
-        let engine = Engine::start(plans, settings, Arc::new(SqlConnectors));
+        let engine = Engine::start(plans, settings, Arc::new(SqlConnectors::default()));
         let engine = Arc::new(engine);
         let serving = server.map(|server| {
             let status: Arc<dyn StatusSource> = Arc::new(EngineStatus(Arc::clone(&engine)));

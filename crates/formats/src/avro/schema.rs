@@ -14,6 +14,8 @@ pub(super) struct RecordSchema {
     pub(super) text: String,
     /// The fields: each one's name and the other names it has had.
     pub(super) fields: Vec<FieldNames>,
+    /// Whether it has a list, wherever, whose elements take no bytes.
+    pub(super) has_lists_of_nothing: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +54,13 @@ impl RecordSchema {
                 aliases: aliases.unwrap_or_default().iter().filter_map(strings).collect(),
             })
         });
-        Ok(Self { fields: fields.collect(), text: schema.to_string() })
+        let mut lists = ListsOfNothing::default();
+        lists.takes_nothing(&schema);
+        Ok(Self {
+            fields: fields.collect(),
+            text: schema.to_string(),
+            has_lists_of_nothing: lists.is_found,
+        })
     }
 
     /// Returns which field a column of this name is: that of exactly its name, else the one
@@ -154,6 +162,75 @@ impl Inliner {
     }
 }
 
+/// Looks for lists whose elements take no bytes.
+#[derive(Default)]
+struct ListsOfNothing {
+    /// Named types, and whether they take none.
+    named: HashMap<String, bool>,
+    is_found: bool,
+}
+
+impl ListsOfNothing {
+    /// Returns whether a value of this schema takes no bytes.
+    fn takes_nothing(&mut self, schema: &Value) -> bool {
+        let object = match schema {
+            Value::String(name) => {
+                // By the last part of its name: at worst one too many is found.
+                return name == "null" || self.named.get(last(name)).is_some_and(|it| *it);
+            }
+            Value::Array(branches) => {
+                // The branch itself takes a byte.
+                for branch in branches {
+                    self.takes_nothing(branch);
+                }
+                return false;
+            }
+            Value::Object(object) => object,
+            _ => return false,
+        };
+        let name = object.get("name").and_then(Value::as_str).map(|name| last(name).to_owned());
+        let takes_nothing = match object.get("type") {
+            Some(Value::String(kind)) => match kind.as_str() {
+                "record" | "error" => {
+                    let fields = object.get("fields").and_then(Value::as_array);
+                    let types = fields.into_iter().flatten().filter_map(|field| field.get("type"));
+                    let mut takes_nothing = true;
+                    // All are looked at, for the lists in them.
+                    for field in types {
+                        takes_nothing &= self.takes_nothing(field);
+                    }
+                    takes_nothing
+                }
+                "array" => {
+                    let items = object.get("items");
+                    self.is_found |= items.is_some_and(|items| self.takes_nothing(items));
+                    false
+                }
+                "map" => {
+                    if let Some(values) = object.get("values") {
+                        self.takes_nothing(values);
+                    }
+                    // Keys take some.
+                    false
+                }
+                "fixed" => object.get("size").and_then(Value::as_u64) == Some(0),
+                _ => self.takes_nothing(&Value::String(kind.clone())),
+            },
+            Some(inner) => self.takes_nothing(inner),
+            None => false,
+        };
+        if let Some(name) = name {
+            let known = self.named.entry(name).or_default();
+            *known |= takes_nothing;
+        }
+        takes_nothing
+    }
+}
+
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +264,27 @@ mod tests {
         ] {
             let error = RecordSchema::read(text, &[]).unwrap_err();
             assert!(error.contains(&expected.replace("\\\"", "\"")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_whose_elements_take_no_bytes_are_found_wherever_they_are() {
+        let nothing = r#"{"type":"record","name":"a.N","fields":[{"name":"x","type":"null"}]}"#;
+        for (of, is_found) in [
+            (r#"{"type":"array","items":"double"}"#.to_owned(), false),
+            (r#"{"type":"array","items":["null","double"]}"#.to_owned(), false),
+            (r#"{"type":"array","items":{"type":"array","items":"int"}}"#.to_owned(), false),
+            (nothing.to_owned(), false),
+            (r#"{"type":"array","items":"null"}"#.to_owned(), true),
+            (r#"["int",{"type":"map","values":{"type":"array","items":"null"}}]"#.to_owned(), true),
+            (r#"{"type":"array","items":{"type":"fixed","name":"F","size":0}}"#.to_owned(), true),
+            (format!(r#"{{"type":"array","items":{nothing}}}"#), true),
+            (format!(r#"[{nothing},{{"type":"array","items":"a.N"}}]"#), true),
+        ] {
+            let text =
+                format!(r#"{{"type":"record","name":"R","fields":[{{"name":"of","type":{of}}}]}}"#);
+            let schema = RecordSchema::read(&text, &[]).unwrap();
+            assert_eq!(schema.has_lists_of_nothing, is_found, "{of}");
         }
     }
 

@@ -10,15 +10,15 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema as Written};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef,
+    TimeUnit, TimestampMicrosecondType,
 };
 use proptest::prelude::*;
 use tidecast_stream::{AvroFormat, FieldColumn, ValueFormat};
 
 use super::*;
 use crate::decode::{Decoded, Decoder};
-use crate::schemas::RegisteredSchema;
+use crate::schemas::{RegisteredSchema, SchemaKind};
 
 /// Schemas by number, and what was asked for.
 #[derive(Clone, Default)]
@@ -40,7 +40,8 @@ impl Registry {
 }
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         self.asked.lock().unwrap().push(id);
         match id {
             999 => Err(SchemaError::transient("the registry does not answer")),
@@ -139,6 +140,7 @@ fn a_bad_record_costs_itself_alone() {
     let cut = good[..good.len() - 1].to_vec();
     let long = [good.as_slice(), &[0]].concat();
     let twice = [good.as_slice(), &good].concat();
+    let with_a_frame = [good.as_slice(), &good[..5]].concat();
     let unknown = [&[0, 0, 0, 0, 9], &good[5..]].concat();
     let mut garbled = good.clone();
     garbled[6] = 0xFF; // the first letter of its site
@@ -149,6 +151,8 @@ fn a_bad_record_costs_itself_alone() {
         good.clone(),
         long,
         twice,
+        with_a_frame,
+        good.clone(),
         garbled,
         unknown.clone(),
         double,
@@ -160,10 +164,11 @@ fn a_bad_record_costs_itself_alone() {
         good,
     ];
     let decoded = decode(&mut decoder, &all);
-    assert_eq!(decoded.indices, [0, 2, 13]);
-    assert_eq!(floats(&decoded, 1), [Some(1.5); 3]);
+    assert_eq!(decoded.indices, [0, 2, 6, 15]);
+    assert_eq!(floats(&decoded, 1), [Some(1.5); 4]);
     let reasons = [
         "no Avro record of schema 7",
+        "bytes behind",
         "bytes behind",
         "bytes behind",
         "non UTF-8",
@@ -182,6 +187,19 @@ fn a_bad_record_costs_itself_alone() {
     // What was missing may be there the next time.
     decode(&mut decoder, &[unknown.clone(), unknown]);
     assert_eq!(*registry.asked.lock().unwrap(), [7, 8, 9, 9]);
+}
+
+/// The last bytes of this number are those of the frame.
+#[test]
+fn a_record_may_end_as_a_frame_does() {
+    let schema = r#"{"type":"record","name":"R","fields":[{"name":"kw","type":"double"}]}"#;
+    let registry = Registry::default().with(0x740, schema);
+    let table = Schema::new(vec![Field::new("kw", DataType::Float64, true)]);
+    let mut decoder = decoder(Arc::new(table), None, &registry);
+    let record = framed(0x740, schema, Datum::Record(vec![("kw".into(), Datum::Double(2.875))]));
+    assert!(record.ends_with(&record[..5]));
+    let decoded = decode(&mut decoder, &[record.clone(), record.clone(), record]);
+    assert_eq!(floats(&decoded, 0), [Some(2.875); 3], "{:?}", decoded.bad);
 }
 
 #[test]
@@ -267,9 +285,12 @@ fn without_a_registry_the_table_says_the_schema() {
     };
     let mut decoder = Decoder::new(config(Some(FIRST)), None).unwrap();
     let record = framed(1, FIRST, reading("a", Some(0.5), 1, 3)).split_off(5);
-    let decoded = decode(&mut decoder, &[record.clone(), b"\x01".to_vec(), record]);
+    // Neither a record that is cut off nor what would be a frame behind one harms the next.
+    let framed = |number: u8| [record.as_slice(), &[0, number, number, number, number]].concat();
+    let records = [record.clone(), b"\x01".to_vec(), framed(0), framed(0xFF), record.clone()];
+    let decoded = decode(&mut decoder, &records);
     assert_eq!(floats(&decoded, 1), [Some(0.5), Some(0.5)]);
-    assert_eq!(decoded.bad.len(), 1);
+    assert_eq!(decoded.bad.len(), 3, "{:?}", decoded.bad);
     for (schema, reason) in
         [(None, "there is none"), (Some("{"), "no JSON"), (Some("\"int\""), "expected a record")]
     {

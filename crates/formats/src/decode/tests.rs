@@ -1,8 +1,10 @@
 //! The decoder as a whole: batches, records that are none, names.
 
+mod apicurio;
 mod faults;
 mod formats;
 mod laws;
+mod lists;
 mod names;
 mod values;
 

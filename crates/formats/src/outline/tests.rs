@@ -8,7 +8,7 @@ use crate::schemas::RegisteredSchema;
 
 fn told(records: &[&str]) -> Result<Outline, OutlineError> {
     let payloads: Vec<Payload<'_>> = records.iter().map(|record| Some(record.as_bytes())).collect();
-    outline(&payloads, None)
+    outline(&payloads, |_, _| None, None)
 }
 
 fn fields(outline: &Outline) -> Vec<(String, DataType)> {
@@ -99,13 +99,14 @@ fn what_cannot_be_told_is_said() {
         };
         assert!(error.contains(reason), "{reason}: {error}");
     }
-    assert_eq!(outline(&[None, None], None), Err(OutlineError::Empty));
+    assert_eq!(outline(&[None, None], |_, _| None, None), Err(OutlineError::Empty));
 }
 
 struct Registry(RegisteredSchema);
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         Ok((id < 10).then(|| self.0.clone()))
     }
 }
@@ -118,16 +119,20 @@ fn fields_of_a_schema_are_those_that_it_names() {
         {"name":"n","type":"int"},
         {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
         {"name":"v","type":{"type":"record","name":"V","fields":[{"name":"x","type":"double"}]}},
+        {"name":"all","type":{"type":"array","items":{"type":"record","name":"L","fields":[
+            {"name":"volts","type":"double"}]}}},
+        {"name":"more","type":{"type":"array","items":"double"}},
         {"name":"tags","type":{"type":"map","values":"string"}}]}"#;
     let proto = "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; \
                  import \"google/protobuf/wrappers.proto\"; message A {} message R { \
                  enum E { a = 0; } E id = 1; google.protobuf.FloatValue kw = 2; sint64 n = 3; \
                  google.protobuf.Timestamp at = 4; V v = 5; message V { double x = 1; } \
+                 message L { double volts = 1; } repeated L all = 7; repeated double more = 8; \
                  map<string, string> tags = 6; }";
     let of = |kind, text: &str, record: &[u8]| {
         let text = text.to_owned();
         let mut registry = Registry(RegisteredSchema { kind, text, references: Vec::new() });
-        outline(&[Some(record), Some(record)], Some(&mut registry))
+        outline(&[Some(record), Some(record)], |_, _| None, Some(&mut registry))
     };
     let kinds = expected(&[
         ("$.id", DataType::Utf8),
@@ -135,6 +140,7 @@ fn fields_of_a_schema_are_those_that_it_names() {
         ("$.n", DataType::Int64),
         ("$.at", time()),
         ("$.v.x", DataType::Float64),
+        ("$.all[*].volts", DataType::Float64),
     ]);
     for (kind, text, record, name) in [
         (SchemaKind::Avro, avro, &[0, 0, 0, 0, 7, 1][..], "avro-confluent"),
@@ -144,7 +150,10 @@ fn fields_of_a_schema_are_those_that_it_names() {
         let outline = of(kind, text, record).unwrap();
         assert_eq!(outline.format.name(), name);
         assert_eq!(fields(&outline), kinds, "{name}");
-        assert_eq!(outline.remarks.len(), 1, "{:?}", outline.remarks);
+        let [map, list, other] = outline.remarks.as_slice() else { panic!("{outline:?}") };
+        assert!(map.starts_with("`$.tags` is "), "{map}");
+        assert_eq!(list, "each element of `$.all` is a row");
+        assert_eq!(other, "`$.more` is a list, which no column can be");
     }
     let error = of(SchemaKind::Avro, avro, &[0, 0, 0, 0, 11, 1]).unwrap_err();
     assert!(error.to_string().contains("schema 11: the schema registry does not have it"));

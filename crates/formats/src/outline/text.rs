@@ -1,9 +1,9 @@
 //! Fields told by the values that records have.
 
 use arrow::datatypes::DataType;
-use tidecast_stream::{CsvDialect, FieldPath, ValueFormat};
+use tidecast_stream::{CsvDialect, ValueFormat};
 
-use super::{MOST_FIELDS, Outline, OutlineError, OutlinedField, add, is_deep, time};
+use super::{Outline, OutlineError, OutlinedFields, is_deep, time};
 use crate::csv::CsvReader;
 use crate::explain::quote;
 use crate::json::scan::Scanner;
@@ -124,8 +124,17 @@ impl Seen {
     }
 
     /// Returns the fields that have a type.
-    fn typed(&self) -> impl Iterator<Item = (&Vec<String>, DataType)> {
-        self.fields.iter().filter_map(|(names, kinds)| Some((names, kinds.data_type()?)))
+    fn outlined(&self) -> OutlinedFields {
+        let mut outlined = OutlinedFields::default();
+        for (names, kinds) in &self.fields {
+            if let Some(data_type) = kinds.data_type() {
+                outlined.add(names, data_type);
+            }
+        }
+        for (names, elements) in &self.lists {
+            outlined.add_list(names, elements.outlined());
+        }
+        outlined
     }
 }
 
@@ -143,37 +152,16 @@ pub(super) fn objects(format: ValueFormat, values: &[&[u8]]) -> Outline {
             _ => seen.object(text, &mut Vec::new()),
         }
     }
-    let mut outlined = Vec::new();
-    for (names, data_type) in seen.typed() {
-        add(&mut outlined, names, data_type);
-    }
-    // The list whose elements are most like readings makes the rows, if one does.
-    let numbers = |seen: &Seen| seen.typed().filter(|(_, kind)| kind.is_numeric()).count();
-    let rows = seen.lists.iter().filter(|(_, seen)| numbers(seen) > 0);
-    let rows = rows.max_by_key(|(_, seen)| (numbers(seen), seen.fields.len()));
-    let mut remarks = Vec::new();
-    for (names, elements) in &seen.lists {
-        let Some(list) = FieldPath::of(names.clone()) else { continue };
-        if rows.is_none_or(|(rows, _)| rows != names) {
-            remarks.push(format!("`{list}` is a list, which no column can be"));
-            continue;
-        }
-        remarks.push(format!("each element of `{list}` is a row"));
-        for (inner, data_type) in elements.typed() {
-            if outlined.len() < MOST_FIELDS {
-                let path = list.clone().through(inner.clone());
-                outlined.push(OutlinedField { path, data_type });
-            }
-        }
-    }
-    Outline { format, fields: outlined, remarks }
+    let (fields, remarks) = seen.outlined().with_rows();
+    Outline { format, fields, remarks }
 }
 
 /// Records whose values are numbers.
 pub(super) fn numbers() -> Outline {
-    let mut fields = Vec::new();
-    add(&mut fields, &["value".to_owned()], DataType::Float64);
-    Outline { format: ValueFormat::Raw, fields, remarks: Vec::new() }
+    let mut fields = OutlinedFields::default();
+    fields.add(&["value".to_owned()], DataType::Float64);
+    let (fields, remarks) = fields.with_rows();
+    Outline { format: ValueFormat::Raw, fields, remarks }
 }
 
 /// Tells the fields of CSV records, which have no names.
@@ -198,12 +186,13 @@ pub(super) fn lines(delimiter: u8, values: &[&[u8]]) -> Result<Outline, OutlineE
             kinds.see_text(text);
         }
     }
-    let mut fields: Vec<OutlinedField> = Vec::new();
+    let mut fields = OutlinedFields::default();
     for (place, kinds) in kinds.iter().enumerate() {
         // All must be there, for they go by their order.
         let data_type = kinds.data_type().unwrap_or(DataType::Utf8);
-        add(&mut fields, &[format!("field_{}", place + 1)], data_type);
+        fields.add(&[format!("field_{}", place + 1)], data_type);
     }
+    let (fields, _) = fields.with_rows();
     let remarks = vec!["CSV records have no names: the columns are in the order of fields".into()];
     Ok(Outline { format: ValueFormat::Csv(dialect), fields, remarks })
 }

@@ -12,16 +12,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
-use tidecast_stream::{ProtobufFormat, ValueFormat};
+use tidecast_stream::{FieldColumn, ProtobufFormat, ValueFormat};
 
 use super::*;
 use crate::decode::{Decoded, Decoder};
-use crate::schemas::RegisteredSchema;
+use crate::schemas::{RegisteredSchema, SchemaKind};
 
 struct Registry(HashMap<u32, RegisteredSchema>);
 
 impl SchemaSource for Registry {
-    fn schema(&mut self, id: u32) -> Result<Option<RegisteredSchema>, SchemaError> {
+    fn schema(&mut self, id: SchemaId) -> Result<Option<RegisteredSchema>, SchemaError> {
+        let SchemaId::Registered(id) = id else { return Ok(None) };
         Ok(self.0.get(&id).cloned())
     }
 }

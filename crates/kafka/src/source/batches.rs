@@ -179,7 +179,8 @@ impl Reading {
                 _ => Ok(None),
             }
         };
-        let decoded = decoder.decode_beside(&payloads, value).map_err(|error| {
+        let header = |index: usize, name: &str| messages.get(index).and_then(|it| it.header(name));
+        let decoded = decoder.decode_records(&payloads, value, header).map_err(|error| {
             let message = format!("decoding `{}` at {range}: {error}", self.partition);
             match error {
                 DecodeError::Schema(error) if error.is_transient => Verdict::transient(message),

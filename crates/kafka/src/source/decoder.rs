@@ -12,7 +12,8 @@ use crate::registry::SchemaRegistry;
 pub(crate) fn decoder(config: &KafkaSourceConfig) -> Result<Decoder, String> {
     let schemas = match tidecast_formats::needs_registry(&config.format) {
         true => {
-            let registry = SchemaRegistry::new(&config.schema_registry, config.timeout);
+            let settings = &config.schema_registry;
+            let registry = SchemaRegistry::new(settings, config.timeout, &config.schemas);
             Some(Box::new(registry.map_err(|error| error.to_string())?) as Box<dyn SchemaSource>)
         }
         false => None,

@@ -38,8 +38,7 @@ impl<'a> Beside<'a> for &'a Record {
     }
 
     fn header(&self, name: &str) -> Option<&'a [u8]> {
-        let mut headers = self.headers.iter().rev();
-        headers.find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
+        self.header_bytes(name)
     }
 
     fn timestamp_ms(&self) -> Option<i64> {
@@ -84,8 +83,9 @@ pub fn probe(config: &KafkaSourceConfig, each: i64) -> Result<Probe, KafkaToolEr
             _ => Ok(None),
         }
     };
-    let decoded =
-        decoder.decode_beside(&payloads, value).map_err(|error| doing(error.to_string()))?;
+    let header = |index: usize, name: &str| records.get(index).and_then(|it| it.header_bytes(name));
+    let decoded = decoder.decode_records(&payloads, value, header);
+    let decoded = decoded.map_err(|error| doing(error.to_string()))?;
     let mut usable = decoded.indices;
     usable.dedup();
     Ok(Probe {

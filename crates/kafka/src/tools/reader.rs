@@ -56,6 +56,12 @@ impl Record {
         let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
         std::str::from_utf8(value).ok()
     }
+
+    /// Returns the value of the last header `name`.
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = self.headers.iter().rev();
+        headers.find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
+    }
 }
 
 /// Where a [`TopicReader`] begins.

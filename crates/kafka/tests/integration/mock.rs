@@ -1,11 +1,15 @@
 //! What needs no real broker.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread;
 use std::time::Duration;
 
 use tidecast_kafka::tools::{Isolation, MockBroker, Producer, ReadFrom, TopicReader};
 use tidecast_kafka::{KafkaSink, KafkaSinkConfig, StartupMode};
 use tidecast_stream::{
-    BadRecord, LateRecord, Offset, Partition, RecordPosition, Sink, Source, Transaction,
+    AvroFormat, BadRecord, LateRecord, Offset, Partition, RecordPosition, SchemaFraming, Sink,
+    Source, Transaction, ValueFormat,
 };
 
 use crate::common::{LIMIT, Reader, fill, forecast, read_all, row, source_config, transaction};
@@ -65,6 +69,43 @@ fn a_partition_that_is_held_back_loses_nothing_and_keeps_no_other_waiting() {
     // What is held back can be given up, or started again.
     reader.source.hold(&held, true).unwrap();
     reader.source.hold(&Partition::new("in", 7), true).unwrap();
+}
+
+/// A generation that starts while the schema registry is away reads records of known schemas.
+#[test]
+fn a_known_schema_outlives_its_registry() {
+    let broker = MockBroker::start(&[("in", 1)]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // It answers once, and is gone.
+    let registry = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+        let schema = r#"{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"site\",\"type\":\"string\"}]}"#;
+        let body = format!(r#"{{"schema":"{schema}"}}"#);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
+        write!(stream, "{head}connection: close\r\n\r\n{body}").unwrap();
+    });
+    let mut config = source_config(broker.bootstrap(), "g", "in");
+    let framing = SchemaFraming::Confluent;
+    config.format = ValueFormat::Avro(AvroFormat { framing, schema: None });
+    config.schema_registry.insert("url", url);
+    let producer = Producer::connect(broker.bootstrap()).unwrap();
+    let send = || {
+        producer.send("in", None, Some(&[0, 0, 0, 0, 7, 2, b'a']), None).unwrap();
+        producer.flush(LIMIT).unwrap();
+    };
+    send();
+    let mut first = Reader::new(config.clone());
+    first.catch_up(1);
+    assert_eq!(first.offsets(0), [0]);
+    drop(first);
+    registry.join().unwrap();
+    send();
+    let mut second = Reader::new(config);
+    second.catch_up(1);
+    assert_eq!(second.offsets(0), [0, 1]);
 }
 
 #[test]

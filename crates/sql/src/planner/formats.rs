@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::Span;
 use tidecast_stream::{
-    AvroFormat, ClientProperties, CsvDialect, FieldColumn, FieldPath, ProtobufFormat,
+    ApicurioId, AvroFormat, ClientProperties, CsvDialect, FieldColumn, FieldPath, ProtobufFormat,
     SchemaFraming, SchemaText, ValueFormat,
 };
 
@@ -13,18 +13,23 @@ use crate::error::{Problem, did_you_mean, one_of};
 /// How options begin that say where a column stands.
 const FIELDS: &str = "fields.";
 
+/// Which of a schema's numbers in Apicurio's registry records have, Apicurio's own option.
+const USE_ID: &str = "apicurio.registry.use-id";
+
 /// How options begin that say how the schema registry is reached.
 const REGISTRY: &str = "schema.registry.";
 
-/// The formats of a topic by their names, Flink's.
-const FORMATS: [&str; 8] = [
+/// The formats of a topic by their names, Flink's where it has them.
+const FORMATS: [&str; 10] = [
     "json",
     "debezium-json",
     "csv",
     "avro",
     "avro-confluent",
+    "avro-apicurio",
     "protobuf",
     "protobuf-confluent",
+    "protobuf-apicurio",
     "raw",
 ];
 
@@ -44,6 +49,8 @@ pub(super) fn value_format(
     let mut schema = |name| reader.filled(name, problems).map(SchemaText::of);
     let (avro_schema, protobuf_schema) = (schema("avro.schema"), schema("protobuf.schema"));
     let message = reader.filled("protobuf.message", problems);
+    let ids = [("globalId", ApicurioId::Global), ("contentId", ApicurioId::Content)];
+    let apicurio_id = reader.choice(USE_ID, &ids, &[], problems);
     let csv = csv_dialect(reader, problems);
     let avro = |framing| ValueFormat::Avro(AvroFormat { framing, schema: avro_schema.clone() });
     let protobuf = |framing| {
@@ -55,8 +62,10 @@ pub(super) fn value_format(
         "csv" => ValueFormat::Csv(csv),
         "avro" => avro(SchemaFraming::None),
         "avro-confluent" => avro(SchemaFraming::Confluent),
+        "avro-apicurio" => avro(SchemaFraming::Apicurio(apicurio_id)),
         "protobuf" => protobuf(SchemaFraming::None),
         "protobuf-confluent" => protobuf(SchemaFraming::Confluent),
+        "protobuf-apicurio" => protobuf(SchemaFraming::Apicurio(apicurio_id)),
         "raw" => ValueFormat::Raw,
         _ => ValueFormat::Json,
     };
@@ -83,7 +92,8 @@ pub(super) fn value_format(
     }
     for (options, formats) in [
         (["csv.field-delimiter", "csv.quote-character"].as_slice(), ["csv"].as_slice()),
-        (&["avro.schema"], &["avro", "avro-confluent"]),
+        (&["avro.schema"], &["avro", "avro-confluent", "avro-apicurio"]),
+        (&[USE_ID], &["avro-apicurio", "protobuf-apicurio"]),
         (&["protobuf.schema", "protobuf.message"], &["protobuf"]),
     ] {
         let others = options.iter().filter(|_| !formats.contains(&said));
@@ -185,27 +195,17 @@ pub(super) fn field_columns(
     found
 }
 
-/// Refuses columns inside of others where a format has none, and in lists where it does not
-/// spread them.
+/// Refuses columns inside of others where a format has none.
 pub(super) fn check_paths(
     reader: &OptionReader<'_>,
     format: &str,
-    (is_nested, has_lists): (bool, bool),
+    is_nested: bool,
     problems: &mut Vec<Problem>,
 ) {
-    for (name, (span, value)) in reader.beginning(FIELDS) {
-        let is_in_list =
-            value.value.parse::<FieldPath>().is_ok_and(|path| path.in_element().is_some());
-        if is_nested && is_in_list && !has_lists {
-            let message = format!(
-                "option `{FIELDS}{name}`: lists of format `{format}` are not spread over rows in \
-                 this version, expected a path without `[*]`"
-            );
-            problems.push(Problem::new(span, message));
-        }
-        if is_nested {
-            continue;
-        }
+    if is_nested {
+        return;
+    }
+    for (name, (span, _)) in reader.beginning(FIELDS) {
         let message = format!(
             "option `{FIELDS}{name}`: of format `{format}` a field has none inside, expected no \
              such option"

@@ -15,6 +15,7 @@ pub(super) const KAFKA_SOURCE: OptionRules<'_> = OptionRules {
         "avro.schema",
         "protobuf.schema",
         "protobuf.message",
+        "apicurio.registry.use-id",
         "schema.registry.url",
         "schema.registry.basic.auth.user.info",
         "schema.registry.basic.auth.user.info.file",
@@ -92,6 +93,7 @@ fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
         | "avro.schema"
         | "protobuf.schema"
         | "protobuf.message"
+        | "apicurio.registry.use-id"
         | "idle.timeout"
         | "max.future"
         | "max.past"

@@ -75,8 +75,7 @@ pub(super) fn source_table(
             let options = kafka_source(&reader, place, fields, problems);
             if let Some(options) = &options {
                 let format = &options.format;
-                let can = (format.is_nested(), format.has_lists());
-                formats::check_paths(&reader, format.name(), can, problems);
+                formats::check_paths(&reader, format.name(), format.is_nested(), problems);
             }
             options.map(|options| SourceConnector::Kafka(Box::new(options)))
         }
@@ -93,7 +92,7 @@ pub(super) fn source_table(
             let options = file_options(&reader, place, problems);
             if let Some(FileOptions { format, .. }) = &options {
                 let is_nested = *format == FileFormat::JsonLines;
-                formats::check_paths(&reader, format.name(), (is_nested, is_nested), problems);
+                formats::check_paths(&reader, format.name(), is_nested, problems);
             }
             options.map(SourceConnector::Filesystem)
         }

@@ -12,4 +12,5 @@ CREATE TABLE empty (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'
 CREATE TABLE messages (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='protobuf', 'protobuf.message'='R');
 CREATE TABLE named (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='protobuf-confluent', 'protobuf.message'='R');
 CREATE TABLE lists (kw DOUBLE, v DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'fields.kw'='$.a[*].kw', 'fields.v'='$.b[*].v');
-CREATE TABLE avro_list (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='avro-confluent', 'fields.kw'='$.a[*].kw');
+CREATE TABLE ids (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='avro-apicurio', 'apicurio.registry.use-id'='artifactId');
+CREATE TABLE no_ids (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='avro-confluent', 'apicurio.registry.use-id'='globalId');

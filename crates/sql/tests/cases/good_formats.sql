@@ -7,9 +7,9 @@ CREATE TABLE lines (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3) METADATA FROM 'time
 WITH ('connector'='kafka', 'topic'='lines', 'format'='csv', 'csv.field-delimiter'='\t', 'csv.quote-character'='''');
 CREATE TABLE registered (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts)
 WITH ('connector'='kafka', 'topic'='avro', 'format'='avro-confluent', 'schema.registry.url'='https://registry:8081', 'schema.registry.basic.auth.user.info'='me:hush',
-  'fields.kw'='$.values.kw');
+  'fields.kw'='$.readings[*].values.kw');
 CREATE TABLE read_by (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts)
-WITH ('connector'='kafka', 'topic'='avro', 'format'='avro-confluent', 'avro.schema'='readings.avsc');
+WITH ('connector'='kafka', 'topic'='avro', 'format'='avro-apicurio', 'apicurio.registry.use-id'='contentId', 'avro.schema'='readings.avsc');
 CREATE TABLE alone (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts)
 WITH ('connector'='kafka', 'topic'='avro', 'format'='avro', 'avro.schema'='{"type":"record","name":"R","fields":[{"name":"kw","type":"double"}]}');
 CREATE TABLE history (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts)

@@ -78,7 +78,9 @@ impl Sample {
         let mut decoder = Decoder::new(config, schemas)?;
         let payloads: Vec<Payload<'_>> =
             records.iter().map(|record| record.payload.as_deref()).collect();
-        let decoded = decoder.decode(&payloads)?;
+        let header =
+            |index: usize, name: &str| records.get(index).and_then(|it| it.header_bytes(name));
+        let decoded = decoder.decode_records(&payloads, |_, _| Ok(None), header)?;
         let mut remarks = Vec::new();
         if let Some((_, reason)) = decoded.bad.first() {
             remarks.push(format!(

@@ -24,6 +24,7 @@ use parquet::basic::{Compression, Type as PhysicalType};
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetStatisticsPolicy,
 };
+use tidecast_formats::guard::guarded;
 use tidecast_stream::FileFormat;
 use tidecast_stream::column_type::sql_name;
 
@@ -31,7 +32,6 @@ use super::{RawBatch, Reader, Written, position};
 use crate::conform::found_name;
 use crate::error::FileError;
 use crate::format::open;
-use crate::guard::guarded;
 
 /// Reads the table's columns of a Parquet file.
 pub(crate) struct ParquetReader {

@@ -1,7 +1,8 @@
-//! Panics inside the crates that decode files become errors.
+//! Panics inside of crates that decode become errors.
 //!
 //! A damaged Parquet file can make its decoder panic: an index out of range, a
-//! number that does not fit. What is in a file is nobody's bug here, so it is
+//! number that does not fit. So can two Avro records whose lists of nulls say to be longer
+//! than Arrow counts. What is in a file or record is nobody's bug here, so it is
 //! caught where the decoder is called, and nothing is printed.
 
 use std::cell::Cell;
@@ -15,7 +16,10 @@ thread_local! {
 /// Runs `decode`; a panic in it is an error with the panic's words.
 ///
 /// What `decode` changes must not be used after an error.
-pub(crate) fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// If `decode` panics.
+pub fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     silence_guarded_threads();
     let was_guarded = IS_GUARDED.replace(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(decode));
