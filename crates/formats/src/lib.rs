@@ -4,6 +4,7 @@
 //! - [`decode`]: records of any format as rows of a table.
 //! - [`time`]: texts and numbers that are times, and their unit.
 //! - [`json`]: JSON objects, and forecasts as such.
+//! - [`forecast`]: forecasts as the values of records, in any format.
 //! - [`outline`]: what records of a topic hold, told from a sample.
 //! - [`schemas`]: schemas that records name and somebody else keeps.
 //!
@@ -17,6 +18,7 @@ mod csv;
 pub mod decode;
 mod explain;
 mod fields;
+pub mod forecast;
 pub mod json;
 mod names;
 pub mod outline;
