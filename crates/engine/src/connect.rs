@@ -205,6 +205,9 @@ fn kafka_sink(
     };
     KafkaSinkConfig {
         pipeline: plan.name.clone(),
+        format: options.format,
+        forecasts: plan.forecast_schema(),
+        schema_registry: config.kafka.schema_registry.overlaid(&options.schema_registry),
         late_topic,
         bad_topic,
         delivery: match options.delivery {

@@ -6,7 +6,7 @@
 //! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
 //!   transaction or at least once. [`GroupCommitter`] is the source's half of
 //!   that; it also works alone, for sinks that are not Kafka.
-//! - [`SchemaRegistry`] has the schemas that records name.
+//! - [`SchemaRegistry`] has the schemas that records name, and gets those of forecasts.
 //! - [`tools`] is what a demonstration or a test needs besides: a broker, a producer,
 //!   a reader.
 //!
@@ -32,6 +32,6 @@ pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode,
 };
-pub use registry::SchemaRegistry;
+pub use registry::{SchemaRegistry, SubjectState};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

@@ -6,6 +6,7 @@
 //! one refusal spoils the whole.
 
 mod deliveries;
+mod encoder;
 mod limits;
 mod outbox;
 mod refused;
@@ -18,6 +19,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::util::Timeout;
+use tidecast_formats::forecast::ForecastEncoder;
 use tidecast_stream::{Sink, SinkError, Transaction};
 use tracing::{info, warn};
 
@@ -53,6 +55,7 @@ pub struct KafkaSink {
     producer: NotifiedProducer<Deliveries>,
     committer: Option<GroupCommitter>,
     config: Arc<KafkaSinkConfig>,
+    encoder: Arc<ForecastEncoder>,
     limits: Limits,
     failed: Option<SinkError>,
 }
@@ -67,25 +70,29 @@ impl std::fmt::Debug for KafkaSink {
 }
 
 impl KafkaSink {
-    /// Connects to the brokers, checks that the topics are there and, for exactly
-    /// once, fences off older writers of the same transactional id.
+    /// Connects to the brokers, registers the schema of the forecasts where their format has
+    /// one in a registry, checks that the topics are there and, for exactly once, fences off
+    /// older writers of the same transactional id.
     ///
     /// `committer` is the source's
     /// ([`KafkaSource::committer`](crate::KafkaSource::committer)), if that is
     /// Kafka, too; without one, commits are not stored.
     ///
     /// # Errors
-    /// If a setting is wrong, or no broker answers, or a topic is missing.
+    /// If a setting is wrong, or no broker answers, or a topic is missing, or the registry
+    /// refuses the schema or does not answer.
     pub fn connect(
         config: KafkaSinkConfig,
         committer: Option<GroupCommitter>,
     ) -> Result<Self, SinkError> {
         let settings = config.client_config().map_err(Verdict::from)?;
         let limits = Limits::of(&settings);
+        // Before anybody is fenced off: without its schema nothing could be written.
+        let encoder = Arc::new(encoder::encoder(&config)?);
         let producer = producer(&config, &settings)?;
         find_topics(&config, &producer, &settings)?;
         let config = Arc::new(config);
-        let sink = Self { producer, committer, config, limits, failed: None };
+        let sink = Self { producer, committer, config, encoder, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
             sink.init_transactions(transactional_id)?;
@@ -233,7 +240,8 @@ impl KafkaSink {
     /// take: each turn tries something smaller, gives up a letter, or is the last.
     fn publish_all(&mut self, transaction: &Transaction) -> Result<(), SinkError> {
         let config = Arc::clone(&self.config);
-        let outbox = Outbox::of(transaction, &config);
+        let encoder = Arc::clone(&self.encoder);
+        let outbox = Outbox::of(transaction, &config, &encoder);
         let mut pending = outbox.indices();
         loop {
             let refused = match config.delivery {
