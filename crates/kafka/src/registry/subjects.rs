@@ -203,3 +203,6 @@ fn number_of(answer: &Value) -> Result<u32, SchemaError> {
 fn segment(subject: &str) -> String {
     subject.bytes().map(escaped).collect()
 }
+
+#[cfg(test)]
+mod tests;
