@@ -102,11 +102,11 @@ def forecasts(topic, read, key, count, only=None):
     return found
 
 
-def rows(forecast):
+def rows(forecast, levels):
     """Returns the rows that a forecast is in the long layout."""
     row = {"forecast_id": forecast["forecast_id"], "pipeline": forecast["pipeline"],
            **forecast["series"], "origin": forecast["origin"], "time": None, "step": None,
-           "variate": None, "mean": None, **{f"q0.{tenth}": None for tenth in range(1, 10)},
+           "variate": None, "mean": None, **{f"q{level}": None for level in levels},
            "model": forecast["model"]["name"], "status": forecast["status"],
            "reason": forecast.get("reason")}
     if not forecast["variates"]:
@@ -129,13 +129,15 @@ def text(value):
 nested = forecasts(expected_topic, lambda value, _: json.loads(value),
                    lambda body: body["forecast_id"], 240)
 failed = not nested
+levels = {level for forecast in nested.values() for variate in forecast["variates"]
+          for level in variate["quantiles"]}
 for other in others:
     name, layout, topic = other.split("/")
     if layout == "nested":
         expected, key = nested, lambda body: body["forecast_id"]
     else:
         key = lambda body: (body["forecast_id"], body["variate"], body["step"])
-        expected = {key(row): row for forecast in nested.values() for row in rows(forecast)}
+        expected = {key(row): row for forecast in nested.values() for row in rows(forecast, levels)}
     found = forecasts(topic, deserializer(name, layout), key, len(expected))
     same = sum(text(found.get(key)) == text(value) for key, value in expected.items())
     print(f"{name + ', ' + layout:27} {len(found):4} records, {same} of {len(expected)} equal to JSON's to the bit")

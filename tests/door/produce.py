@@ -3,7 +3,8 @@
     produce.py BOOTSTRAP REGISTRY PREFIX START_MS
 
 Topics <PREFIX>-json, -nested, -avro, -protobuf, -csv, -debezium and -raw are created with two
-partitions; a series' readings are in one of them, and all formats agree on which.
+partitions; a series' readings are in one of them, and all formats agree on which. So are the
+topics of the forecasts.
 """
 
 import json
@@ -26,6 +27,8 @@ FORMATS = ["json", "nested", "avro", "protobuf", "csv", "debezium", "raw"]
 admin = AdminClient({"bootstrap.servers": bootstrap})
 topics = [NewTopic(f"{prefix}-{name}", 2, 1) for name in FORMATS]
 topics += [NewTopic(f"{prefix}-{name}.forecasts", 2, 1) for name in FORMATS]
+topics += [NewTopic(f"{prefix}-out-{name}-{layout}", 2, 1)
+           for name in ["json", "avro-confluent", "protobuf-confluent"] for layout in ["nested", "long"]]
 for future in admin.create_topics(topics).values():
     future.result()
 

@@ -22,7 +22,10 @@ pub enum SubjectState {
 
 /// An answer that says something of the subject.
 enum Answer {
-    Said(Value),
+    Said {
+        place: String,
+        said: Value,
+    },
     /// A refusal: the status, and what is said of it.
     Refused {
         place: String,
@@ -51,7 +54,7 @@ impl SchemaRegistry {
         }
         let path = format!("/subjects/{}/versions", segment(subject));
         match self.post(&path, &body(schema), "register schemas of")? {
-            Answer::Said(answer) => number_of(&answer),
+            Answer::Said { place, said } => number_of(&place, &said),
             Answer::Refused { place, status: 409, reason } => {
                 Err(incompatible(subject, &place, &reason))
             }
@@ -76,7 +79,8 @@ impl SchemaRegistry {
         if let Some(number) = self.find(subject, schema)? {
             return Ok(SubjectState::Registered(number));
         }
-        let path = format!("/compatibility/subjects/{}/versions/latest", segment(subject));
+        let path =
+            format!("/compatibility/subjects/{}/versions/latest?verbose=true", segment(subject));
         match self.post(&path, &body(schema), "read")? {
             // There is nothing yet to be compatible with.
             Answer::Refused { status: 404, .. } => Ok(SubjectState::First),
@@ -84,10 +88,8 @@ impl SchemaRegistry {
                 "{place} would not take the forecasts' schema as subject `{subject}` (status \
                  {status}: {reason})"
             ))),
-            Answer::Said(answer) => match answer.get("is_compatible").and_then(Value::as_bool) {
-                Some(false) => {
-                    Err(incompatible(subject, "the schema registry", "by its own check"))
-                }
+            Answer::Said { place, said } => match said.get("is_compatible") {
+                Some(Value::Bool(false)) => Err(incompatible(subject, &place, &differences(&said))),
                 _ => Ok(SubjectState::Next),
             },
         }
@@ -97,7 +99,7 @@ impl SchemaRegistry {
     fn find(&self, subject: &str, schema: &RegisteredSchema) -> Result<Option<u32>, SchemaError> {
         let path = format!("/subjects/{}", segment(subject));
         match self.post(&path, &body(schema), "read")? {
-            Answer::Said(answer) => number_of(&answer).map(Some),
+            Answer::Said { place, said } => number_of(&place, &said).map(Some),
             Answer::Refused { status: 404, .. } if self.registers => Ok(None),
             Answer::Refused { place, status: 404, reason } => Err(SchemaError::lasting(format!(
                 "{place} does not have the forecasts' schema as subject `{subject}` ({reason}); \
@@ -153,7 +155,7 @@ impl SchemaRegistry {
         let said = serde_json::from_str::<Value>(&text).ok();
         let shown = readable(text.as_bytes());
         match (status, said) {
-            (200..=299, Some(answer)) => Ok(Answer::Said(answer)),
+            (200..=299, Some(said)) => Ok(Answer::Said { place, said }),
             (401 | 403, _) => Err(SchemaError::lasting(format!(
                 "{place} refused access (status {status}: {shown}); check \
                  'schema.registry.basic.auth.user.info' or 'schema.registry.bearer.auth.token', \
@@ -194,9 +196,19 @@ fn body(schema: &RegisteredSchema) -> Value {
     json!({"schema": schema.text, "schemaType": kind})
 }
 
-fn number_of(answer: &Value) -> Result<u32, SchemaError> {
+/// Returns what a registry says of schemas that are not compatible.
+fn differences(said: &Value) -> String {
+    let messages = said.get("messages").and_then(Value::as_array).map(Vec::as_slice);
+    let texts: Vec<&str> = messages.unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    match texts.is_empty() {
+        true => "it does not say why".to_owned(),
+        false => readable_to(REASON, texts.join("; ").as_bytes()),
+    }
+}
+
+fn number_of(place: &str, answer: &Value) -> Result<u32, SchemaError> {
     let number = answer.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-    let error = || SchemaError::lasting("the schema registry's answer has no `id` of a schema");
+    let error = || SchemaError::lasting(format!("the answer of {place} has no `id` of a schema"));
     number.ok_or_else(error)
 }
 

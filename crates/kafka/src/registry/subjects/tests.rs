@@ -153,11 +153,11 @@ fn what_a_registry_refuses_is_said_and_whether_it_may_mend() {
 fn asking_what_would_be_registers_nothing() {
     let stub = Stub::start(|path, _| match path {
         "/subjects/there" => (200, r#"{"id":7}"#.to_owned()),
-        "/compatibility/subjects/next/versions/latest" => {
+        "/compatibility/subjects/next/versions/latest?verbose=true" => {
             (200, r#"{"is_compatible":true}"#.to_owned())
         }
-        "/compatibility/subjects/other/versions/latest" => {
-            (200, r#"{"is_compatible":false}"#.to_owned())
+        "/compatibility/subjects/other/versions/latest?verbose=true" => {
+            (200, r#"{"is_compatible":false,"messages":["NAME_MISMATCH","at /"]}"#.to_owned())
         }
         _ => no_subject(),
     });
@@ -166,7 +166,8 @@ fn asking_what_would_be_registers_nothing() {
     assert_eq!(state("there"), Ok(SubjectState::Registered(7)));
     assert_eq!(state("next"), Ok(SubjectState::Next));
     assert_eq!(state("first"), Ok(SubjectState::First));
-    assert!(state("other").unwrap_err().message.contains("incompatible"));
+    let error = state("other").unwrap_err().message;
+    assert!(error.contains("incompatible with those of subject `other` (NAME_MISMATCH; at /)"));
     assert!(stub.paths().iter().all(|path| !path.starts_with("/subjects/") || path.len() < 20));
 }
 
