@@ -210,11 +210,9 @@ fn boolean(out: &mut Vec<u8>, value: bool) {
 /// A decimal without a fraction: as few bytes of two's complement as hold it.
 fn decimal(out: &mut Vec<u8>, value: u64) {
     let bytes = i128::from(value).to_be_bytes();
-    let zeros = (value | 1).leading_zeros() as usize / 8;
-    // One more where the highest bit would say that it is negative.
-    let is_full = (value | 1).leading_zeros() % 8 == 0;
-    let start = 8 + zeros - usize::from(is_full);
-    let bytes = bytes.get(start..).unwrap_or_default();
+    // One bit more than the number has, for the sign.
+    let bits = (u64::BITS - value.leading_zeros()) as usize + 1;
+    let bytes = bytes.get(bytes.len() - bits.div_ceil(8)..).unwrap_or_default();
     count(out, bytes.len());
     out.extend_from_slice(bytes);
 }

@@ -1,7 +1,7 @@
 //! Forecasts as Protobuf messages: the schema, and the encoding of it.
 //!
-//! Times are `google.protobuf.Timestamp`, which generated code, ksqlDB, Spark and Flink read
-//! as one. A list cannot hold a number that is missing: one that is not finite is NaN there,
+//! Times are `google.protobuf.Timestamp`, which has nanoseconds, and helpers in the code that
+//! is generated for any language. A list cannot hold a number that is missing: one that is not finite is NaN there,
 //! as JSON's null. A field of the long layout has a number that follows from what it is, so
 //! that another level is another field and moves none.
 
