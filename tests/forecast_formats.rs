@@ -275,3 +275,38 @@ fn a_schema_that_is_refused_stops_the_pipeline_and_loses_nothing() {
     service.stop();
     assert_eq!(records(broker.bootstrap(), &topics.forecasts).len(), FORECASTS);
 }
+
+#[test]
+fn whoever_reads_forecasts_is_told_their_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.sql");
+    let topics = Topics {
+        bootstrap: String::new(),
+        source: "in".to_owned(),
+        forecasts: "out".to_owned(),
+        late: String::new(),
+        bad: String::new(),
+        partitions: 1,
+    };
+    let run_with = |command: &[&str], options: &str, level: &str| {
+        let script = script(&topics, "load", options).replace("[0.1, 0.5]", level);
+        std::fs::write(&file, script).unwrap();
+        run(&[command, &[file.to_str().unwrap()]].concat())
+    };
+    let schema = |options: &str| run_with(&["explain", "--schema"], options, "[0.1, 0.5]");
+    let json = schema("'format'='json'");
+    let json: Value = serde_json::from_str(json.succeeded()).unwrap();
+    assert_eq!(json["$id"], "urn:tidecast:schema:forecast-message");
+    let avro = schema("'format'='avro-confluent', 'layout'='long'");
+    let avro: Value = serde_json::from_str(avro.succeeded()).unwrap();
+    assert_eq!(
+        (&avro["name"], &avro["namespace"]),
+        (&json!("ForecastRow"), &json!("tidecast.load"))
+    );
+    assert!(schema("'format'='protobuf'").succeeded().contains("message Forecast {"));
+    let refused = schema("'format'='json', 'layout'='long'");
+    assert!(refused.refused().contains("expected 'layout'='nested'"), "{refused:?}");
+    // Told before anything is started.
+    let refused = run_with(&["check"], "'format'='protobuf', 'layout'='long'", "[0.123456789]");
+    assert!(refused.refused().contains("quantile level `0.123456789`"), "{refused:?}");
+}
