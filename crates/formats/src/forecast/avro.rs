@@ -12,9 +12,8 @@ use tidecast_stream::{
 };
 
 use super::long::LongColumns;
-use super::names::Identifiers;
 use super::rows::{ForecastRow, RowError};
-use super::series::{SeriesField, SeriesType, SeriesValue, check_known};
+use super::series::{SeriesField, SeriesValue, check_known};
 
 /// Writes forecasts as Avro.
 #[derive(Debug)]
@@ -25,27 +24,10 @@ pub(super) struct AvroForecasts {
     has_aggregates: bool,
 }
 
-/// Returns a quantile's field of the long layout.
-fn level_field(level: f64) -> String {
-    super::names::identifier(&format!("q{level}"))
-}
-
 impl AvroForecasts {
     pub(super) fn new(pipeline: &str, forecasts: &ForecastSchema, layout: ForecastLayout) -> Self {
         let columns = LongColumns::new(forecasts);
-        let quantiles: Vec<String> = columns.levels.iter().copied().map(level_field).collect();
-        let mut names = match layout {
-            ForecastLayout::Nested => Identifiers::default(),
-            ForecastLayout::Long => {
-                Identifiers::taken(LongColumns::fixed().chain(quantiles.iter().map(String::as_str)))
-            }
-        };
-        let field = |(column, own, kind): &(String, String, _)| {
-            let shown = if layout == ForecastLayout::Long { own } else { column }.clone();
-            let field = names.next(&shown);
-            SeriesField { column: column.clone(), shown, field, kind: SeriesType::of(kind) }
-        };
-        let series: Vec<SeriesField> = columns.series.iter().map(field).collect();
+        let series = SeriesField::all(&columns, layout);
         let schema = match layout {
             ForecastLayout::Nested => schema::nested(pipeline, &series),
             ForecastLayout::Long => schema::long(pipeline, &series, &columns),

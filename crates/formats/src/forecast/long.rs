@@ -52,16 +52,41 @@ impl LongColumns {
 }
 
 /// Returns the names that series columns and quantiles have as columns of the long layout:
-/// a series column is `series_` and its name where that is a column's already, or one of
+/// a series column is `series_` and its name where that is another column's, or one of
 /// `more`; a quantile is `q0.1`.
 pub fn long_names(forecasts: &ForecastSchema, more: &[&str]) -> (Vec<String>, Vec<String>) {
     let quantiles: Vec<String> = forecasts.levels.iter().map(|level| format!("q{level}")).collect();
-    let name = |(name, _): &(String, DataType)| {
-        let known = FIXED.iter().chain(more).any(|known| known == name);
-        match known || quantiles.contains(name) {
-            true => format!("series_{name}"),
-            false => name.clone(),
+    let is_series = |name: &str| forecasts.series.iter().any(|(other, _)| other == name);
+    let name = |(column, _): &(String, DataType)| {
+        let is_taken = |name: &String| {
+            FIXED.iter().chain(more).any(|known| known == name)
+                || quantiles.contains(name)
+                || name != column && is_series(name)
+        };
+        let mut name = column.clone();
+        while is_taken(&name) {
+            name.insert_str(0, "series_");
         }
+        name
     };
     (forecasts.series.iter().map(name).collect(), quantiles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `series_origin` was the name of two columns.
+    #[test]
+    fn each_column_has_a_name_of_its_own() {
+        let column = |name: &str| (name.to_owned(), DataType::Utf8);
+        let series = ["site", "origin", "series_origin", "q0.1"].map(column).to_vec();
+        let forecasts = ForecastSchema { series, levels: vec![0.1], ..ForecastSchema::default() };
+        let (series, quantiles) = long_names(&forecasts, &["site"]);
+        let expected = ["series_site", "series_series_origin", "series_origin", "series_q0.1"];
+        assert_eq!(
+            (series.as_slice(), quantiles.as_slice()),
+            (&expected.map(String::from)[..], &["q0.1".to_owned()][..])
+        );
+    }
 }

@@ -14,9 +14,9 @@ use tidecast_stream::{
 
 use super::ForecastSchemaError;
 use super::long::LongColumns;
-use super::names::{Identifiers, identifier};
+use super::names::identifier;
 use super::rows::{ForecastRow, RowError};
-use super::series::{SeriesField, SeriesType, SeriesValue, check_known};
+use super::series::{SeriesField, SeriesValue, check_known};
 
 /// The number of the first series column's field in a row.
 const SERIES: u32 = 101;
@@ -52,29 +52,17 @@ impl ProtobufForecasts {
         forecasts: &ForecastSchema,
         layout: ForecastLayout,
     ) -> Result<Self, ForecastSchemaError> {
-        let LongColumns { series, quantiles, levels, has_aggregates } = LongColumns::new(forecasts);
+        let columns = LongColumns::new(forecasts);
+        let series = SeriesField::all(&columns, layout);
+        let LongColumns { quantiles, levels, has_aggregates, .. } = columns;
         let is_long = layout == ForecastLayout::Long;
-        let quantiles: Vec<QuantileField> = match is_long {
-            false => Vec::new(),
-            true => {
-                let field = |(column, level): (String, &f64)| {
-                    let (name, number) = (identifier(&column), level_number(*level)?);
-                    Ok(QuantileField { name, number, column })
-                };
-                quantiles.into_iter().zip(&levels).map(field).collect::<Result<_, _>>()?
-            }
+        let quantile = |(column, level): (String, &f64)| {
+            let (name, number) = (identifier(&column), level_number(*level)?);
+            Ok(QuantileField { name, number, column })
         };
-        let own = quantiles.iter().map(|field| field.name.as_str());
-        let mut names = match is_long {
-            true => Identifiers::taken(LongColumns::fixed().chain(own)),
-            false => Identifiers::default(),
-        };
-        let field = |(column, own, kind): (String, String, _)| {
-            let shown = if is_long { own } else { column.clone() };
-            let field = names.next(&shown);
-            SeriesField { column, shown, field, kind: SeriesType::of(&kind) }
-        };
-        let series: Vec<SeriesField> = series.into_iter().map(field).collect();
+        // The nested layout has no columns of them, and takes any level.
+        let told = quantiles.into_iter().zip(&levels).filter(|_| is_long);
+        let quantiles = told.map(quantile).collect::<Result<Vec<_>, _>>()?;
         let schema = match is_long {
             true => schema::long(pipeline, &series, &quantiles, has_aggregates),
             false => schema::nested(pipeline, &series),

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use arrow::datatypes::DataType;
 use serde_json::Value;
-use tidecast_stream::SeriesKey;
+use tidecast_stream::{ForecastLayout, SeriesKey};
 
+use super::long::LongColumns;
+use super::names::{Identifiers, identifier};
 use super::rows::RowError;
 
 /// The types that series columns have in schemas.
@@ -63,6 +65,24 @@ impl SeriesType {
 }
 
 impl SeriesField {
+    /// Returns the fields of all series columns: of a row beside the others of it, else of a
+    /// message of their own.
+    pub(super) fn all(columns: &LongColumns, layout: ForecastLayout) -> Vec<Self> {
+        let quantiles: Vec<String> = columns.quantiles.iter().map(|it| identifier(it)).collect();
+        let mut names = match layout {
+            ForecastLayout::Nested => Identifiers::default(),
+            ForecastLayout::Long => {
+                Identifiers::taken(LongColumns::fixed().chain(quantiles.iter().map(String::as_str)))
+            }
+        };
+        let field = |(column, own, kind): &(String, String, DataType)| {
+            let shown = if layout == ForecastLayout::Long { own } else { column }.clone();
+            let field = names.next(&shown);
+            Self { column: column.clone(), shown, field, kind: SeriesType::of(kind) }
+        };
+        columns.series.iter().map(field).collect()
+    }
+
     /// Returns its value in `series`, `None` where that is missing.
     pub(super) fn value<'a>(
         &self,
