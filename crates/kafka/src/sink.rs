@@ -85,10 +85,35 @@ impl KafkaSink {
         config: KafkaSinkConfig,
         committer: Option<GroupCommitter>,
     ) -> Result<Self, SinkError> {
+        let encoder = Self::encoder(&config)?;
+        Self::connect_with(config, encoder, committer)
+    }
+
+    /// Returns what writes a sink's forecasts, for [`connect_with`](Self::connect_with). Where
+    /// their format has a schema in a registry it is registered.
+    ///
+    /// To be called before the source joins its group: a registry that refuses the schema
+    /// then moves no partitions. (And librdkafka 2.12 crashes now and then where a consumer
+    /// is closed that is about to join, in `rd_kafka_cgrp_handle_LeaveGroup`.)
+    ///
+    /// # Errors
+    /// If a setting is wrong, or the registry refuses the schema or does not answer.
+    pub fn encoder(config: &KafkaSinkConfig) -> Result<ForecastEncoder, SinkError> {
+        Ok(encoder::encoder(config)?)
+    }
+
+    /// Connects a sink whose schema is registered; see [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// If a setting is wrong, or no broker answers, or a topic is missing.
+    pub fn connect_with(
+        config: KafkaSinkConfig,
+        encoder: ForecastEncoder,
+        committer: Option<GroupCommitter>,
+    ) -> Result<Self, SinkError> {
         let settings = config.client_config().map_err(Verdict::from)?;
         let limits = Limits::of(&settings);
-        // Before anybody is fenced off: without its schema nothing could be written.
-        let encoder = Arc::new(encoder::encoder(&config)?);
+        let encoder = Arc::new(encoder);
         let producer = producer(&config, &settings)?;
         find_topics(&config, &producer, &settings)?;
         let config = Arc::new(config);
