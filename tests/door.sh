@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The door, as a newcomer finds it: a producer that is not ours writes the same readings as
 # JSON, nested JSON, Avro and Protobuf (with a schema registry), CSV, Debezium's change events,
-# bare numbers, and Avro as Apicurio's serializers frame it, in the value and by headers; `tidecast init` looks at each topic and writes its pipeline; they run; and
-# the forecasts are compared to the bit. All of it by TLS and with a SCRAM login.
+# bare numbers, and Avro as Apicurio's serializers frame it, in the value and by headers;
+# `tidecast init` looks at each topic and writes its pipeline; they run; and the forecasts are
+# compared to the bit. Then the forecasts go out as rows, Avro and Protobuf, and Confluent's
+# deserializers read them back. All of it by TLS and with a SCRAM login.
 #
 #   tests/door.sh            a Kafka and Apicurio's registry, both from Maven, for the while
 #
@@ -100,12 +102,61 @@ for format in json nested avro protobuf csv debezium raw apicurio headers; do
 done
 head -n 40 "$work/avro.sql"
 
+run() { # the pipeline's file, a name that tells its group and transactions apart
+  "$TIDECAST" run "$work/$1.sql" --set "kafka.group_prefix=$1" --set "state.url=off" \
+    --set "pipeline.instance=$1" \
+    --set "server.listen=127.0.0.1:0" > "$work/$1.log" 2>&1 &
+  pids+=($!) runs+=($!)
+}
+
 say "forecasts"
-for format in json nested avro protobuf csv debezium raw apicurio headers; do
-  "$TIDECAST" run "$work/$format.sql" --set "kafka.group_prefix=$format" --set "state.url=off" \
-    --set "pipeline.instance=$format" \
-    --set "server.listen=127.0.0.1:0" > "$work/$format.log" 2>&1 &
-  pids+=($!)
-done
+runs=()
+for format in json nested avro protobuf csv debezium raw apicurio headers; do run "$format"; done
 # Four meters, sixty minutes each, of which the first 29 are too few for a forecast.
 "$python" "$here/door/compare.py" "$broker" door 124
+kill "${runs[@]}"
+
+say "forecasts in other formats"
+runs=()
+others=()
+for format in json avro-confluent protobuf-confluent; do
+  for layout in nested long; do
+    [ "$format-$layout" = json-nested ] && continue
+    topic=door-out-$format-$layout
+    registered=
+    [ "$format" = json ] || registered=", 'schema.registry.url' = '$url'"
+    sed "s|'topic' = 'door-json.forecasts'|'topic' = '$topic', 'format' = '$format', 'layout' = '$layout'$registered|" \
+      "$work/json.sql" > "$work/out-$format-$layout.sql"
+    "$TIDECAST" check --live "$work/out-$format-$layout.sql" | grep -v newest
+    run "out-$format-$layout"
+    others+=("$format/$layout/$topic")
+  done
+done
+for layout in nested long; do
+  "$TIDECAST" explain --schema "$work/out-protobuf-confluent-$layout.sql" > "$work/$layout.proto"
+  "$python" -m grpc_tools.protoc -I "$work" --python_out="$work" "$layout.proto"
+done
+PYTHONPATH=$work "$python" "$here/door/forecasts.py" "$broker" "$url" door-json.forecasts "${others[@]}"
+
+say "another version of the pipeline"
+# Avro by the strictest rule. Of Protobuf Apicurio lets fields come, and not go.
+for format in avro-confluent protobuf-confluent; do
+  topic=door-out-$format-long
+  case $format in
+    avro-*) rule=FULL_TRANSITIVE levels=0.05,0.5 ;;
+    *) rule=BACKWARD_TRANSITIVE levels=0.05,0.1,0.5,0.9 ;;
+  esac
+  curl -sf -X PUT "$url/config/$topic-value" -H 'content-type: application/json' \
+    -d "{\"compatibility\":\"$rule\"}" > /dev/null
+  sed "s/quantiles => \[.*\]/quantiles => [$levels]/" "$work/out-$format-long.sql" > "$work/levels.sql"
+  "$TIDECAST" check --live "$work/levels.sql" | grep subject
+  sed "s/'layout' = 'long'/'layout' = 'nested'/" "$work/out-$format-long.sql" > "$work/layout.sql"
+  if "$TIDECAST" check --live "$work/layout.sql" > "$work/layout.log" 2>&1; then
+    echo "$format: rows became messages, and nobody minds"
+    exit 1
+  fi
+  # And when it starts the registry's own answer says so.
+  "$TIDECAST" run "$work/layout.sql" --set "kafka.group_prefix=layout" --set "state.url=off" \
+    --set "server.listen=127.0.0.1:0" > "$work/layout.log" 2>&1 && exit 1
+  grep -o 'refuses the forecasts.*' "$work/layout.log" | head -n 1
+done

@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod errors;
 mod faults;
+mod forecast_formats;
 mod formats;
 mod group;
 mod init;

@@ -6,6 +6,7 @@ Topics <PREFIX>-json, -nested, -avro, -protobuf, -csv, -debezium, -raw, -apicuri
 created with two partitions; a series' readings are in one of them, and all formats agree on which.
 The last two are Avro as Apicurio's serializers write it (2.x): the `globalId` of the schema in eight
 bytes of the value, or in a header.
+The topics of the forecasts are made, too.
 """
 
 import io
@@ -33,6 +34,8 @@ kafka = {"bootstrap.servers": bootstrap} | json.loads(os.environ.get("DOOR_KAFKA
 admin = AdminClient(kafka)
 topics = [NewTopic(f"{prefix}-{name}", 2, 1) for name in FORMATS]
 topics += [NewTopic(f"{prefix}-{name}.forecasts", 2, 1) for name in FORMATS]
+topics += [NewTopic(f"{prefix}-out-{name}-{layout}", 2, 1)
+           for name in ["json", "avro-confluent", "protobuf-confluent"] for layout in ["nested", "long"]]
 for future in admin.create_topics(topics).values():
     future.result()
 

@@ -212,8 +212,9 @@ pub struct PlanArguments {
     #[arg(required = true, value_name = "FILES")]
     pub files: Vec<PathBuf>,
     /// Ask the brokers and the schema registry as well: whether topics are there, and what the
-    /// newest records of sources are to their tables. Nothing is written or committed; whether
-    /// this user may write, only writing tells (`tidecast explain --acls` says what it needs).
+    /// newest records of sources are to their tables, and whether the registry has, or would
+    /// take, the schema of the forecasts. Nothing is written or committed; whether this user may
+    /// write, only writing tells (`tidecast explain --acls` says what it needs).
     #[arg(long)]
     pub live: bool,
     /// The configuration.
@@ -226,7 +227,8 @@ pub struct PlanArguments {
 #[command(after_help = "\
 Examples:
   tidecast explain pipelines/demo.sql
-  tidecast explain --acls --principal User:tidecast pipelines/demo.sql | sh")]
+  tidecast explain --acls --principal User:tidecast pipelines/demo.sql | sh
+  tidecast explain --schema load.sql > forecast.avsc")]
 pub struct ExplainArguments {
     /// Pipeline files, or folders of `.sql` files.
     #[arg(required = true, value_name = "FILES")]
@@ -234,6 +236,10 @@ pub struct ExplainArguments {
     /// Print the ACLs that the pipelines need instead, as calls of `kafka-acls.sh`.
     #[arg(long)]
     pub acls: bool,
+    /// Print the schema of the forecasts' messages instead: Avro's as JSON, Protobuf's as the
+    /// text of a .proto file, of JSON its JSON Schema.
+    #[arg(long, conflicts_with = "acls")]
+    pub schema: bool,
     /// Whom they are for: `User:` and the SASL user, or the certificate's subject.
     #[arg(long, value_name = "NAME", requires = "acls", default_value = "User:tidecast")]
     pub principal: String,

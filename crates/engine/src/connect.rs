@@ -80,6 +80,9 @@ impl Connectors for SqlConnectors {
         plan: &PipelinePlan,
         config: &EngineConfig,
     ) -> Result<Connection, ConnectError> {
+        // Before the source joins its group: without its schema nothing can be written.
+        let encoder =
+            sink_config(plan, config).map(|sink| KafkaSink::encoder(&sink)).transpose()?;
         let (source, committer): (Box<dyn Source>, _) = match &plan.source.connector {
             SourceConnector::Kafka(options) => {
                 let source = KafkaSourceConfig {
@@ -104,7 +107,11 @@ impl Connectors for SqlConnectors {
         };
         let sink: Box<dyn Sink> = match &plan.sink.connector {
             SinkConnector::Kafka(options) => {
-                Box::new(KafkaSink::connect(kafka_sink(plan, options, config), committer)?)
+                let sink = kafka_sink(plan, options, config);
+                Box::new(match encoder {
+                    Some(encoder) => KafkaSink::connect_with(sink, encoder, committer)?,
+                    None => KafkaSink::connect(sink, committer)?,
+                })
             }
             SinkConnector::Filesystem(options) => file_sink(plan, options, committer)?,
             SinkConnector::Stdout => match committer {
@@ -217,6 +224,9 @@ fn kafka_sink(
     };
     KafkaSinkConfig {
         pipeline: plan.name.clone(),
+        format: options.format,
+        forecasts: plan.forecast_schema(),
+        schema_registry: config.kafka.schema_registry.overlaid(&options.schema_registry),
         late_topic,
         bad_topic,
         delivery: match options.delivery {

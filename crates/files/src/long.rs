@@ -9,24 +9,10 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
 
-use tidecast_stream::{
-    AggregateValues, EventTime, ForecastMessage, ForecastSchema, VariateForecast,
-};
+use tidecast_formats::forecast::{ForecastRow, RowError, long_names, rows as forecast_rows};
+use tidecast_stream::{EventTime, ForecastMessage, ForecastSchema};
 
 use crate::error::FileError;
-
-const FIXED: [&str; 10] = [
-    "pipeline",
-    "origin",
-    "time",
-    "step",
-    "aggregate",
-    "variate",
-    "mean",
-    "model",
-    "status",
-    "reason",
-];
 
 /// The columns of the long form, for the forecasts of one pipeline.
 ///
@@ -67,7 +53,7 @@ impl LongTable {
         };
         let series: Vec<_> = forecasts.series.iter().map(column).collect();
         let has_aggregates = !forecasts.aggregates.is_empty();
-        let schema = schema(&series, &forecasts.levels, has_aggregates);
+        let schema = schema(forecasts, &series, has_aggregates);
         Self { series, levels: forecasts.levels.clone(), has_aggregates, schema }
     }
 
@@ -94,23 +80,9 @@ impl LongTable {
                 reason,
             };
             self.check(message).map_err(failed)?;
-            if message.variates.is_empty() {
-                rows.push(self, message, None).map_err(failed)?;
-            }
-            for variate in &message.variates {
-                if variate.steps() == 0 {
-                    rows.push(self, message, Some((variate, None))).map_err(failed)?;
-                }
-                for step in 0..variate.steps() {
-                    rows.push(self, message, Some((variate, Some(Number::Step(step)))))
-                        .map_err(failed)?;
-                }
-                for aggregate in variate.aggregates.iter().filter(|_| self.has_aggregates) {
-                    for block in 0..aggregate.mean.len() {
-                        let number = Number::Block(aggregate, block);
-                        rows.push(self, message, Some((variate, Some(number)))).map_err(failed)?;
-                    }
-                }
+            for row in forecast_rows(message, self.has_aggregates) {
+                row.check_levels(&self.levels).map_err(|error| failed(error.to_string()))?;
+                rows.push(self, &row).map_err(failed)?;
             }
         }
         rows.finish(self)
@@ -118,30 +90,22 @@ impl LongTable {
 
     fn check(&self, message: &ForecastMessage) -> Result<(), String> {
         let known = |name: &String| self.series.iter().any(|(known, _)| known == name);
-        if let Some(name) = message.series.0.keys().find(|name| !known(name)) {
-            return Err(format!("it has a series column `{name}`, which the pipeline has not"));
-        }
-        let other = |variate: &&VariateForecast| {
-            variate.steps() > 0 && variate.levels() != self.levels.as_slice()
-        };
-        match message.variates.iter().find(other) {
-            Some(variate) => Err(format!(
-                "it has the quantiles {:?}, the pipeline has {:?}",
-                variate.levels(),
-                self.levels
-            )),
+        match message.series.0.keys().find(|name| !known(name)) {
+            Some(name) => Err(RowError::Series { name: name.clone() }.to_string()),
             None => Ok(()),
         }
     }
 }
 
-fn schema(series: &[(String, DataType)], levels: &[f64], has_aggregates: bool) -> SchemaRef {
+fn schema(
+    forecasts: &ForecastSchema,
+    series: &[(String, DataType)],
+    has_aggregates: bool,
+) -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let quantiles: Vec<String> = levels.iter().map(|level| format!("q{level}")).collect();
+    let (names, quantiles) = long_names(forecasts, &[]);
     let mut fields = vec![Field::new("pipeline", DataType::Utf8, false)];
-    for (name, data_type) in series {
-        let is_taken = FIXED.contains(&name.as_str()) || quantiles.contains(name);
-        let name = if is_taken { format!("series_{name}") } else { name.clone() };
+    for ((_, data_type), name) in series.iter().zip(names) {
         fields.push(Field::new(name, data_type.clone(), true));
     }
     fields.push(Field::new("origin", time.clone(), false));
@@ -218,47 +182,6 @@ impl SeriesBuilder {
     }
 }
 
-/// What a row is about.
-#[derive(Clone, Copy)]
-enum Number<'a> {
-    /// A step, from 0.
-    Step(usize),
-    /// What so many steps come to, the how many-th of its kind.
-    Block(&'a AggregateValues, usize),
-}
-
-impl<'a> Number<'a> {
-    /// Returns its last step, from 1.
-    fn last_step(self, variate: &VariateForecast) -> usize {
-        match self {
-            Self::Step(step) => step + 1,
-            Self::Block(values, block) => (block + 1) * values.aggregate.steps_of(variate.steps()),
-        }
-    }
-
-    fn mean(self, variate: &VariateForecast) -> Option<f64> {
-        match self {
-            Self::Step(step) => variate.mean().get(step).copied(),
-            Self::Block(values, block) => values.mean.get(block).copied(),
-        }
-    }
-
-    /// Returns its quantiles, in the order of the levels.
-    fn quantiles(self, variate: &'a VariateForecast) -> Vec<Option<f64>> {
-        match self {
-            Self::Step(step) => {
-                variate.quantiles().map(|(_, values)| values.get(step).copied()).collect()
-            }
-            Self::Block(values, block) => {
-                values.quantiles.iter().map(|level| level.get(block).copied()).collect()
-            }
-        }
-    }
-}
-
-/// A row of one variate; no number of one that has no forecast.
-type Row<'a> = (&'a VariateForecast, Option<Number<'a>>);
-
 struct Rows {
     pipeline: StringBuilder,
     series: Vec<SeriesBuilder>,
@@ -292,38 +215,24 @@ impl Rows {
         }
     }
 
-    fn push(
-        &mut self,
-        table: &LongTable,
-        message: &ForecastMessage,
-        row: Option<Row<'_>>,
-    ) -> Result<(), String> {
+    fn push(&mut self, table: &LongTable, row: &ForecastRow<'_>) -> Result<(), String> {
+        let message = row.message;
         self.pipeline.append_value(&message.pipeline);
         for ((name, _), builder) in table.series.iter().zip(&mut self.series) {
             builder.push(name, message.series.0.get(name).unwrap_or(&Value::Null))?;
         }
         self.origin.append_value(message.origin.as_micros());
-        let variate = row.map(|(variate, _)| variate);
-        let number = row.and_then(|(variate, number)| Some((variate, number?)));
-        let step = number.map(|(variate, number)| number.last_step(variate));
-        let time = step.and_then(|step| message.time_of(step));
-        self.time.append_option(time.map(EventTime::as_micros));
-        self.step.append_option(step.map(|step| i64::try_from(step).unwrap_or(i64::MAX)));
-        self.aggregate.append_option(number.and_then(|(_, number)| match number {
-            Number::Step(_) => None,
-            Number::Block(values, _) => Some(values.aggregate.to_string()),
-        }));
-        self.variate.append_option(variate.map(|variate| &variate.name));
-        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
-        self.mean.append_option(finite(number.and_then(|(of, number)| number.mean(of))));
-        let quantiles = number.map_or_else(Vec::new, |(of, number)| number.quantiles(of));
-        for (index, builder) in self.quantiles.iter_mut().enumerate() {
-            builder.append_option(finite(quantiles.get(index).copied().flatten()));
+        self.time.append_option(row.time().map(EventTime::as_micros));
+        self.step.append_option(row.step().map(|step| i64::try_from(step).unwrap_or(i64::MAX)));
+        self.aggregate.append_option(row.aggregate().map(|aggregate| aggregate.to_string()));
+        self.variate.append_option(row.variate.map(|variate| &variate.name));
+        self.mean.append_option(row.mean());
+        for (level, builder) in self.quantiles.iter_mut().enumerate() {
+            builder.append_option(row.quantile(level));
         }
         self.model.append_value(&message.model.name);
         self.status.append_value(message.status.as_str());
-        let of_variate = variate.and_then(|variate| variate.reason.as_ref());
-        self.reason.append_option(of_variate.or(message.reason.as_ref()));
+        self.reason.append_option(row.reason());
         Ok(())
     }
 

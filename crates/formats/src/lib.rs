@@ -4,6 +4,7 @@
 //! - [`decode`]: records of any format as rows of a table.
 //! - [`time`]: texts and numbers that are times, and their unit.
 //! - [`json`]: JSON objects, and forecasts as such.
+//! - [`forecast`]: forecasts as the values of records, in any format.
 //! - [`outline`]: what records of a topic hold, told from a sample.
 //! - [`schemas`]: schemas that records name and somebody else keeps.
 //! - [`guard`]: panics of the crates that decode, as errors.
@@ -18,6 +19,7 @@ mod csv;
 pub mod decode;
 mod explain;
 mod fields;
+pub mod forecast;
 pub mod guard;
 pub mod json;
 mod lists;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
+use tidecast_formats::forecast::ForecastEncoder;
 use tidecast_stream::secret::{self, HIDDEN, PropertyFileError};
 use tidecast_stream::{
-    ClientProperties, EpochUnit, FieldColumn, MetadataColumn, Tombstones, ValueFormat,
+    ClientProperties, EpochUnit, FieldColumn, ForecastFormat, ForecastSchema, MetadataColumn,
+    Tombstones, ValueFormat,
 };
 
 use crate::registry::SchemaCache;
@@ -175,6 +177,13 @@ pub struct KafkaSinkConfig {
     pub bootstrap_servers: String,
     /// The topic of the forecasts.
     pub topic: String,
+    /// How they are written.
+    pub format: ForecastFormat,
+    /// What they look like; nested JSON does not ask.
+    pub forecasts: ForecastSchema,
+    /// Where their schema is registered, if the format has one in front of each record; see
+    /// [`SchemaRegistry`](crate::SchemaRegistry).
+    pub schema_registry: ClientProperties,
     /// The topic of late rows; they are only counted when absent.
     pub late_topic: Option<String>,
     /// The topic of records that could not be used; they are only counted when
@@ -189,12 +198,16 @@ pub struct KafkaSinkConfig {
 }
 
 impl KafkaSinkConfig {
-    /// Returns the defaults: no pipeline's name, at least once, no side topics, 15 s of patience.
+    /// Returns the defaults: no pipeline's name, nested JSON, at least once, no side topics,
+    /// 15 s of patience.
     pub fn new(bootstrap_servers: impl Into<String>, topic: impl Into<String>) -> Self {
         Self {
             pipeline: String::new(),
             bootstrap_servers: bootstrap_servers.into(),
             topic: topic.into(),
+            format: ForecastFormat::default(),
+            forecasts: ForecastSchema::default(),
+            schema_registry: ClientProperties::default(),
             late_topic: None,
             bad_topic: None,
             delivery: Delivery::AtLeastOnce,
@@ -226,6 +239,24 @@ impl KafkaSinkConfig {
         }
         check(&config)?;
         Ok(config)
+    }
+
+    /// Returns what writes the forecasts; a registry has not numbered its schema yet.
+    ///
+    /// # Errors
+    /// If the format has no schema for them.
+    pub fn encoder(&self) -> Result<ForecastEncoder, ConfigError> {
+        let encoder = ForecastEncoder::new(&self.pipeline, &self.forecasts, self.format);
+        encoder.map_err(|error| ConfigError::Format {
+            format: self.format.encoding.name(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Returns the registry's name for the schemas of the topic's values: that of Confluent's
+    /// `TopicNameStrategy`.
+    pub fn subject(&self) -> String {
+        format!("{}-value", self.topic)
     }
 
     /// Returns all topics the sink writes to.
@@ -272,6 +303,14 @@ pub enum ConfigError {
         /// The setting.
         name: String,
         /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+    /// A format that the forecasts cannot be written in.
+    #[error("'format'='{format}': {reason}")]
+    Format {
+        /// Its name.
+        format: &'static str,
+        /// Why, and what was expected.
         reason: String,
     },
     /// A property names a file that cannot be read.

@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use rdkafka::message::{Header, Headers, OwnedHeaders};
-use tidecast_formats::json::encode_forecast;
-use tidecast_stream::{BadRecord, ForecastMessage, LateRecord, RecordPosition};
+use tidecast_formats::forecast::ForecastEncoder;
+use tidecast_stream::{
+    BadRecord, ForecastEncoding, ForecastFormat, ForecastLayout, ForecastMessage, LateRecord,
+    RecordPosition,
+};
 
 use crate::error::Verdict;
 
@@ -57,14 +60,25 @@ pub(crate) struct LetterBounds {
     pub(crate) needs_key: bool,
 }
 
-/// Encodes a forecast; the key is the series, so that a compacted topic keeps
-/// each series' newest forecast.
-pub(crate) fn forecast(message: &ForecastMessage) -> Result<Outgoing<'static>, Verdict> {
+/// Encodes record `index` of a forecast; the key is the series, so that a compacted topic
+/// keeps each series' newest.
+pub(crate) fn forecast(
+    encoder: &ForecastEncoder,
+    message: &ForecastMessage,
+    index: usize,
+) -> Result<Outgoing<'static>, Verdict> {
     let id = message.id.to_string();
-    // A number of 8 bytes has some 18 characters.
-    let mut payload = Vec::with_capacity(2 * message.memory_bytes());
-    encode_forecast(message, &mut payload)
-        .map_err(|error| Verdict::internal(format!("forecast `{id}` is no JSON: {error}")))?;
+    let ForecastFormat { encoding, layout } = encoder.format();
+    let bytes = match (layout, encoding) {
+        (ForecastLayout::Long, _) => 512,
+        // A number of 8 bytes has some 18 characters.
+        (ForecastLayout::Nested, ForecastEncoding::Json) => 2 * message.memory_bytes(),
+        (ForecastLayout::Nested, _) => message.memory_bytes(),
+    };
+    let mut payload = Vec::with_capacity(bytes);
+    encoder.encode(message, index, &mut payload).map_err(|error| {
+        Verdict::internal(format!("forecast `{id}` as {}: {error}", encoding.name()))
+    })?;
     let key = message.series.to_string().into_bytes();
     let headers = text(
         OwnedHeaders::new(),
@@ -73,7 +87,7 @@ pub(crate) fn forecast(message: &ForecastMessage) -> Result<Outgoing<'static>, V
             ("pipeline", &message.pipeline),
             ("origin", &message.origin.to_string()),
             ("model", &message.model.name),
-            ("content-type", "application/json"),
+            ("content-type", encoding.content_type()),
         ],
     );
     Ok(Outgoing { key: Some(key.into()), payload: Some(payload.into()), headers })
@@ -181,8 +195,8 @@ mod tests {
     use proptest::prelude::*;
     use tidecast_formats::json::decode_forecast;
     use tidecast_stream::{
-        ContextSummary, EventTime, ForecastId, ForecastStatus, ModelRef, Offset, Partition, Period,
-        SeriesKey,
+        ContextSummary, EventTime, ForecastId, ForecastSchema, ForecastStatus, ModelRef, Offset,
+        Partition, Period, SeriesKey,
     };
 
     use super::*;
@@ -219,7 +233,9 @@ mod tests {
             variates: Vec::new(),
             is_backfill: false,
         };
-        let outgoing = forecast(&message).unwrap();
+        let format = ForecastFormat::default();
+        let json = ForecastEncoder::new("p", &ForecastSchema::default(), format).unwrap();
+        let outgoing = forecast(&json, &message, 0).unwrap();
         assert_eq!(outgoing.key.as_deref(), Some(br#"{"site":"A"}"#.as_slice()));
         assert_eq!(header(&outgoing, "origin").as_deref(), Some("1970-01-01T00:00:00Z"));
         assert_eq!(header(&outgoing, "model").as_deref(), Some("tiny"));

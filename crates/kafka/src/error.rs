@@ -257,9 +257,13 @@ impl From<&Self> for Doing {
 /// Returns the beginning of `bytes` as text for a line that people read: at most
 /// 80 characters, with what does not print, or would rule the terminal, escaped.
 pub(crate) fn readable(bytes: &[u8]) -> String {
-    const CHARACTERS: usize = 80;
+    readable_to(80, bytes)
+}
+
+/// Returns the same of at most so many characters.
+pub(crate) fn readable_to(characters: usize, bytes: &[u8]) -> String {
     // A character has at most four bytes, and three stand in for a bad one.
-    let beginning = bytes.get(..4 * CHARACTERS).unwrap_or(bytes);
+    let beginning = bytes.get(..4 * characters).unwrap_or(bytes);
     let text = String::from_utf8_lossy(beginning);
     let mut line = String::new();
     let mut shown = 0;
@@ -270,7 +274,7 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
             other => other.escape_debug().collect(),
         };
         let width = piece.chars().count();
-        if shown + width > CHARACTERS {
+        if shown + width > characters {
             return line + "…";
         }
         shown += width;

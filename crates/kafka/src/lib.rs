@@ -6,7 +6,8 @@
 //! - [`KafkaSink`] publishes forecasts together with the source's offsets, in one
 //!   transaction or at least once. [`GroupCommitter`] is the source's half of
 //!   that; it also works alone, for sinks that are not Kafka.
-//! - [`SchemaRegistry`] has the schemas that records name; a [`SchemaCache`] keeps them.
+//! - [`SchemaRegistry`] has the schemas that records name, and gets those of forecasts; a
+//!   [`SchemaCache`] keeps them.
 //! - [`tools`] is what a demonstration or a test needs besides: a broker, a producer,
 //!   a reader.
 //!
@@ -32,6 +33,6 @@ pub use committer::GroupCommitter;
 pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode, WarmStart,
 };
-pub use registry::{SchemaCache, SchemaRegistry};
+pub use registry::{SchemaCache, SchemaRegistry, SubjectState};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

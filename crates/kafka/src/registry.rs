@@ -24,6 +24,10 @@ use self::cache::CachedSchemas;
 pub use self::cache::SchemaCache;
 use crate::config::ConfigError;
 
+mod subjects;
+
+pub use self::subjects::SubjectState;
+
 /// For so long a schema that was not there is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(30);
 
@@ -37,18 +41,22 @@ const URL: &str = "url";
 const USER_INFO: &str = "basic.auth.user.info";
 const TOKEN: &str = "bearer.auth.token";
 const CA: &str = "ssl.ca.location";
+const REGISTERS: &str = "auto.register.schemas";
 
 /// A schema registry.
 ///
 /// Its settings, under the names that Confluent's clients have: `url` (several separated by
 /// commas are asked in turn), `basic.auth.user.info` (`user:password`),
-/// `bearer.auth.token`, and `ssl.ca.location` (PEM; without it the certificates of the
-/// public authorities count). Each may be in a file, `bearer.auth.token.file`.
+/// `bearer.auth.token`, `ssl.ca.location` (PEM; without it the certificates of the
+/// public authorities count), and `auto.register.schemas` (`false`: what is written has to be
+/// registered already). Each may be in a file, `bearer.auth.token.file`.
 #[derive(Debug)]
 pub struct SchemaRegistry {
     urls: Vec<String>,
     agent: Agent,
     authorization: Option<tidecast_stream::Secret>,
+    /// Whether schemas are registered that are not there.
+    registers: bool,
     /// When schemas were asked for that were not there.
     absent: BTreeMap<SchemaId, Instant>,
     cache: CachedSchemas,
@@ -56,7 +64,7 @@ pub struct SchemaRegistry {
 
 impl SchemaRegistry {
     /// The names of its settings.
-    pub const SETTINGS: [&str; 4] = [URL, USER_INFO, TOKEN, CA];
+    pub const SETTINGS: [&str; 5] = [URL, USER_INFO, TOKEN, CA, REGISTERS];
 
     /// Returns the registry that `settings` describe; a request may take `timeout`. What
     /// `cache` has of it is not asked for again.
@@ -115,6 +123,14 @@ impl SchemaRegistry {
             (None, Some(token)) => Some(format!("Bearer {token}")),
             (None, None) => None,
         };
+        let registers = match settings.get(REGISTERS) {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(other) => {
+                let reason = format!("it is `{other}`, expected `true` or `false`");
+                return Err(wrong(REGISTERS, reason));
+            }
+        };
         let mut config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -128,6 +144,7 @@ impl SchemaRegistry {
             urls,
             agent: config.build().new_agent(),
             authorization: authorization.map(tidecast_stream::Secret::new),
+            registers,
             absent: BTreeMap::new(),
             cache,
         })

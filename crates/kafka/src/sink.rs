@@ -6,6 +6,7 @@
 //! one refusal spoils the whole.
 
 mod deliveries;
+mod encoder;
 mod limits;
 mod outbox;
 mod refused;
@@ -18,6 +19,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::util::Timeout;
+use tidecast_formats::forecast::ForecastEncoder;
 use tidecast_stream::{Sink, SinkError, Transaction};
 use tracing::{info, warn};
 
@@ -53,6 +55,7 @@ pub struct KafkaSink {
     producer: NotifiedProducer<Deliveries>,
     committer: Option<GroupCommitter>,
     config: Arc<KafkaSinkConfig>,
+    encoder: Arc<ForecastEncoder>,
     limits: Limits,
     failed: Option<SinkError>,
 }
@@ -67,25 +70,54 @@ impl std::fmt::Debug for KafkaSink {
 }
 
 impl KafkaSink {
-    /// Connects to the brokers, checks that the topics are there and, for exactly
-    /// once, fences off older writers of the same transactional id.
+    /// Connects to the brokers, registers the schema of the forecasts where their format has
+    /// one in a registry, checks that the topics are there and, for exactly once, fences off
+    /// older writers of the same transactional id.
     ///
     /// `committer` is the source's
     /// ([`KafkaSource::committer`](crate::KafkaSource::committer)), if that is
     /// Kafka, too; without one, commits are not stored.
     ///
     /// # Errors
-    /// If a setting is wrong, or no broker answers, or a topic is missing.
+    /// If a setting is wrong, or no broker answers, or a topic is missing, or the registry
+    /// refuses the schema or does not answer.
     pub fn connect(
         config: KafkaSinkConfig,
         committer: Option<GroupCommitter>,
     ) -> Result<Self, SinkError> {
+        let encoder = Self::encoder(&config)?;
+        Self::connect_with(config, encoder, committer)
+    }
+
+    /// Returns what writes a sink's forecasts, for [`connect_with`](Self::connect_with). Where
+    /// their format has a schema in a registry it is registered.
+    ///
+    /// To be called before the source joins its group: a registry that refuses the schema
+    /// then moves no partitions. (And librdkafka 2.12 crashes now and then where a consumer
+    /// is closed that is about to join, in `rd_kafka_cgrp_handle_LeaveGroup`.)
+    ///
+    /// # Errors
+    /// If a setting is wrong, or the registry refuses the schema or does not answer.
+    pub fn encoder(config: &KafkaSinkConfig) -> Result<ForecastEncoder, SinkError> {
+        Ok(encoder::encoder(config)?)
+    }
+
+    /// Connects a sink whose schema is registered; see [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// If a setting is wrong, or no broker answers, or a topic is missing.
+    pub fn connect_with(
+        config: KafkaSinkConfig,
+        encoder: ForecastEncoder,
+        committer: Option<GroupCommitter>,
+    ) -> Result<Self, SinkError> {
         let settings = config.client_config().map_err(Verdict::from)?;
         let limits = Limits::of(&settings);
+        let encoder = Arc::new(encoder);
         let producer = producer(&config, &settings)?;
         find_topics(&config, &producer, &settings)?;
         let config = Arc::new(config);
-        let sink = Self { producer, committer, config, limits, failed: None };
+        let sink = Self { producer, committer, config, encoder, limits, failed: None };
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
             sink.init_transactions(transactional_id)?;
@@ -233,7 +265,8 @@ impl KafkaSink {
     /// take: each turn tries something smaller, gives up a letter, or is the last.
     fn publish_all(&mut self, transaction: &Transaction) -> Result<(), SinkError> {
         let config = Arc::clone(&self.config);
-        let outbox = Outbox::of(transaction, &config);
+        let encoder = Arc::clone(&self.encoder);
+        let outbox = Outbox::of(transaction, &config, &encoder);
         let mut pending = outbox.indices();
         loop {
             let refused = match config.delivery {

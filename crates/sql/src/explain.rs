@@ -6,15 +6,16 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use tidecast_stream::column_type::sql_name;
 use tidecast_stream::{
-    ApicurioId, ClientProperties, DomainRule, EpochUnit, FieldColumn, HorizonAggregate,
-    MetadataColumn, OptionKind, OptionValue, SchemaFraming, SchemaText, TimeGrid, Tombstones,
-    Unset, ValueFormat,
+    ApicurioId, ClientProperties, DomainRule, EpochUnit, FieldColumn, ForecastFormat,
+    ForecastFraming, ForecastLayout, HorizonAggregate, MetadataColumn, OptionKind, OptionValue,
+    SchemaFraming, SchemaText, TimeGrid, Tombstones, Unset, ValueFormat,
 };
 
 use crate::dialect::duration::{format_duration, format_micros};
 use crate::spec::{
-    Delivery, FileFormat, ForecastClause, KafkaSourceOptions, LostRecords, ModelDefinition,
-    PipelinePlan, Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable, StartupMode,
+    Delivery, FileFormat, ForecastClause, KafkaSinkOptions, KafkaSourceOptions, LostRecords,
+    ModelDefinition, PipelinePlan, Refresh, SinkConnector, SinkTable, SourceConnector, SourceTable,
+    StartupMode,
 };
 
 const FROM_CONFIGURATION: &str = "from the configuration";
@@ -215,16 +216,8 @@ fn kafka_source(page: &mut Page, options: &KafkaSourceOptions, plan: &PipelinePl
         .unwrap_or_else(|| format!("tidecast-{pipeline}, unless the configuration names another"));
     page.setting("consumer group", &group);
     page.setting("format", &value_format(&options.format));
-    if options.format.framing() != SchemaFraming::None
-        && options.schema_registry.get("url").is_none()
-    {
-        page.setting("schema registry", FROM_CONFIGURATION);
-    }
-    for (name, value) in options.schema_registry.iter() {
-        page.setting(
-            &format!("schema registry, {name}"),
-            tidecast_stream::secret::shown(name, value),
-        );
+    if options.format.framing() != SchemaFraming::None {
+        registry(page, &options.schema_registry);
     }
     let startup = match options.startup {
         StartupMode::Earliest => "from the earliest".to_owned(),
@@ -396,7 +389,15 @@ fn sink(page: &mut Page, table: &SinkTable) {
             page.setting("topic", &options.topic);
             let servers = options.bootstrap_servers.as_deref();
             page.setting("bootstrap servers", servers.unwrap_or(FROM_CONFIGURATION));
-            page.setting("message", "json, nested: one per series and origin, keyed by series");
+            let ForecastFormat { encoding, layout } = options.format;
+            let what = match layout {
+                ForecastLayout::Nested => "one per series and origin, keyed by series",
+                ForecastLayout::Long => "one per step and target, keyed by series",
+            };
+            page.setting("message", &format!("{}, {}: {what}", encoding.name(), layout.name()));
+            if encoding.framing() != ForecastFraming::None {
+                registration(page, options);
+            }
             let delivery = match options.delivery {
                 Delivery::ExactlyOnce => "exactly-once: forecasts and offsets in one transaction",
                 Delivery::AtLeastOnce => "at-least-once: forecasts first, offsets after",
@@ -413,6 +414,25 @@ fn sink(page: &mut Page, table: &SinkTable) {
             page.setting("connector", "stdout");
             page.setting("message", "json lines, nested: one per series and origin");
         }
+    }
+}
+
+/// Says where the schema of the forecasts is registered, and by whom.
+fn registration(page: &mut Page, options: &KafkaSinkOptions) {
+    let registers = match options.schema_registry.get("auto.register.schemas") {
+        Some("false") => "has to be registered",
+        _ => "registered when it starts",
+    };
+    page.setting("schema", &format!("subject {}-value, {registers}", options.topic));
+    registry(page, &options.schema_registry);
+}
+
+fn registry(page: &mut Page, properties: &ClientProperties) {
+    if properties.get("url").is_none() {
+        page.setting("schema registry", FROM_CONFIGURATION);
+    }
+    for (name, value) in properties.shown() {
+        page.setting(&format!("schema registry, {name}"), value);
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 pub use tidecast_stream::FileFormat;
 use tidecast_stream::{
-    ClientProperties, DomainRule, EpochUnit, EventTime, FieldColumn, ForecastSchema,
-    HorizonAggregate, MetadataColumn, ModelFamily, ModelOptions, TimeGrid, Tombstones, ValueFormat,
+    ClientProperties, DomainRule, EpochUnit, EventTime, FieldColumn, ForecastFormat,
+    ForecastSchema, HorizonAggregate, MetadataColumn, ModelFamily, ModelOptions, TimeGrid,
+    Tombstones, ValueFormat,
 };
 
 use crate::window::{WatermarkCondition, WindowQuery};
@@ -225,6 +226,11 @@ pub enum SinkConnector {
 pub struct KafkaSinkOptions {
     /// `'topic'`.
     pub topic: String,
+    /// `'format'` and `'layout'`.
+    pub format: ForecastFormat,
+    /// `'schema.registry.*'`: how the registry is reached that gets the forecasts' schema, the
+    /// prefix taken off; the configuration's where it does not say.
+    pub schema_registry: ClientProperties,
     /// `'bootstrap.servers'`; the configuration's when absent.
     pub bootstrap_servers: Option<String>,
     /// `'delivery'`: exactly once unless said, and at least once where the

@@ -231,7 +231,7 @@ impl VariateForecast {
     }
 
     /// Returns the quantiles, one value per step each, in the order of the levels.
-    pub fn quantiles(&self) -> impl Iterator<Item = (f64, &[f64])> {
+    pub fn quantiles(&self) -> impl Iterator<Item = (f64, &[f64])> + Clone {
         let steps = self.steps();
         self.levels.iter().enumerate().filter_map(move |(index, level)| {
             let start = (1 + index) * steps;

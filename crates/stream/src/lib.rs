@@ -21,6 +21,7 @@ pub mod column_type;
 pub mod domain;
 pub mod file_format;
 pub mod forecast;
+pub mod forecast_format;
 pub mod grid;
 pub mod memory;
 pub mod metadata;
@@ -43,6 +44,7 @@ pub use forecast::{
     AggregateValues, ContextSummary, ForecastId, ForecastIdError, ForecastMessage,
     ForecastShapeError, ForecastStatus, ForecastStatusError, ModelRef, VariateForecast,
 };
+pub use forecast_format::{ForecastEncoding, ForecastFormat, ForecastFraming, ForecastLayout};
 pub use grid::{MonthDay, Period, PeriodError, TimeGrid};
 pub use metadata::{MetadataColumn, RecordMetadata, RecordMetadataError, Tombstones};
 pub use model::{

@@ -151,7 +151,7 @@ fn start(
     config.state.url = StatePlace::Nowhere;
     bootstrap.clone_into(&mut config.kafka.bootstrap_servers);
     let _inside = runtime.enter();
-    Ok(Engine::start(plans, config, Arc::new(SqlConnectors)))
+    Ok(Engine::start(plans, config, Arc::new(SqlConnectors::default())))
 }
 
 /// Returns the numbers of a metric, one for each of its label sets.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use tidecast_engine::{EngineConfig, sink_config, source_config};
 use tidecast_kafka::tools::{Isolation, Probe, ReadFrom, TopicReader, probe};
+use tidecast_kafka::{KafkaSinkConfig, SchemaCache, SchemaRegistry, SubjectState};
 use tidecast_sql::PipelinePlan;
 
 use super::counted;
@@ -20,7 +21,8 @@ const SHOWN: usize = 3;
 /// it found.
 ///
 /// # Errors
-/// If a topic or schema cannot be read, or no record is a row.
+/// If a topic or schema cannot be read, no record is a row, or the registry would not take the
+/// schema of the forecasts.
 pub fn check(plan: &PipelinePlan, config: &EngineConfig) -> anyhow::Result<()> {
     if let Some(source) = source_config(plan, config) {
         let probe = probe(&source, EACH)?;
@@ -42,6 +44,24 @@ pub fn check(plan: &PipelinePlan, config: &EngineConfig) -> anyhow::Result<()> {
         let partitions = counted(reader.partitions(), "partition", "partitions");
         line(format_args!("  topic `{topic}` is there, {partitions}"));
     }
+    subject(&sink)
+}
+
+/// Asks the registry for the schema of the forecasts, if their format needs it.
+fn subject(sink: &KafkaSinkConfig) -> anyhow::Result<()> {
+    let encoder = sink.encoder()?;
+    let Some(schema) = encoder.schema().filter(|_| encoder.needs_schema_number()) else {
+        return Ok(());
+    };
+    let subject = sink.subject();
+    let registry =
+        SchemaRegistry::new(&sink.schema_registry, sink.timeout, &SchemaCache::default())?;
+    let state = match registry.state(&subject, &schema)? {
+        SubjectState::Registered(number) => format!("has the forecasts' schema, number {number}"),
+        SubjectState::Next => "has others, and takes the forecasts' schema at the start".to_owned(),
+        SubjectState::First => "gets the forecasts' schema at the start".to_owned(),
+    };
+    line(format_args!("  subject `{subject}` {state}"));
     Ok(())
 }
 

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tidecast_engine::{EngineConfig, MODELS, acls, model_info};
+use tidecast_engine::{EngineConfig, MODELS, acls, model_info, sink_config};
 use tidecast_sql::{PipelinePlan, explain, parse_scripts};
+use tidecast_stream::{ForecastFormat, ForecastLayout};
 
 use crate::arguments::{ExplainArguments, PlanArguments};
 use crate::commands::{configuration, live};
 use crate::print::line;
+
+/// What a message is in JSON.
+const JSON_SCHEMA: &str = include_str!("../../../../docs/forecast-message.schema.json");
 
 /// Runs `tidecast check`: configuration, scripts, and whether the models load.
 ///
@@ -20,6 +24,9 @@ pub fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
     for plan in &plans {
         model_info(&plan.model, config.model.threads)
             .with_context(|| format!("pipeline `{}`, model `{}`", plan.name, plan.model.name))?;
+        if let Some(sink) = sink_config(plan, &config) {
+            sink.encoder().with_context(|| format!("pipeline `{}`", plan.name))?;
+        }
         line(format_args!("pipeline `{}` is fine", plan.name));
         if arguments.live {
             live::check(plan, &config).with_context(|| format!("pipeline `{}`", plan.name))?;
@@ -39,10 +46,32 @@ pub fn explain_plans(arguments: &ExplainArguments) -> anyhow::Result<()> {
             print_acls(&plan, &config, &arguments.principal);
             continue;
         }
+        if arguments.schema {
+            line(format_args!("{}", schema(&plan, &config)?.trim_end()));
+            continue;
+        }
         line(format_args!("{}", explain(&plan)));
         line(format_args!("{}", in_force(&plan, &config)));
     }
     Ok(())
+}
+
+/// Returns the schema of a pipeline's messages, for whoever reads them.
+fn schema(plan: &PipelinePlan, config: &EngineConfig) -> anyhow::Result<String> {
+    let place = || format!("pipeline `{}`", plan.name);
+    let (format, schema) = match sink_config(plan, config) {
+        Some(sink) => (sink.format, sink.encoder().with_context(place)?.schema()),
+        None => (ForecastFormat::default(), None),
+    };
+    match (schema, format.layout) {
+        (Some(schema), _) => Ok(schema.text),
+        (None, ForecastLayout::Nested) => Ok(JSON_SCHEMA.to_owned()),
+        (None, ForecastLayout::Long) => bail!(
+            "pipeline `{}`: JSON in rows has no schema, expected 'layout'='nested', or Avro or \
+             Protobuf",
+            plan.name
+        ),
+    }
 }
 
 /// Prints what a pipeline needs to be allowed to, in lines for a shell.

@@ -87,10 +87,10 @@ impl Setting {
 }
 
 /// Settings of a topic.
-type Settings<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
 /// Makes topics of one partition, each with settings of its own.
-fn create<'a>(bootstrap: &str, topics: &[(&'a str, Settings<'a>)]) {
+pub(crate) fn create<'a>(bootstrap: &str, topics: &[(&'a str, Settings<'a>)]) {
     let mut asked = Vec::new();
     for (name, settings) in topics {
         let new = NewTopic::new(name, 1, TopicReplication::Fixed(1));

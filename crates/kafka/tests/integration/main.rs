@@ -9,6 +9,7 @@ mod broker;
 
 mod common;
 mod errors;
+mod formats;
 mod groups;
 mod letters;
 mod mock;

@@ -2,8 +2,9 @@
 
 use sqlparser::tokenizer::Span;
 use tidecast_stream::{
-    ApicurioId, AvroFormat, ClientProperties, CsvDialect, FieldColumn, FieldPath, ProtobufFormat,
-    SchemaFraming, SchemaText, ValueFormat,
+    ApicurioId, AvroFormat, ClientProperties, CsvDialect, FieldColumn, FieldPath, ForecastEncoding,
+    ForecastFormat, ForecastFraming, ForecastLayout, ProtobufFormat, SchemaFraming, SchemaText,
+    ValueFormat,
 };
 
 use super::options::OptionReader;
@@ -134,6 +135,32 @@ fn csv_dialect(reader: &OptionReader<'_>, problems: &mut Vec<Problem>) -> CsvDia
         problems.push(Problem::new(text.span, "quotes are the delimiter, expected another one"));
     }
     CsvDialect { delimiter, quote }
+}
+
+/// Returns how a sink's topic is written.
+pub(super) fn forecast_format(
+    reader: &OptionReader<'_>,
+    problems: &mut Vec<Problem>,
+) -> ForecastFormat {
+    let encodings = ForecastEncoding::ALL.map(|encoding| (encoding.name(), encoding));
+    let later = ["csv", "raw", "debezium-json", "arrow", "arrow-ipc"];
+    let encoding = reader.choice("format", &encodings, &later, problems).unwrap_or_default();
+    let layouts = ForecastLayout::ALL.map(|layout| (layout.name(), layout));
+    let layout = reader.choice("layout", &layouts, &[], problems).unwrap_or_default();
+    let known = ["true", "false"].map(|word| (word, ()));
+    let _checked: Option<()> =
+        reader.choice("schema.registry.auto.register.schemas", &known, &[], problems);
+    if encoding.framing() == ForecastFraming::None {
+        for (name, (span, _)) in reader.beginning(REGISTRY) {
+            let message = format!(
+                "option `{REGISTRY}{name}` is for `avro-confluent` or `protobuf-confluent`, and \
+                 the format is `{}`, expected one of those or no such option",
+                encoding.name()
+            );
+            problems.push(Problem::new(span, message));
+        }
+    }
+    ForecastFormat { encoding, layout }
 }
 
 /// Returns how the registry is reached, as far as the table says it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion_expr::LogicalPlan;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
-use tidecast_stream::ModelCatalog;
+use tidecast_stream::{ForecastLayout, ModelCatalog};
 
 use super::Place;
 use super::ahead::{check_ahead, watermark_condition};
@@ -198,11 +198,11 @@ impl<'a> Definitions<'a> {
         }
         let model = self.model(model.as_ref(), problems);
         let sink = self.check_delivery(sink?, source, &statement.sink, problems)?;
-        if let (Some(span), SinkConnector::Filesystem(options)) = (tells_samples, &sink.connector)
-            && options.format != FileFormat::JsonLines
+        if let Some(span) = tells_samples
+            && is_table(&sink.connector)
         {
             let message = "a table has no room for sample paths, expected a sink of JSON: \
-                           'format'='json', or a topic";
+                           'format'='json', or a topic with 'layout'='nested'";
             problems.push(Problem::new(span, message));
         }
         Some(PipelinePlan {
@@ -388,6 +388,15 @@ impl<'a> Definitions<'a> {
                 Some(table)
             }
         }
+    }
+}
+
+/// Whether a row of the sink is a step rather than a forecast.
+fn is_table(sink: &SinkConnector) -> bool {
+    match sink {
+        SinkConnector::Filesystem(options) => options.format != FileFormat::JsonLines,
+        SinkConnector::Kafka(options) => options.format.layout == ForecastLayout::Long,
+        SinkConnector::Stdout => false,
     }
 }
 

@@ -51,8 +51,22 @@ pub(super) const FILE_SOURCE: OptionRules<'_> = OptionRules {
 
 pub(super) const KAFKA_SINK: OptionRules<'_> = OptionRules {
     owner: "a kafka sink table",
-    known: &["connector", "topic", "format", "layout", "delivery", "bootstrap.servers"],
-    unsupported: &["value.format", "key.format", "schema.registry.url"],
+    known: &[
+        "connector",
+        "topic",
+        "format",
+        "layout",
+        "schema.registry.url",
+        "schema.registry.auto.register.schemas",
+        "schema.registry.basic.auth.user.info",
+        "schema.registry.basic.auth.user.info.file",
+        "schema.registry.bearer.auth.token",
+        "schema.registry.bearer.auth.token.file",
+        "schema.registry.ssl.ca.location",
+        "delivery",
+        "bootstrap.servers",
+    ],
+    unsupported: &["value.format", "key.format"],
     elsewhere: &elsewhere,
     prefixes: &["properties."],
 };
@@ -79,7 +93,9 @@ fn elsewhere(name: &str) -> Option<Cow<'static, str>> {
     let whose = match name {
         "topic" | "bootstrap.servers" => Some("kafka tables"),
         "path" => Some("filesystem tables"),
-        "delivery" => Some("kafka sink tables, which have no columns"),
+        "delivery" | "schema.registry.auto.register.schemas" => {
+            Some("kafka sink tables, which have no columns")
+        }
         "timestamp.unit" => Some("source tables, which have columns"),
         "layout" => Some("sink tables, which have no columns"),
         "group.id"

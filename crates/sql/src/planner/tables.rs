@@ -252,8 +252,7 @@ fn kafka_sink(
     place: Span,
     problems: &mut Vec<Problem>,
 ) -> Option<KafkaSinkOptions> {
-    json_format(reader, problems);
-    layout(reader, problems);
+    let format = formats::forecast_format(reader, problems);
     let delivery = reader.choice(
         "delivery",
         &[("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)],
@@ -264,6 +263,8 @@ fn kafka_sink(
     let bootstrap_servers = either("bootstrap.servers", reader, &mut properties, problems);
     Some(KafkaSinkOptions {
         topic: reader.required("topic", place, problems)?,
+        format,
+        schema_registry: formats::schema_registry(reader),
         bootstrap_servers,
         delivery: delivery.unwrap_or(Delivery::ExactlyOnce),
         properties,

@@ -13,7 +13,7 @@ use ratatui::crossterm::event::KeyCode;
 use tidecast_engine::sink_config;
 use tidecast_kafka::tools::{Isolation, ReadFrom, TopicReader};
 use tidecast_sql::PipelinePlan;
-use tidecast_stream::printable;
+use tidecast_stream::{ForecastFormat, printable};
 
 use self::arguments::{TailArguments, TailFrom};
 use crate::commands::plan::load_plans;
@@ -45,6 +45,14 @@ pub fn run(arguments: &TailArguments, log: Option<&str>) -> anyhow::Result<()> {
             plan.name
         );
     };
+    if sink.format != ForecastFormat::default() {
+        bail!(
+            "pipeline `{}` writes `{}` in the layout `{}`; `tidecast tail` reads nested JSON alone",
+            plan.name,
+            sink.format.encoding.name(),
+            sink.format.layout.name()
+        );
+    }
     let columns: Vec<String> =
         plan.forecast_schema().series.into_iter().map(|(name, _)| name).collect();
     let reading = Reading {

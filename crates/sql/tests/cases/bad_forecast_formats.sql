@@ -1,0 +1,11 @@
+CREATE TABLE later WITH ('connector'='kafka', 'topic'='f', 'format'='csv');
+CREATE TABLE meant WITH ('connector'='kafka', 'topic'='f', 'format'='avro-confluet', 'layout'='lang');
+CREATE TABLE nowhere WITH ('connector'='kafka', 'topic'='f', 'format'='avro', 'schema.registry.url'='http://x');
+CREATE TABLE maybe WITH ('connector'='kafka', 'topic'='f', 'format'='avro-confluent', 'schema.registry.auto.register.schemas'='maybe');
+CREATE TABLE misspelt WITH ('connector'='kafka', 'topic'='f', 'format'='avro-confluent', 'schema.registry.auto-register'='false');
+CREATE TABLE own_schema WITH ('connector'='kafka', 'topic'='f', 'format'='avro', 'avro.schema'='x.avsc');
+CREATE TABLE source (kw DOUBLE, ts TIMESTAMP, WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='t', 'format'='avro-confluent', 'schema.registry.auto.register.schemas'='false');
+CREATE TABLE readings (site VARCHAR, kw DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts) WITH ('connector'='kafka', 'topic'='readings');
+CREATE VIEW load AS SELECT site, window_start AS t, avg(kw) AS kw FROM TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY site, window_start;
+CREATE TABLE rows WITH ('connector'='kafka', 'topic'='f', 'layout'='long');
+CREATE PIPELINE p AS INSERT INTO rows SELECT * FROM forecast(TABLE load, series => 'site', time => 't', target => 'kw', horizon => 3, output => ['quantiles', 'samples']);
