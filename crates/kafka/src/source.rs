@@ -177,6 +177,18 @@ impl KafkaSource {
         Partition::new(Arc::clone(&self.topic), number)
     }
 
+    /// Whether a partition is not ours, or will not be soon.
+    fn is_going(&self, partition: &Partition) -> bool {
+        let ownership = self.consumer.context().ownership();
+        let number = partition.number;
+        let is_going = !ownership.owned.contains(&number) || ownership.revoking.contains(&number);
+        if is_going {
+            // The event that says so is on its way.
+            debug!(%partition, "not started: it is being taken away");
+        }
+        is_going
+    }
+
     /// Serves librdkafka's events for up to `wait`: rebalances, errors.
     fn serve_events(&mut self, wait: Duration) -> Result<(), SourceError> {
         match self.consumer.poll(wait) {
@@ -358,19 +370,18 @@ impl Source for KafkaSource {
             let message = format!("{}: `{partition}` is of another topic", self.doing());
             return Err(Verdict::internal(message).into());
         }
-        {
-            let ownership = self.consumer.context().ownership();
-            if !ownership.owned.contains(&number) || ownership.revoking.contains(&number) {
-                // The event that says so is on its way.
-                debug!(%partition, "not started: it is being taken away");
-                return Ok(());
-            }
-            if ownership.started.contains(&number) {
-                let message = format!("{}: `{partition}` is started already", self.doing());
-                return Err(Verdict::internal(message).into());
-            }
+        if self.consumer.context().ownership().started.contains(&number) {
+            let message = format!("{}: `{partition}` is started already", self.doing());
+            return Err(Verdict::internal(message).into());
+        }
+        if self.is_going(partition) {
+            return Ok(());
         }
         let Beginning { from, fetch_from, end } = self.position(number, from)?;
+        // Finding that out serves the group's events.
+        if self.is_going(partition) {
+            return Ok(());
+        }
         if !self.queue.forward(&self.topic, number) {
             let message = format!("{}: `{partition}` has no queue", self.doing());
             return Err(Verdict::internal(message).into());

@@ -99,12 +99,17 @@ impl KafkaSource {
         let by_kafka = self.first_since(number, millis)?;
 
         let partition = self.partition(number);
-        let mut looking = Looking::new(&self.config, partition.clone(), end, start.time)?;
+        let config = self.config.clone();
+        let mut looking = Looking::new(&config, partition.clone(), end, start.time)?;
         // A topic whose newest records are old needs those before them.
         let newest = looking.newest(first)?.unwrap_or(now).min(now);
         let wanted = newest.plus_micros(-needed);
         let Place { offset, looks } =
-            search((first, end), by_kafka.unwrap_or(end), wanted, |place| looking.time_at(place))?;
+            search((first, end), by_kafka.unwrap_or(end), wanted, |place| {
+                // Many partitions far away take minutes: the group has to see that we are here.
+                self.serve_events(Duration::ZERO)?;
+                looking.time_at(place)
+            })?;
         let time = looking.time_at(offset)?;
         drop(looking);
         let shown = time.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
