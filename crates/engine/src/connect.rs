@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tidecast_files::{FileSink, FileSource, FileSourceConfig, StdoutSink};
 use tidecast_kafka::{
-    GroupCommitter, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, SchemaCache,
+    GroupCommitter, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, OpenKafkaSink, SchemaCache,
     WarmStart,
 };
 use tidecast_sql::{
@@ -80,9 +80,8 @@ impl Connectors for SqlConnectors {
         plan: &PipelinePlan,
         config: &EngineConfig,
     ) -> Result<Connection, ConnectError> {
-        // Before the source joins its group: without its schema nothing can be written.
-        let encoder =
-            sink_config(plan, config).map(|sink| KafkaSink::encoder(&sink)).transpose()?;
+        // Before the source joins its group: without a sink it would leave it again.
+        let kafka_sink = sink_config(plan, config).map(OpenKafkaSink::open).transpose()?;
         let (source, committer): (Box<dyn Source>, _) = match &plan.source.connector {
             SourceConnector::Kafka(options) => {
                 let source = KafkaSourceConfig {
@@ -105,16 +104,10 @@ impl Connectors for SqlConnectors {
                 (Box::new(FileSource::open(config).map_err(SourceError::from)?), None)
             }
         };
-        let sink: Box<dyn Sink> = match &plan.sink.connector {
-            SinkConnector::Kafka(options) => {
-                let sink = kafka_sink(plan, options, config);
-                Box::new(match encoder {
-                    Some(encoder) => KafkaSink::connect_with(sink, encoder, committer)?,
-                    None => KafkaSink::connect(sink, committer)?,
-                })
-            }
-            SinkConnector::Filesystem(options) => file_sink(plan, options, committer)?,
-            SinkConnector::Stdout => match committer {
+        let sink: Box<dyn Sink> = match (kafka_sink, &plan.sink.connector) {
+            (Some(sink), _) => Box::new(sink.start(committer)?),
+            (None, SinkConnector::Filesystem(options)) => file_sink(plan, options, committer)?,
+            (None, _) => match committer {
                 Some(committer) => {
                     Box::new(CommittingSink { sink: StdoutSink::stdout(), committer })
                 }

@@ -34,5 +34,5 @@ pub use config::{
     ConfigError, Delivery, KafkaSinkConfig, KafkaSourceConfig, LostRecords, StartupMode, WarmStart,
 };
 pub use registry::{SchemaCache, SchemaRegistry, SubjectState};
-pub use sink::KafkaSink;
+pub use sink::{KafkaSink, OpenKafkaSink};
 pub use source::KafkaSource;

@@ -69,60 +69,61 @@ impl std::fmt::Debug for KafkaSink {
     }
 }
 
-impl KafkaSink {
+/// A [`KafkaSink`] whose topics and schema were found, and that may not write yet.
+#[derive(Debug)]
+pub struct OpenKafkaSink(KafkaSink);
+
+impl OpenKafkaSink {
     /// Connects to the brokers, registers the schema of the forecasts where their format has
-    /// one in a registry, checks that the topics are there and, for exactly once, fences off
-    /// older writers of the same transactional id.
+    /// one in a registry, and checks that the topics are there.
+    ///
+    /// To be called before the source joins its group: a sink that cannot be had then moves
+    /// no partitions. (And librdkafka 2.12 crashes now and then where a consumer is closed
+    /// that is about to join, in `rd_kafka_cgrp_handle_LeaveGroup`.)
+    ///
+    /// # Errors
+    /// If a setting is wrong, or no broker answers, or a topic is missing, or the registry
+    /// refuses the schema or does not answer.
+    pub fn open(config: KafkaSinkConfig) -> Result<Self, SinkError> {
+        let encoder = Arc::new(encoder::encoder(&config)?);
+        let settings = config.client_config().map_err(Verdict::from)?;
+        let limits = Limits::of(&settings);
+        let producer = producer(&config, &settings)?;
+        find_topics(&config, &producer, &settings)?;
+        let config = Arc::new(config);
+        Ok(Self(KafkaSink { producer, committer: None, config, encoder, limits, failed: None }))
+    }
+
+    /// Returns the sink; for exactly once older writers of the same transactional id are
+    /// fenced off.
     ///
     /// `committer` is the source's
     /// ([`KafkaSource::committer`](crate::KafkaSource::committer)), if that is
     /// Kafka, too; without one, commits are not stored.
     ///
     /// # Errors
-    /// If a setting is wrong, or no broker answers, or a topic is missing, or the registry
-    /// refuses the schema or does not answer.
-    pub fn connect(
-        config: KafkaSinkConfig,
-        committer: Option<GroupCommitter>,
-    ) -> Result<Self, SinkError> {
-        let encoder = Self::encoder(&config)?;
-        Self::connect_with(config, encoder, committer)
-    }
-
-    /// Returns what writes a sink's forecasts, for [`connect_with`](Self::connect_with). Where
-    /// their format has a schema in a registry it is registered.
-    ///
-    /// To be called before the source joins its group: a registry that refuses the schema
-    /// then moves no partitions. (And librdkafka 2.12 crashes now and then where a consumer
-    /// is closed that is about to join, in `rd_kafka_cgrp_handle_LeaveGroup`.)
-    ///
-    /// # Errors
-    /// If a setting is wrong, or the registry refuses the schema or does not answer.
-    pub fn encoder(config: &KafkaSinkConfig) -> Result<ForecastEncoder, SinkError> {
-        Ok(encoder::encoder(config)?)
-    }
-
-    /// Connects a sink whose schema is registered; see [`connect`](Self::connect).
-    ///
-    /// # Errors
-    /// If a setting is wrong, or no broker answers, or a topic is missing.
-    pub fn connect_with(
-        config: KafkaSinkConfig,
-        encoder: ForecastEncoder,
-        committer: Option<GroupCommitter>,
-    ) -> Result<Self, SinkError> {
-        let settings = config.client_config().map_err(Verdict::from)?;
-        let limits = Limits::of(&settings);
-        let encoder = Arc::new(encoder);
-        let producer = producer(&config, &settings)?;
-        find_topics(&config, &producer, &settings)?;
-        let config = Arc::new(config);
-        let sink = Self { producer, committer, config, encoder, limits, failed: None };
+    /// If the source is on another cluster, or no broker answers.
+    pub fn start(self, committer: Option<GroupCommitter>) -> Result<KafkaSink, SinkError> {
+        let Self(mut sink) = self;
+        sink.committer = committer;
         if let Delivery::ExactlyOnce { transactional_id } = &sink.config.delivery {
             sink.check_one_cluster()?;
             sink.init_transactions(transactional_id)?;
         }
         Ok(sink)
+    }
+}
+
+impl KafkaSink {
+    /// Opens and starts a sink; see [`OpenKafkaSink`].
+    ///
+    /// # Errors
+    /// If it cannot be opened or started.
+    pub fn connect(
+        config: KafkaSinkConfig,
+        committer: Option<GroupCommitter>,
+    ) -> Result<Self, SinkError> {
+        OpenKafkaSink::open(config)?.start(committer)
     }
 
     /// A transaction cannot reach from one cluster to another.
