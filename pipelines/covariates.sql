@@ -34,7 +34,7 @@ CREATE TABLE site_records (
 
 CREATE TABLE site_forecasts WITH ('connector' = 'kafka', 'topic' = 'site_forecasts', 'format' = 'json');
 
-CREATE MODEL tiny WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny');
+CREATE MODEL with_weather WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny');
 
 -- One row for each site and hour, hours to come included: these stay open until
 -- measurements come to them. Of an hour for which the weather service changed its
@@ -52,7 +52,7 @@ CREATE PIPELINE site_forecast AS
 INSERT INTO site_forecasts
 SELECT * FROM forecast(
   TABLE hourly,
-  model             => 'tiny',
+  model             => 'with_weather',
   series            => 'site',
   time              => 'hour',
   target            => 'load_kw',

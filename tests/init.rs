@@ -171,6 +171,12 @@ fn what_is_guessed_follows_from_the_records() {
     let micros = proposed(each(40, &micros).into_iter().step_by(2).collect());
     let written = |at: i64, _: &str, site: &str| json!({"site": format!("s{site}"), "ts": format!("{:02}/02/2026 10:00", 1 + at % 28), "kw": at % 5});
     let written = proposed(each(40, &written).into_iter().step_by(2).collect());
+    // What is proposed for several topics runs in one service.
+    let folder = tempfile::tempdir().unwrap();
+    for (number, script) in [&sold, &counted, &micros, &written].into_iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.sql")), script).unwrap();
+    }
+    run(&["check", folder.path().to_str().unwrap()]).succeeded();
     for (script, parts) in [
         (&sold, &["GROUP BY store, sku, window_start", "which hold 4 series", "sum(units)"][..]),
         (&sold, &["\"date\" TIMESTAMP", "INTERVAL '1' DAY", "series => ['store', 'sku']"]),

@@ -18,6 +18,8 @@ fn every_pipeline_passes_check_and_explain() {
         .collect();
     files.sort();
     assert!(files.iter().any(|file| file.ends_with("demo.sql")), "{files:?}");
+    // A folder of them is a service, too.
+    run(&["check", &repository("pipelines").to_string_lossy()]).succeeded();
     for file in files {
         let file = file.to_str().unwrap();
         assert!(run(&["check", file]).succeeded().contains("is fine"), "{file}");

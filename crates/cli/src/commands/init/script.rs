@@ -78,7 +78,7 @@ pub(super) fn write(
     text.push_str(&format!("-- Where forecasts go: one message for each series and step.\n\
          CREATE TABLE {table}_forecasts WITH (\n  'connector' = 'kafka',\n  'topic' = {forecasts}{brokers}\n);\n\n\
          -- The model that comes with the program, on the GPU if there is one.\n\
-         CREATE MODEL tiny WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny', 'device' = 'auto');\n\n"));
+         CREATE MODEL {table}_model WITH ('provider' = 'moirai-moe', 'path' = 'builtin:tiny', 'device' = 'auto');\n\n"));
     view(&mut text, choice, &table, &series, &time, &target);
     let series: Vec<String> = series.iter().map(|name| quoted(&bare(name))).collect();
     let series = match series.as_slice() {
@@ -88,7 +88,7 @@ pub(super) fn write(
     text.push_str(&format!(
         "-- Whenever a step of a series closes, its next {horizon} steps.\n\
          CREATE PIPELINE {pipeline} AS\nINSERT INTO {table}_forecasts\nSELECT * FROM forecast(\n  \
-           TABLE {table}_steps,\n  model => 'tiny',\n  series => {series},\n  time => 'step',\n  \
+           TABLE {table}_steps,\n  model => '{table}_model',\n  series => {series},\n  time => 'step',\n  \
            target => {target},\n  horizon => {horizon},\n  context => 512,\n  \
            quantiles => [0.1, 0.5, 0.9]\n);\n",
         horizon = choice.step.horizon,
