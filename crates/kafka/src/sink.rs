@@ -214,6 +214,7 @@ impl KafkaSink {
     fn send_all(&self, outbox: &Outbox<'_>, pending: &[usize]) -> Result<Vec<Refusal>, Verdict> {
         let bootstrap = &self.config.bootstrap_servers;
         let deliveries = self.producer.context();
+        let mut ended = None;
         for &index in pending {
             let Some((topic, outgoing)) = outbox.message(index, &self.limits)? else { continue };
             let Err(error) = self.send(topic, outgoing, index) else { continue };
@@ -226,7 +227,13 @@ impl KafkaSink {
                 break;
             } else {
                 let verdict = || Verdict::of(outbox.describe(index), bootstrap, &error);
-                return Err(self.fatal().unwrap_or_else(verdict));
+                let verdict = self.fatal().unwrap_or_else(verdict);
+                if code != RDKafkaErrorCode::State {
+                    return Err(verdict);
+                }
+                // It has to be aborted, and what says why may be on its way.
+                ended = Some(verdict);
+                break;
             }
         }
         while self.producer.in_flight_count() > 0 {
@@ -236,6 +243,9 @@ impl KafkaSink {
             return Err(fatal);
         }
         let refused = deliveries.take();
+        if let Some(ended) = ended.filter(|_| refused.is_empty()) {
+            return Err(ended);
+        }
         match refused.iter().find(|refusal| !refusal.is_about_the_message()) {
             Some(other) => Err(self.verdict_of_code(&outbox.describe(other.index), other.code)),
             None => Ok(refused),
